@@ -1,0 +1,32 @@
+"""babelclip: text in 50+ languages and images in one vector space."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from babelclip.errors import BabelclipError
+    from babelclip.model import Model
+    from babelclip.search import Hit, Index
+
+__version__ = "0.1.0"
+__all__ = ["BabelclipError", "Hit", "Index", "Model", "__version__"]
+
+_HOMES = {
+    "BabelclipError": "babelclip.errors",
+    "Hit": "babelclip.search",
+    "Index": "babelclip.search",
+    "Model": "babelclip.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import babelclip`` itself costs nothing."""
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'babelclip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from babelclip.errors import InputError
+from babelclip.vectors import cosine, from_bytes, to_bytes, top_k, unit_rows
+
+
+def test_rows_become_unit_length_and_zero_rows_stay_zero() -> None:
+    rows = np.array([[3, 4], [0, 0]], dtype=np.float32)
+    assert unit_rows(rows).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+    assert unit_rows(rows).dtype == np.float32
+
+
+def test_cosine_does_not_depend_on_length() -> None:
+    a = np.array([[1, 0], [1, 1]], dtype=np.float32)
+    assert cosine(a * 7, a[0] * 3).ravel().tolist() == pytest.approx([1, 2**-0.5])
+
+
+def test_cosine_of_different_dimensions_is_an_error() -> None:
+    with pytest.raises(InputError, match="2 and 3 dimensions"):
+        cosine(np.ones((1, 2), np.float32), np.ones((1, 3), np.float32))
+
+
+def test_the_best_come_first_and_ties_keep_their_order() -> None:
+    order, scores = top_k(np.array([[0.1, 0.9, 0.5, 0.9]], dtype=np.float32), 3)
+    assert order.tolist() == [[1, 3, 2]]
+    assert scores[0].tolist() == pytest.approx([0.9, 0.9, 0.5])
+
+
+def test_stored_vectors_are_little_endian_float16_and_keep_the_cosine() -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(50, 512)).astype(np.float32))
+    stored = b"".join(to_bytes(row) for row in rows)
+    assert stored[:2] == np.float16(rows[0, 0]).astype("<f2").tobytes()
+    back = from_bytes(stored, 512)
+    assert np.diag(cosine(rows, back)).min() > 0.99999
