@@ -1,0 +1,85 @@
+"""Writing a model as a babelclip folder: both towers, their facts, and a checksum for every file."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from babelclip.errors import InputError, ModelError
+from babelclip.hub import RECORD, sha256
+from babelclip.languages import CODES
+from babelclip.layouts import MANIFEST, read_image_spec, read_text_spec
+from babelclip.registry import FORMAT, ModelFolders
+from babelclip.weights import Storage, read_weights, write_weights
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_SIDE_FILES = (".json", ".txt", ".model", ".md")
+
+
+def export_folder(
+    folders: ModelFolders, target: Path, *, storage: Storage = "float32", facts: dict[str, Any] | None = None
+) -> None:
+    """Write a model as a babelclip folder, whole or not at all.
+
+    With "float32" or "float16" the ``text`` folder opens in sentence-transformers; the compact "int8" form (see
+    weights) is read by babelclip alone.
+
+    :param folders: the model
+    :param target: the folder to make; it must not be there
+    :param storage: how the weights are stored
+    :param facts: entries of babelclip.json that replace those of the model: name, version, licence, languages, ...
+    :raises InputError: if the target is there already
+    :raises ModelError: if the model lacks a tower
+    """
+    if target.exists():
+        raise InputError(f"{target} is there already; give a new folder")
+    if folders.text is None or folders.image is None:
+        raise ModelError(f"{folders.name} lacks a tower; only a pair can be exported")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        root = Path(scratch) / "model"
+        text = read_text_spec(folders.text)
+        _copy_tower(folders.text, root / "text", storage)
+        _copy_tower(read_image_spec(folders.image).folder, root / "image", storage)
+        card = folders.text.parent / "MODEL_CARD.md"
+        if folders.manifest and card.is_file():
+            shutil.copyfile(card, root / card.name)
+        manifest = {
+            "name": folders.name,
+            "version": "1",
+            "licence": "see the model's own page",
+            "languages": list(CODES),
+            **folders.manifest,
+            **(facts or {}),
+            "format": FORMAT,
+            "dimension": text.dimension,
+            "storage": storage,
+        }
+        write_manifest(root, manifest)
+        root.rename(target)
+
+
+def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+    """Write babelclip.json with the checksums of all files beside it.
+
+    :param root: a model folder
+    :param manifest: its entries, but for ``files``
+    """
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST)
+    checksums = {path.relative_to(root).as_posix(): sha256(path) for path in files}
+    content = json.dumps({**manifest, "files": checksums}, indent=1, ensure_ascii=False)
+    (root / MANIFEST).write_text(content + "\n", encoding="utf-8")
+
+
+def _copy_tower(source: Path, target: Path, storage: Storage) -> None:
+    """The small files as they are, every weights file as one model.safetensors."""
+    for folder in sorted({source, *(path.parent for path in source.rglob("*.json"))}):
+        place = target / folder.relative_to(source)
+        place.mkdir(parents=True, exist_ok=True)
+        for file in sorted(folder.iterdir()):
+            index = file.name.endswith(".index.json")
+            if file.is_file() and file.suffix in _SIDE_FILES and file.name != RECORD and not index:
+                shutil.copyfile(file, place / file.name)
+        if any((folder / name).is_file() for name in (*_WEIGHTS, "model.safetensors.index.json")):
+            write_weights(place / "model.safetensors", read_weights(folder), storage)

@@ -1,0 +1,127 @@
+"""Model name -> local folders: the bundled model, a path, or a name on the hub that was pulled."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from babelclip import hub
+from babelclip.errors import LayoutError, ModelNotFoundError
+from babelclip.layouts import MANIFEST, read_json
+from babelclip.settings import settings
+
+DEFAULT = "mini"
+BUNDLED = Path(__file__).parent / "bundled"
+FORMAT = 1
+
+PAIRS: dict[str, tuple[str, str]] = {
+    "clip-ViT-B-32-multilingual-v1": (
+        "sentence-transformers/clip-ViT-B-32-multilingual-v1",
+        "sentence-transformers/clip-ViT-B-32",
+    ),
+}
+"""Published pairs: a name, the repository of the text tower, the repository of the image tower."""
+
+_ALIASES = {text: name for name, (text, _) in PAIRS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolders:
+    """Where the towers of a model are; one of them may be missing. ``manifest`` is babelclip.json, or empty."""
+
+    name: str
+    text: Path | None
+    image: Path | None
+    manifest: dict[str, Any]
+
+
+def find(name: str) -> ModelFolders:
+    """The folders of a model.
+
+    :param name: ``mini``, the name of a published pair, a hub name (owner/name), or a path
+    :return: where its towers are
+    :raises ModelNotFoundError: if nothing of that name is here; says how to get it
+    :raises LayoutError: if its babelclip.json cannot be used
+    """
+    name = _ALIASES.get(name, name)
+    if (BUNDLED / name / MANIFEST).is_file() and Path(name).name == name:
+        return from_folder(BUNDLED / name, name)
+    if name in PAIRS:
+        text, image = (hub.local_folder(repository) for repository in PAIRS[name])
+        if not (text / hub.RECORD).is_file() or not (image / hub.RECORD).is_file():
+            raise ModelNotFoundError(f"{name} is not here yet. Get it with: babelclip pull {name}")
+        return ModelFolders(name, text, image, {})
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return from_folder(path, str(path))
+    pulled = hub.local_folder(name)
+    if "/" in name and (pulled / hub.RECORD).is_file():
+        return from_folder(pulled, name)
+    hint = (
+        f", nor was it pulled (babelclip pull {name})"
+        if name.count("/") == 1 and not name.startswith((".", "/"))
+        else ""
+    )
+    raise ModelNotFoundError(
+        f"no model {name!r}: it is not a folder{hint}. Known names: {', '.join([DEFAULT, *PAIRS])}"
+    )
+
+
+def from_folder(path: Path, name: str) -> ModelFolders:
+    """The towers in one folder: babelclip's own form, a CLIP pair in one folder, or one tower alone.
+
+    :param path: a folder that is there
+    :param name: what to call it
+    :return: where its towers are
+    :raises LayoutError: if its babelclip.json cannot be used
+    """
+    if (path / MANIFEST).is_file():
+        manifest = read_json(path / MANIFEST)
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise LayoutError(f"{path / MANIFEST} is not of format {FORMAT}; a newer babelclip may read it")
+        return ModelFolders(name, path / "text", path / "image", manifest)
+    inner = path / "0_CLIPModel" if (path / "0_CLIPModel").is_dir() else path
+    kind = read_json(inner / "config.json").get("model_type") if (inner / "config.json").is_file() else None
+    if kind in ("clip_vision_model", "efficientnet-lite"):
+        return ModelFolders(name, None, path, {})
+    return ModelFolders(name, path, path if kind == "clip" else None, {})
+
+
+def names() -> Iterator[tuple[str, Path | None]]:
+    """The models that have a name, and where they are.
+
+    :yield: a name, and its folder or None where it was not pulled yet
+    """
+    for folder in sorted(BUNDLED.iterdir()) if BUNDLED.is_dir() else []:
+        if (folder / MANIFEST).is_file():
+            yield folder.name, folder
+    known: set[str] = set()
+    for name, repositories in PAIRS.items():
+        known.update(repositories)
+        here = all((hub.local_folder(repository) / hub.RECORD).is_file() for repository in repositories)
+        yield name, hub.local_folder(repositories[0]) if here else None
+    for record in sorted(settings().models.glob(f"*/{hub.RECORD}")):
+        repository = str(json.loads(record.read_text(encoding="utf-8")).get("repository", record.parent.name))
+        if repository not in known:
+            yield repository, record.parent
+
+
+def fingerprint(folders: ModelFolders) -> str:
+    """What tells one model's vectors from another's: a digest of both towers' files.
+
+    :param folders: the model
+    :return: 64 hexadecimal digits
+    """
+    digest = hashlib.sha256()
+    if folders.manifest:
+        checksums: dict[str, str] = folders.manifest["files"]
+        for name in sorted(checksums):
+            digest.update(f"{name} {checksums[name]}\n".encode())
+        return digest.hexdigest()
+    for tower in (folders.text, folders.image):
+        for path in sorted(tower.rglob("*")) if tower else []:
+            if path.is_file() and path.suffix in (".json", ".txt", ".safetensors", ".bin") and path.name != hub.RECORD:
+                digest.update(f"{path.name} {hub.sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from babelclip import hub, registry
+from babelclip.errors import LayoutError, ModelNotFoundError
+
+
+def pulled(repository: str, **files: str) -> Path:
+    folder = hub.local_folder(repository)
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(content)
+    (folder / hub.RECORD).write_text(json.dumps({"repository": repository, "commit": "c", "files": {}}))
+    return folder
+
+
+def test_mini_is_bundled() -> None:
+    found = registry.find("mini")
+    assert found.text is not None
+    assert found.text.is_dir()
+    assert found.manifest["name"] == "mini"
+
+
+def test_the_published_pair_is_named_once_and_its_towers_come_from_two_repositories() -> None:
+    name = "clip-ViT-B-32-multilingual-v1"
+    with pytest.raises(ModelNotFoundError, match=f"babelclip pull {name}"):
+        registry.find(name)
+    text = pulled(f"sentence-transformers/{name}")
+    with pytest.raises(ModelNotFoundError, match=f"babelclip pull {name}"):
+        registry.find(name)
+    image = pulled("sentence-transformers/clip-ViT-B-32")
+    for alias in (name, f"sentence-transformers/{name}"):
+        found = registry.find(alias)
+        assert (found.text, found.image) == (text, image)
+
+
+def test_a_hub_name_is_found_when_it_was_pulled() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"babelclip pull owner/model"):
+        registry.find("owner/model")
+    folder = pulled("owner/model", config__json='{"model_type": "clip_vision_model"}')
+    assert registry.find("owner/model").image == folder
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"no model 'maxi'.*mini, clip-ViT-B-32-multilingual-v1"):
+        registry.find("maxi")
+
+
+def test_a_clip_folder_holds_both_towers(clip_folder: Path) -> None:
+    found = registry.find(str(clip_folder))
+    assert found.text == found.image == clip_folder
+
+
+def test_a_folder_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "babelclip.json").write_text('{"format": 99}')
+    with pytest.raises(LayoutError, match="not of format 1"):
+        registry.find(str(tmp_path))
+
+
+def test_names_list_the_bundled_the_pair_and_what_was_pulled() -> None:
+    folder = pulled("owner/model")
+    listed = dict(registry.names())
+    assert listed["owner/model"] == folder
+    assert listed["clip-ViT-B-32-multilingual-v1"] is None
+    assert listed["mini"] is not None
+
+
+def test_the_fingerprint_changes_with_any_file_and_only_then(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "clip_vision_model"}')
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    found = registry.find(str(tmp_path))
+    before = registry.fingerprint(found)
+    assert registry.fingerprint(found) == before
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert registry.fingerprint(found) != before
