@@ -1,0 +1,82 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from babelclip.benchmark import reference
+from babelclip.benchmark.samples import ALL
+from babelclip.errors import InputError, LayoutError
+from babelclip.layouts import read_text_spec
+from babelclip.tokens import TextTokenizer, pad
+
+
+def reference_ids(folder: Path, length: int) -> list[list[int]]:
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    return [list(tokenizer(text, truncation=True, max_length=length)["input_ids"]) for text in ALL]
+
+
+@pytest.mark.parametrize("family", ["distilbert", "xlm-roberta"])
+def test_ids_equal_those_of_transformers_in_forty_scripts(tmp_path: Path, family: reference.TextFamily) -> None:
+    reference.save_text_model(tmp_path / "m", ALL, family=family)
+    assert TextTokenizer(read_text_spec(tmp_path / "m")).encode(ALL) == reference_ids(tmp_path / "m", 128)
+
+
+def test_vocab_txt_alone_gives_the_same_ids(text_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(text_folder, tmp_path / "m"))
+    expected = TextTokenizer(read_text_spec(folder)).encode(ALL)
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)))
+    (folder / "tokenizer.json").unlink()
+    assert TextTokenizer(read_text_spec(folder)).encode(ALL) == expected
+
+
+def test_clip_ids_equal_those_of_transformers_with_and_without_tokenizer_json(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    expected = reference_ids(clip_folder, 77)
+    assert TextTokenizer(read_text_spec(clip_folder)).encode(ALL) == expected
+    reference.save_as_clip_vit_b_32(clip_folder, tmp_path / "st")
+    assert TextTokenizer(read_text_spec(tmp_path / "st")).encode(ALL) == expected
+
+
+def test_a_long_text_is_cut_at_the_towers_length(text_folder: Path) -> None:
+    (ids,) = TextTokenizer(read_text_spec(text_folder)).encode(["dog " * 1000])
+    assert len(ids) == 128
+
+
+def test_padding_is_as_wide_as_the_longest_row_and_no_wider() -> None:
+    ids, mask = pad([[5, 6, 7], [8]], 1)
+    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_lone_surrogates_become_the_replacement_character(text_folder: Path) -> None:
+    tokenizer = TextTokenizer(read_text_spec(text_folder))
+    assert tokenizer.encode(["a \ud800 b"]) == tokenizer.encode(["a \ufffd b"])
+
+
+def test_what_is_not_a_string_is_named(text_folder: Path) -> None:
+    with pytest.raises(InputError, match="text 1 is NoneType"):
+        TextTokenizer(read_text_spec(text_folder)).encode(["a", None])  # type: ignore[list-item]
+
+
+def test_missing_and_damaged_tokenizers_are_errors(text_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(text_folder, tmp_path / "m"))
+    spec = read_text_spec(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(LayoutError, match="cannot be read"):
+        TextTokenizer(spec)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(LayoutError, match=r"no tokenizer\.json"):
+        TextTokenizer(spec)
+
+
+def test_a_tokenizer_larger_than_the_word_table_is_an_error(text_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(text_folder, tmp_path / "m"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 10}))
+    with pytest.raises(LayoutError, match="the encoder only 10"):
+        TextTokenizer(read_text_spec(folder))
