@@ -1,0 +1,1 @@
+"""Measurements that are commands: parity with the reference implementation."""

@@ -1,0 +1,66 @@
+"""Texts that try a tokenizer: forty scripts, emoji, blanks, controls, and every length."""
+
+SCRIPTS: dict[str, str] = {
+    "Latin": "Ein großer Hund läuft am Strand – ça va, señor?",
+    "Greek": "Ένας σκύλος στην παραλία",
+    "Cyrillic": "Собака бежит по пляжу",
+    "Armenian": "Շունը լողափին",
+    "Georgian": "ძაღლი სანაპიროზე",
+    "Hebrew": "כלב על החוף",
+    "Arabic": "كلب على الشاطئ، ساحل پر کتا",
+    "Syriac": "ܟܠܒܐ ܥܠ ܣܦܪ ܝܡܐ",
+    "Thaana": "ކުއްތާ ގޮނޑުދޮށުގައި",
+    "Ethiopic": "ውሻ በባህር ዳርቻ",
+    "Devanagari": "समुद्र तट पर एक कुत्ता",
+    "Bengali": "সৈকতে একটি কুকুর",
+    "Gurmukhi": "ਬੀਚ ਤੇ ਇੱਕ ਕੁੱਤਾ",
+    "Gujarati": "દરિયા કિનારે કૂતરો",
+    "Oriya": "ବେଳାଭୂମିରେ କୁକୁର",
+    "Tamil": "கடற்கரையில் ஒரு நாய்",
+    "Telugu": "బీచ్‌లో ఒక కుక్క",
+    "Kannada": "ಕಡಲತೀರದಲ್ಲಿ ನಾಯಿ",
+    "Malayalam": "കടൽത്തീരത്ത് ഒരു നായ",
+    "Sinhala": "වෙරළේ බල්ලෙක්",
+    "Thai": "สุนัขบนชายหาด",
+    "Lao": "ໝາຢູ່ຫາດຊາຍ",
+    "Khmer": "ឆ្កែនៅលើឆ្នេរ",
+    "Myanmar": "ကမ်းခြေပေါ်က ခွေး",
+    "Tibetan": "མཚོ་འགྲམ་གྱི་ཁྱི།",
+    "Mongolian": "ᠨᠣᠬᠠᠢ",
+    "Han": "海灘上的一隻狗，海滩上的狗",
+    "Hiragana": "はまべのいぬ",
+    "Katakana": "ビーチノイヌ ﾊﾝｶｸ",
+    "Hangul": "해변의 개",
+    "Bopomofo": "ㄍㄡˇ ㄗㄞˋ ㄏㄞˇ ㄊㄢ",
+    "Yi": "ꈌꇁ",
+    "Cherokee": "ᎩᎵ ᎠᎺᏉᎯ",
+    "Canadian syllabics": "ᕿᒻᒥᖅ ᓯᒡᔭᒥ",
+    "Tifinagh": "ⴰⵢⴷⵉ ⵖⴼ ⵓⴼⵜⴰⵙ",
+    "N'Ko": "ߥߎߟߎ",
+    "Javanese": "ꦲꦱꦸ",
+    "Balinese": "ᬓᬸᬮᬸᬓ᭄",
+    "Tagalog": "ᜀᜐᜓ",
+    "Gothic": "𐌷𐌿𐌽𐌳𐍃",
+    "Runic": "ᚺᚢᚾᛞᚱ",
+    "Vai": "ꕉꕬ",
+}
+
+ODD: tuple[str, ...] = (
+    "",
+    " ",
+    "  two  blanks  ",
+    "tab\tand\nnewline\r\nand\u00a0no-break",
+    "🐶🏖️👩🏽‍🚀🇪🇺 emoji ☀️",
+    "Zürich = Zu\u0308rich; ﬁ ligature; ½; ①; Å Å",
+    "soft\u00adhyphen zero\u200bwidth \u202eright-to-left\u202c",
+    "control \x01 \x7f \ufffd",
+    "supercalifragilisticexpialidocious" * 4,
+    "!?.,;:()[]{}<>@#$%^&*",
+    "12345 1,234.56 २०२४ ٢٠٢٤",
+    "[CLS] [MASK] </s> <|endoftext|>",
+)
+
+LENGTHS: tuple[str, ...] = tuple(" ".join(["dog"] * words) for words in range(1, 129))
+"""One to 128 words of a token each, so that every length up to the limit, and past it, occurs."""
+
+ALL: tuple[str, ...] = (*SCRIPTS.values(), *ODD, *LENGTHS)

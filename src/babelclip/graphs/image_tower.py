@@ -1,0 +1,111 @@
+"""Image towers as graphs: CLIP's vision transformer, and EfficientNet-Lite with a convex head over class vectors."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from babelclip.errors import WeightsError
+from babelclip.graphs.builder import GraphBuilder
+from babelclip.graphs.layers import as_float, clip_layer_names, encoder_layer, layer_norm, linear, unit_length
+from babelclip.layouts import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
+from babelclip.weights import Weights, read_weights
+
+
+def build_image_graph(spec: ImageSpec, weights: Weights | None = None, *, unit: bool = False) -> onnx.ModelProto:
+    """One graph from the bytes of the pixels to vectors.
+
+    :param spec: the tower
+    :param weights: its tensors; read from its folder where None
+    :param unit: whether the graph scales its rows to length one
+    :return: the model: ``pixels`` uint8 (n, height, width, 3) -> ``vectors`` float32 (n, dimension)
+    :raises WeightsError: if a tensor is missing or has the wrong shape
+    """
+    weights = read_weights(spec.folder) if weights is None else weights
+    g = GraphBuilder()
+    pixels = _scaled(g, g.input("pixels", TensorProto.UINT8, ["n", *spec.pixels.shape]), spec.pixels)
+    if spec.transformer is not None:
+        vectors = _vision_transformer(g, pixels, spec, spec.transformer, weights)
+    elif spec.efficientnet is not None:
+        vectors = _efficientnet(g, pixels, spec.efficientnet, weights)
+    else:
+        raise WeightsError(f"{spec.folder}: the spec describes no encoder")
+    if unit:
+        vectors = unit_length(g, vectors)
+    return g.model(vectors, spec.dimension, f"babelclip image {spec.family}")
+
+
+def _scaled(g: GraphBuilder, pixels: str, spec: PixelSpec) -> str:
+    """(value / 255 - mean) / std as one multiplication and one addition, channels first: float32 (n, 3, h, w)."""
+    mean, std = np.array(spec.mean, dtype=np.float64), np.array(spec.std, dtype=np.float64)
+    scaled = g.node("Mul", as_float(g, pixels), g.constant((1 / (255 * std)).astype(np.float32)))
+    shifted = g.node("Add", scaled, g.constant((-mean / std).astype(np.float32)))
+    return g.node("Transpose", shifted, perm=[0, 3, 1, 2])
+
+
+def _vision_transformer(g: GraphBuilder, pixels: str, spec: ImageSpec, transformer: TransformerSpec, w: Weights) -> str:
+    """A ViT (Dosovitskiy et al. 2021) as CLIP has it: the class token's state, normed and projected."""
+    root, width = "vision_model", transformer.width
+    patches = (spec.pixels.shape[0] // spec.patch) * (spec.pixels.shape[1] // spec.patch)
+    kernel = w[f"{root}.embeddings.patch_embedding.weight"]
+    positions = w[f"{root}.embeddings.position_embedding.weight"]
+    if kernel.shape != (width, 3, spec.patch, spec.patch) or positions.shape != (patches + 1, width):
+        raise WeightsError(
+            f"{spec.folder}: the patch and position tables, {kernel.shape} and {positions.shape}, do not fit its config"
+        )
+    x = g.node("Conv", pixels, g.constant(kernel, "patches"), strides=[spec.patch] * 2)  # (n, w, rows, columns)
+    x = g.node("Transpose", g.node("Reshape", x, g.integers(0, width, patches)), perm=[0, 2, 1])
+    # The class token is the same for every picture: a zero patch set before the others, its vector added with the
+    # positions, needs no broadcast to the free number of pictures.
+    x = g.node("Pad", x, g.integers(0, 1, 0, 0, 0, 0))
+    start = positions.copy()
+    start[0] += w[f"{root}.embeddings.class_embedding"].reshape(-1)
+    x = g.node("Add", x, g.constant(start, "positions"))
+    x = layer_norm(g, x, w, f"{root}.pre_layrnorm", transformer.layer_norm_eps)
+    for layer in range(transformer.layers):
+        names = clip_layer_names(f"{root}.encoder.layers.{layer}")
+        x = encoder_layer(g, x, w, names, transformer, None, norm="before")
+    token = g.node("Gather", x, g.constant(np.array(0, dtype=np.int64)), axis=1)
+    token = layer_norm(g, token, w, f"{root}.post_layernorm", transformer.layer_norm_eps)
+    return linear(g, token, w, "visual_projection", bias=False)
+
+
+def _convolve(g: GraphBuilder, x: str, w: Weights, name: str, *, kernel: int, stride: int, groups: int = 1) -> str:
+    """A convolution whose batch norm is folded into it, padded as TensorFlow's SAME at the sizes that occur."""
+    # At stride 2 TensorFlow pads one less before than after when the size is even; the builder of the weights
+    # records what it used in the spec, and torch-style symmetric padding is what the published conversion has.
+    pad = (kernel - 1) // 2
+    return g.node(
+        "Conv",
+        x,
+        g.constant(w[f"{name}.weight"], name),
+        g.constant(w[f"{name}.bias"], name),
+        kernel_shape=[kernel] * 2,
+        strides=[stride] * 2,
+        pads=[pad] * 4,
+        group=groups,
+    )
+
+
+def _relu6(g: GraphBuilder, x: str) -> str:
+    """Relu that ends at six."""
+    return g.node("Clip", x, g.scalar(0.0), g.scalar(6.0))
+
+
+def _efficientnet(g: GraphBuilder, pixels: str, spec: EfficientNetSpec, w: Weights) -> str:
+    """EfficientNet-Lite, then the convex combination of class vectors (ConSE, Norouzi et al. 2013)."""
+    x = _relu6(g, _convolve(g, pixels, w, "stem", kernel=3, stride=2))
+    for i, block in enumerate(spec.blocks):
+        inner, channels = x, block.in_channels
+        if block.expand > 1:
+            channels *= block.expand
+            inner = _relu6(g, _convolve(g, inner, w, f"blocks.{i}.expand", kernel=1, stride=1))
+        inner = _convolve(
+            g, inner, w, f"blocks.{i}.depthwise", kernel=block.kernel, stride=block.stride, groups=channels
+        )
+        inner = _convolve(g, _relu6(g, inner), w, f"blocks.{i}.project", kernel=1, stride=1)
+        same = block.stride == 1 and block.in_channels == block.out_channels
+        x = g.node("Add", x, inner) if same else inner
+    x = _relu6(g, _convolve(g, x, w, "head", kernel=1, stride=1))
+    pooled = g.node("ReduceMean", x, axes=[2, 3], keepdims=0)
+    logits = g.node("Mul", linear(g, pooled, w, "classifier"), g.scalar(1 / spec.temperature))
+    return g.node("MatMul", g.node("Softmax", logits, axis=-1), g.constant(w["class_vectors"], "classes"))

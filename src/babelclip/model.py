@@ -1,0 +1,269 @@
+"""Model: both towers in one object."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from babelclip import registry
+from babelclip.batching import by_length, chunks, ordered_map
+from babelclip.errors import ImageError, InputError, ModelError
+from babelclip.graphs import build_image_graph, build_text_graph
+from babelclip.languages import CODES
+from babelclip.layouts import ImageSpec, TextSpec, read_image_spec, read_text_spec
+from babelclip.pixels import ImageSource, Pixels, describe, read_image, to_pixels
+from babelclip.runtimes import PRECISIONS, Precision, Session, load_runtime
+from babelclip.settings import settings
+from babelclip.tokens import TextTokenizer, pad
+from babelclip.vectors import FloatArray, cosine, unit_rows
+
+TEXT_BATCH_TOKENS = 4096
+TEXT_BATCH_ROWS = 256
+IMAGE_BATCH = 16
+DECODED_AHEAD = 4 * IMAGE_BATCH
+"""Decoded pictures that may wait for the encoder: 10 MB at 224 pixels square."""
+
+Source = TypeVar("Source", str, Path, bytes, Image.Image, NDArray[Any], ImageSource)
+Progress = Callable[[int], None]
+
+
+class Model:
+    """A text tower and an image tower whose vectors can be compared. Safe to use from several threads.
+
+    A tower is compiled when it is first used, so that a program that only searches never builds the image side.
+    """
+
+    def __init__(self, folders: registry.ModelFolders, *, runtime: str, precision: Precision, threads: int) -> None:
+        """Describe the towers; use ``Model.load``.
+
+        :param folders: where the towers are
+        :param runtime: one of runtimes.RUNTIMES
+        :param precision: in what the sums are done
+        :param threads: how many, or 0 for the engine's own choice
+        """
+        self._folders = folders
+        self._runtime = load_runtime(runtime)
+        self._precision: Precision = precision
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        self._tokenizer: TextTokenizer | None = None
+        self.name = folders.name
+        self.text_spec: TextSpec | None = read_text_spec(folders.text) if folders.text else None
+        self.image_spec: ImageSpec | None = read_image_spec(folders.image) if folders.image else None
+        spec = self.text_spec or self.image_spec
+        if spec is None:
+            raise ModelError(f"{folders.name} has neither a text nor an image tower")
+        self.dimension = spec.dimension
+        if self.text_spec and self.image_spec and self.text_spec.dimension != self.image_spec.dimension:
+            raise ModelError(
+                f"the text tower gives {self.text_spec.dimension} dimensions and the image tower "
+                f"{self.image_spec.dimension}: they are not a pair"
+            )
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path | None = None,
+        *,
+        text: str | Path | None = None,
+        image: str | Path | None = None,
+        runtime: str | None = None,
+        precision: Precision = "float32",
+        threads: int | None = None,
+    ) -> "Model":
+        """Load a model.
+
+        :param name: ``mini`` (the default), the name of a published pair, a hub name that was pulled, or a folder
+        :param text: instead of a name: the text tower's name or folder
+        :param image: instead of a name: the image tower's name or folder
+        :param runtime: one of runtimes.RUNTIMES; None takes BABELCLIP_RUNTIME, else openvino
+        :param precision: "float32", or "bfloat16" (openvino only; faster where the processor has it)
+        :param threads: threads of the engine; None takes BABELCLIP_THREADS, else its own choice
+        :return: the model; its towers are compiled at their first use
+        :raises InputError: if name stands beside text or image, or precision is not known
+        :raises ModelError: if it cannot be found or read
+        """
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r} is not known; known are {', '.join(PRECISIONS)}")
+        if name is not None and (text is not None or image is not None):
+            raise InputError("give either a name, or text and image, not both")
+        if text is None and image is None:
+            folders = registry.find(str(name) if name is not None else registry.DEFAULT)
+        else:
+            found_text = registry.find(str(text)).text if text is not None else None
+            found_image = registry.find(str(image)).image if image is not None else None
+            if text is not None and found_text is None:
+                raise ModelError(f"{text} has no text tower")
+            if image is not None and found_image is None:
+                raise ModelError(f"{image} has no image tower")
+            label = " + ".join(str(part) for part in (text, image) if part is not None)
+            folders = registry.ModelFolders(label, found_text, found_image, {})
+        return cls(
+            folders,
+            runtime=runtime or settings().runtime,
+            precision=precision,
+            threads=settings().threads if threads is None else threads,
+        )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of the languages that the model is meant for."""
+        return tuple(self._folders.manifest.get("languages", CODES))
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this model's vectors from another's: 64 hexadecimal digits."""
+        return registry.fingerprint(self._folders)
+
+    def encode(self, items: str | ImageSource | Sequence[str | ImageSource], *, unit: bool = True) -> FloatArray:
+        """Vectors of texts and images, mixed.
+
+        :param items: a ``str`` is a text; a ``Path``, bytes, a PIL image or an array is an image; or a list of these
+        :param unit: scale to length one; False gives what the towers themselves give
+        :return: float32 (n, dimension) in the order given, unit rows; (dimension,) for a single item
+        :raises InputError: if an item is neither, or an image cannot be used
+        """
+        if not isinstance(items, list | tuple):
+            return _only_row(self.encode([items], unit=unit))  # type: ignore[list-item]
+        texts = [i for i, item in enumerate(items) if isinstance(item, str)]
+        images = [i for i, item in enumerate(items) if not isinstance(item, str)]
+        vectors = np.empty((len(items), self.dimension), dtype=np.float32)
+        if texts:
+            vectors[texts] = self.encode_text([str(items[i]) for i in texts], unit=unit)
+        if images:
+            vectors[images] = self.encode_images([items[i] for i in images], unit=unit)
+        return vectors
+
+    def encode_text(
+        self, texts: str | Sequence[str], *, unit: bool = True, progress: Progress | None = None
+    ) -> FloatArray:
+        """Vectors of texts. A text longer than the tower reads is cut at its length (``text_spec.max_length``).
+
+        :param texts: the texts, or one of them; an empty one is allowed
+        :param unit: scale to length one; False gives what the tower itself gives
+        :param progress: is told how many texts were done, batch by batch
+        :return: float32 (n, dimension), unit rows; (dimension,) for a single text
+        :raises InputError: if something is not a string
+        :raises ModelError: if the model has no text tower
+        """
+        if isinstance(texts, str):
+            return _only_row(self.encode_text([texts], unit=unit))
+        spec = self._require_text()
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        ids = self.tokenizer.encode(texts)
+        session = self._session("text")
+        for rows in by_length([len(row) for row in ids], max_tokens=TEXT_BATCH_TOKENS, max_rows=TEXT_BATCH_ROWS):
+            padded, mask = pad([ids[row] for row in rows], spec.pad_id)
+            vectors[rows] = session.run({"ids": padded, "mask": mask})
+            if progress is not None:
+                progress(len(rows))
+        return unit_rows(vectors) if unit else vectors
+
+    def encode_images(
+        self, images: ImageSource | Sequence[ImageSource], *, unit: bool = True, progress: Progress | None = None
+    ) -> FloatArray:
+        """Vectors of images. The first that cannot be used ends the call; ``stream_images`` goes on.
+
+        :param images: paths, bytes of files, PIL images or arrays (h, w, 3), or one of these
+        :param unit: scale to length one; False gives what the tower itself gives
+        :param progress: is told how many images were done, one by one
+        :return: float32 (n, dimension), unit rows; (dimension,) for a single image
+        :raises ImageError: if one of them cannot be used; names it
+        :raises ModelError: if the model has no image tower
+        """
+        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
+            return _only_row(self.encode_images([images], unit=unit))
+        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
+        for position, (_, vector) in enumerate(self.stream_images(images, unit=unit)):
+            if isinstance(vector, ImageError):
+                raise vector
+            vectors[position] = vector
+            if progress is not None:
+                progress(1)
+        return vectors
+
+    def stream_images(
+        self, images: Iterable[Source], *, unit: bool = True
+    ) -> Iterator[tuple[Source, FloatArray | ImageError]]:
+        """Vectors of any number of images in flat memory: decoding runs ahead of encoding, in threads.
+
+        :param images: paths, bytes, PIL images or arrays; drawn as they are needed
+        :param unit: scale to length one
+        :yield: in the order given, the image as it came and its float32 (dimension,) vector, or why it has none
+        :raises ModelError: if the model has no image tower
+        """
+        spec = self._require_image()
+        session = self._session("image")
+
+        def decode(image: Source) -> Pixels | ImageError:
+            try:
+                return to_pixels(read_image(_image(image)), spec.pixels)
+            except ImageError as error:
+                return error
+
+        decoded = ordered_map(decode, images, workers=os.cpu_count() or 1, ahead=DECODED_AHEAD)
+        for batch in chunks(decoded, IMAGE_BATCH):
+            good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+            vectors = session.run({"pixels": np.stack(good)}) if good else np.empty((0, self.dimension), np.float32)
+            rows = iter(unit_rows(vectors) if unit else vectors)
+            for image, pixels in batch:
+                yield image, pixels if isinstance(pixels, ImageError) else next(rows)
+
+    def similarity(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """Cosine of every row of one array with every row of another.
+
+        :param a: float32 (n, dimension) or (dimension,)
+        :param b: float32 (m, dimension) or (dimension,)
+        :return: float32 (n, m), in -1..1
+        """
+        return cosine(a, b)
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The text tower's tokenizer."""
+        spec = self._require_text()
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = TextTokenizer(spec)
+            return self._tokenizer
+
+    def _require_text(self) -> TextSpec:
+        if self.text_spec is None:
+            raise ModelError(f"{self.name} has no text tower; load one with text=")
+        return self.text_spec
+
+    def _require_image(self) -> ImageSpec:
+        if self.image_spec is None:
+            raise ModelError(f"{self.name} has no image tower; load one with image=")
+        return self.image_spec
+
+    def _session(self, tower: str) -> Session:
+        """The compiled tower, made by whoever asks first while others wait."""
+        with self._lock:
+            if tower not in self._sessions:
+                graph = (
+                    build_text_graph(self._require_text())
+                    if tower == "text"
+                    else build_image_graph(self._require_image())
+                )
+                self._sessions[tower] = self._runtime.compile(graph, precision=self._precision, threads=self._threads)
+            return self._sessions[tower]
+
+
+def _only_row(rows: FloatArray) -> FloatArray:
+    """The vector of a single item, from an array of one row."""
+    row: FloatArray = rows[0]
+    return row
+
+
+def _image(item: Any) -> str | Path | bytes | Image.Image | NDArray[Any]:
+    """An image as it was given, if it is one."""
+    if isinstance(item, str | Path | bytes | Image.Image | np.ndarray):
+        return item
+    raise ImageError(f"{describe(item)[:80]} ({type(item).__name__}) is not a path, bytes, a PIL image or an array")

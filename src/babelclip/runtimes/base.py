@@ -1,0 +1,74 @@
+"""What a runtime is, and how one is found by name."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, get_args
+
+import onnx
+from numpy.typing import NDArray
+
+from babelclip.errors import InputError, MissingDependencyError
+from babelclip.vectors import FloatArray
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+RUNTIMES = ("openvino", "onnxruntime", "torch", "reference")
+"""``reference`` is onnx's own evaluator in numpy: slow, for tests and doubts."""
+
+
+class Session(Protocol):
+    """A compiled graph."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
+        """Run the graph. Safe to call from several threads.
+
+        :param inputs: an array for every input of the graph, by name
+        :return: float32 (n, dimension), the caller's to keep
+        """
+        ...
+
+
+class Runtime(Protocol):
+    """An engine."""
+
+    def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> Session:
+        """Make a graph ready to run.
+
+        :param model: a graph as graphs/ builds it
+        :param precision: in what the sums are done
+        :param threads: how many, or 0 for the engine's own choice
+        :return: the compiled graph
+        :raises InputError: if the engine cannot do that precision
+        """
+        ...
+
+
+def load_runtime(name: str) -> Runtime:
+    """The engine of that name.
+
+    :param name: one of RUNTIMES
+    :return: the engine
+    :raises InputError: if there is none of that name
+    :raises MissingDependencyError: if its package is not installed
+    """
+    if name not in RUNTIMES:
+        raise InputError(f"runtime {name!r} is not known; known are {', '.join(RUNTIMES)}")
+    try:
+        runtime: Runtime = importlib.import_module(f"babelclip.runtimes.{name}").RUNTIME
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise MissingDependencyError(name, extra=name) from None
+    return runtime
+
+
+def require_float32(precision: Precision, runtime: str) -> None:
+    """Refuse a precision that an engine does not have.
+
+    :param precision: what was asked for
+    :param runtime: the engine's name
+    :raises InputError: if it is not float32
+    """
+    if precision != "float32":
+        raise InputError(f"runtime {runtime} runs in float32 only, not {precision}; use runtime openvino")

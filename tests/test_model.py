@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
+from babelclip.model import Model
+
+
+def test_a_mixed_list_keeps_its_order(pair: Model, photos: Path) -> None:
+    picture = Image.new("RGB", (40, 30), "red")
+    items = ["a dog", photos / "a.jpg", "", picture, (photos / "b.png").read_bytes(), np.asarray(picture), "собака"]
+    vectors = pair.encode(items)
+    assert vectors.shape == (7, 24)
+    assert vectors.dtype == np.float32
+    for row, item in zip(vectors, items, strict=True):
+        np.testing.assert_allclose(row, pair.encode(item), atol=1e-5)
+    np.testing.assert_allclose(vectors[3], vectors[5], atol=1e-5)
+
+
+def test_texts_come_back_in_the_callers_order_whatever_their_length(pair: Model) -> None:
+    texts = ["dog " * n for n in (90, 1, 50, 3, 120, 2, 0)] * 60
+    vectors = pair.encode_text(texts)
+    np.testing.assert_allclose(vectors[:7], vectors[-7:], atol=1e-5)
+    np.testing.assert_allclose(vectors[3], pair.encode_text("dog " * 3), atol=1e-5)
+
+
+def test_rows_are_unit_unless_raw_is_asked_for(pair: Model) -> None:
+    unit, raw = pair.encode(["a", "b c"]), pair.encode(["a", "b c"], unit=False)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
+    assert (np.abs(np.linalg.norm(raw, axis=1) - 1) > 1e-3).all()
+    np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, atol=1e-6)
+
+
+def test_one_item_gives_one_vector_and_none_give_none(pair: Model, photos: Path) -> None:
+    assert pair.encode("a dog").shape == (24,)
+    assert pair.encode(photos / "a.jpg").shape == (24,)
+    assert pair.encode_images(str(photos / "a.jpg")).shape == (24,)
+    assert pair.encode([]).shape == pair.encode_text([]).shape == pair.encode_images([]).shape == (0, 24)
+
+
+def test_similarity_is_cosine(pair: Model) -> None:
+    vectors = pair.encode(["a", "b c"], unit=False)
+    assert pair.similarity(vectors, vectors * 5).diagonal().tolist() == pytest.approx([1, 1])
+
+
+def test_one_bad_image_ends_encode_images_and_is_named(pair: Model, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        pair.encode_images([photos / "a.jpg", photos / "bad.jpg"])
+
+
+def test_a_stream_goes_on_after_bad_images_and_keeps_the_order(pair: Model, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    sources = [photos / name for name in ("a.jpg", "bad.jpg", "b.png", "none.jpg")] * 20
+    results = list(pair.stream_images(sources))
+    assert [source for source, _ in results] == sources
+    kinds = [isinstance(vector, ImageError) for _, vector in results]
+    assert kinds == [False, True, False, True] * 20
+    np.testing.assert_allclose(results[0][1], results[4][1], atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_a_stream_of_bad_images_alone_gives_their_errors(pair: Model) -> None:
+    assert [isinstance(vector, ImageError) for _, vector in pair.stream_images([b"x", b"y"])] == [True, True]
+
+
+@pytest.mark.parametrize("item", [None, 5, {"image": "a.jpg"}])
+def test_what_is_neither_text_nor_image_is_named(pair: Model, item: object) -> None:
+    with pytest.raises(InputError, match=type(item).__name__):
+        pair.encode(["a dog", item])  # type: ignore[list-item]
+
+
+def test_progress_is_told_of_every_item(pair: Model, photos: Path) -> None:
+    counts: list[int] = []
+    pair.encode_text(["a"] * 700, progress=counts.append)
+    assert sum(counts) == 700
+    counts.clear()
+    pair.encode_images([photos / "a.jpg"] * 20, progress=counts.append)
+    assert sum(counts) == 20
+
+
+def test_a_missing_tower_is_an_error_that_says_how_to_load_it(text_folder: Path, clip_folder: Path) -> None:
+    with pytest.raises(ModelError, match="no image tower; load one with image="):
+        Model.load(text=text_folder).encode(b"...")
+    with pytest.raises(ModelError, match="no text tower; load one with text="):
+        Model.load(image=clip_folder).encode("a")
+
+
+def test_towers_of_different_dimensions_are_no_pair(clip_folder: Path) -> None:
+    with pytest.raises(ModelError, match="512 dimensions and the image tower 24"):
+        Model.load(text="mini", image=clip_folder)
+
+
+def test_wrong_ways_to_load_are_errors(text_folder: Path) -> None:
+    with pytest.raises(InputError, match="not both"):
+        Model.load("mini", text=text_folder)
+    with pytest.raises(InputError, match="precision 'int3' is not known"):
+        Model.load(precision="int3")  # type: ignore[arg-type]
+    with pytest.raises(ModelNotFoundError, match="no model 'nothing'"):
+        Model.load("nothing")
+    with pytest.raises(ModelError, match="has no image tower"):
+        Model.load(image=text_folder)
