@@ -1,0 +1,5 @@
+"""``python -m babelclip``."""
+
+from babelclip.cli import main
+
+main()

@@ -1,0 +1,28 @@
+"""The command line. The only place that prints or exits.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import sys
+import warnings
+
+
+def main() -> None:
+    """Run a command; what babelclip raises on purpose becomes one line on stderr."""
+    from babelclip.cli import app, output
+    from babelclip.errors import BabelclipError
+
+    # Pillow warns of oddities in files that it reads all the same.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        app.APP(prog_name="babelclip")
+    except BabelclipError as error:
+        output.message(f"error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        output.message("interrupted; what was done is kept, the same command goes on from there")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,125 @@
+"""babelclip index, search, similar: a photo collection."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from babelclip.cli import output
+from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Runtime, load
+from babelclip.errors import InputError
+from babelclip.registry import DEFAULT
+from babelclip.search import Hit, Index, IndexReport
+from babelclip.settings import settings
+
+FAILURES_SHOWN = 20
+
+HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write a contact sheet with thumbnails to this file.")]
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(help="Folders or photos.", show_default=False)],
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    json: AsJson = False,
+) -> None:
+    """Index photos, so that search finds them. Run it again to bring the index up to date."""
+    for path in paths:
+        if not path.expanduser().exists():
+            raise InputError(f"{path}: no such file or folder")
+    with Index.open(index_file or settings().index, load(model, runtime)) as opened:
+        for path in paths:
+            with output.progress(f"indexing {path}") as bar:
+                report = opened.add_folder(path, progress=lambda state: bar(state.done, state.total))
+            _show_report(path, report, as_json=json)
+        if not json:
+            output.line(f"The index holds {len(opened)} photos.")
+
+
+def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:
+    """What was done with one path."""
+    if as_json:
+        output.json_line({"path": str(path), **asdict(report)})
+        return
+    output.line(
+        f"{path}: {report.added} added, {report.known_content} moved or copied, {report.unchanged} unchanged, "
+        f"{report.removed} removed, {len(report.failed)} could not be read"
+    )
+    for name, reason in report.failed[:FAILURES_SHOWN]:
+        output.message(reason if reason.startswith(name) else f"{name}: {reason}")
+    if len(report.failed) > FAILURES_SHOWN:
+        output.message(f"... and {len(report.failed) - FAILURES_SHOWN} more; --json lists them all")
+
+
+def search(
+    query: Annotated[str | None, typer.Argument(help="Words, in any of the model's languages.")] = None,
+    queries_from: Annotated[
+        Path | None, typer.Option("--from", help="Queries from this file, one a line; several in one go.")
+    ] = None,
+    k: Count = 10,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    html: HtmlFile = None,
+    json: AsJson = False,
+) -> None:
+    """Find photos by words."""
+    if (query is None) == (queries_from is None):
+        raise typer.BadParameter("give a query, or --from FILE")
+    queries = [query] if query is not None else _read_lines(queries_from)
+    with _existing(index_file, model, runtime) as opened:
+        answers = [(text, opened.search(text, k)) for text in queries]
+        _show(answers, html=html, as_json=json)
+
+
+def similar(
+    image: Annotated[Path, typer.Argument(help="A picture.", show_default=False)],
+    k: Count = 10,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    html: HtmlFile = None,
+    json: AsJson = False,
+) -> None:
+    """Find photos that look like a picture."""
+    with _existing(index_file, model, runtime) as opened:
+        _show([(str(image), opened.similar(image, k))], html=html, as_json=json)
+
+
+def _existing(index_file: Path | None, model: str, runtime: str | None) -> Index:
+    """An index that must be there already."""
+    file = (index_file or settings().index).expanduser()
+    if not file.is_file():
+        raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
+    return Index.open(file, load(model, runtime))
+
+
+def _read_lines(path: Path | None) -> list[str]:
+    """The lines of a text file that are not blank."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise InputError(f"{path} holds no query")
+    return found
+
+
+def _show(answers: Sequence[tuple[str, list[Hit]]], *, html: Path | None, as_json: bool) -> None:
+    """Hits on stdout, and on a contact sheet if asked for."""
+    for text, hits in answers:
+        if as_json:
+            for hit in hits:
+                output.json_line({"query": text, **asdict(hit)})
+        else:
+            rows = [(str(hit.rank), f"{hit.score:.3f}", hit.path) for hit in hits]
+            output.table(("#", "score#", "photo"), rows, title=text)
+    if html is not None:
+        from babelclip.cli.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(html, answers)
+        output.message(f"contact sheet: {html}")

@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from babelclip.model import Model
+
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="A model's name or folder; babelclip models lists the names.")
+]
+IndexFile = Annotated[
+    Path | None, typer.Option("--index", "-i", help="The index file. [default: photos.bc in the data folder]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, nothing else there.")]
+Runtime = Annotated[str | None, typer.Option("--runtime", help="openvino, onnxruntime, torch or reference.")]
+Count = Annotated[int, typer.Option("-k", "--top", min=1, help="How many photos.")]
+
+
+def load(name: str, runtime: str | None) -> Model:
+    """Load the model that the options name.
+
+    :param name: a name or folder
+    :param runtime: an engine, or None for the default
+    :return: the model
+    """
+    return Model.load(name, runtime=runtime)

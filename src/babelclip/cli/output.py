@@ -1,0 +1,99 @@
+"""What commands print: tables and JSON lines on stdout, messages and progress on stderr."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+# Where no person looks, lines are not folded: a path is a path.
+_PIPE_COLUMNS = 4096
+_OUT = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Bar(Protocol):
+    """A progress bar that is set to a place."""
+
+    def __call__(self, done: int, total: int | None = None, label: str | None = None) -> None:
+        """Set how much is done, and perhaps of how much, and what is under way."""
+        ...
+
+
+def line(text: str) -> None:
+    """A line of plain text on stdout.
+
+    :param text: the line
+    """
+    sys.stdout.write(text + "\n")
+
+
+def json_line(content: Any) -> None:
+    """One JSON object on a line of stdout.
+
+    :param content: what JSON can hold
+    """
+    # Surrogates stand for file name bytes that are not UTF-8; escaping them keeps the output valid.
+    text = json.dumps(content, ensure_ascii=False)
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
+def message(text: str) -> None:
+    """A message to the person, on stderr.
+
+    :param text: the message
+    """
+    _ERR.print(text, markup=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    """A table on stdout; columns whose name ends in "#" are numbers, set to the right.
+
+    :param columns: the headings
+    :param rows: cells
+    :param title: what stands above
+    """
+    drawn = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column.rstrip("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_escape(cell) for cell in row))
+    _OUT.print(drawn)
+
+
+def _escape(cell: str) -> str:
+    """Text that rich shows as it is; what cannot be encoded is shown escaped."""
+    from rich.markup import escape
+
+    return escape(cell.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+@contextmanager
+def progress(label: str, total: int | None = None) -> Iterator[Bar]:
+    """A bar on stderr while the block runs, with rate and time left; nothing where stderr is not a terminal.
+
+    :param label: what is under way
+    :param total: of how much, where it is known
+    :yield: a function that sets the bar
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bars:
+        task = bars.add_task(label, total=total, rate="")
+
+        def show(done: int, total: int | None = None, label: str | None = None) -> None:
+            speed = bars.tasks[0].speed
+            rate = f"{speed:.0f}/s" if speed else ""
+            bars.update(task, completed=done, total=total, description=label, rate=rate)
+
+        yield show
