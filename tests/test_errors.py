@@ -6,7 +6,7 @@ from babelclip import errors
 def test_the_drawn_tree_is_the_tree_of_classes() -> None:
     drawn: dict[str, str] = {}
     ancestors: dict[int, str] = {}
-    for line in inspect.getdoc(errors).splitlines() if inspect.getdoc(errors) else []:
+    for line in (inspect.getdoc(errors) or "").splitlines():
         name = line.lstrip(" │├└─").split(" ")[0]
         if name.endswith("Error") and ("─" in line or line.strip() == "BabelclipError"):
             depth = len(line) - len(line.lstrip(" │├└─"))

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import pickle
 import zipfile
@@ -160,10 +161,9 @@ def test_flipped_bytes_never_raise_anything_else(tmp_path: Path, seed: int) -> N
     for place in rng.integers(0, len(raw), 8):
         raw[place] = rng.integers(0, 256)
     path.write_bytes(raw)
-    try:
-        read_torch_pickle(path)
-    except WeightsError as error:
-        assert "w.bin" in str(error)
+    with contextlib.suppress(WeightsError):
+        arrays = read_torch_pickle(path)
+        assert all(isinstance(array, np.ndarray) for array in arrays.values())
 
 
 def test_a_pickle_that_is_not_a_state_dict_is_an_error(tmp_path: Path) -> None:

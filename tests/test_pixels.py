@@ -21,7 +21,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, form, **options)  # type: ignore[arg-type]
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
@@ -218,7 +218,7 @@ def test_arrays_of_every_kind_are_read() -> None:
         (np.full((5, 5), np.nan), "finite"),
     ],
 )
-def test_an_array_that_is_no_image_is_an_error(array: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+def test_an_array_that_is_no_image_is_an_error(array: np.ndarray, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_image(array)
 
@@ -253,7 +253,7 @@ def test_missing_empty_and_foreign_files_are_errors_that_name_them(tmp_path: Pat
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     assert len(bomb) < 100_000
-    with pytest.raises(ImageError, match="20000|pixels|exceeds limit"):
+    with pytest.raises(ImageError, match=r"20000 x 20000 pixels|exceeds limit"):
         read_image(bomb)
 
 
@@ -267,6 +267,6 @@ def test_limits_come_from_the_settings_and_the_message_says_so(monkeypatch: pyte
             read_image(source)
     monkeypatch.setenv("BABELCLIP_MAX_IMAGE_BYTES", "10")
     settings.cache_clear()
-    for source in (path, path.read_bytes()):
+    for given in (path, path.read_bytes()):
         with pytest.raises(ImageTooLargeError, match="over the limit of 10; BABELCLIP_MAX_IMAGE_BYTES"):
-            read_image(source)
+            read_image(given)

@@ -1,5 +1,7 @@
 """Image towers as graphs: CLIP's vision transformer, and EfficientNet-Lite with a convex head over class vectors."""
 
+import math
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -26,7 +28,7 @@ def build_image_graph(spec: ImageSpec, weights: Weights | None = None, *, unit: 
     if spec.transformer is not None:
         vectors = _vision_transformer(g, pixels, spec, spec.transformer, weights)
     elif spec.efficientnet is not None:
-        vectors = _efficientnet(g, pixels, spec.efficientnet, weights)
+        vectors = _efficientnet(g, pixels, spec.pixels.shape[0], spec.efficientnet, weights)
     else:
         raise WeightsError(f"{spec.folder}: the spec describes no encoder")
     if unit:
@@ -69,11 +71,19 @@ def _vision_transformer(g: GraphBuilder, pixels: str, spec: ImageSpec, transform
     return linear(g, token, w, "visual_projection", bias=False)
 
 
-def _convolve(g: GraphBuilder, x: str, w: Weights, name: str, *, kernel: int, stride: int, groups: int = 1) -> str:
-    """A convolution whose batch norm is folded into it, padded as TensorFlow's SAME at the sizes that occur."""
-    # At stride 2 TensorFlow pads one less before than after when the size is even; the builder of the weights
-    # records what it used in the spec, and torch-style symmetric padding is what the published conversion has.
-    pad = (kernel - 1) // 2
+def _same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis in TensorFlow's SAME padding, with which EfficientNet was trained: one less before
+    than after where their number is odd.
+    """
+    total = max(0, (math.ceil(size / stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2
+
+
+def _convolve(
+    g: GraphBuilder, x: str, w: Weights, name: str, *, size: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> str:
+    """A convolution over a square of ``size``, whose batch norm is folded into it."""
+    before, after = _same_pads(size, kernel, stride)
     return g.node(
         "Conv",
         x,
@@ -81,7 +91,7 @@ def _convolve(g: GraphBuilder, x: str, w: Weights, name: str, *, kernel: int, st
         g.constant(w[f"{name}.bias"], name),
         kernel_shape=[kernel] * 2,
         strides=[stride] * 2,
-        pads=[pad] * 4,
+        pads=[before, before, after, after],
         group=groups,
     )
 
@@ -91,21 +101,21 @@ def _relu6(g: GraphBuilder, x: str) -> str:
     return g.node("Clip", x, g.scalar(0.0), g.scalar(6.0))
 
 
-def _efficientnet(g: GraphBuilder, pixels: str, spec: EfficientNetSpec, w: Weights) -> str:
+def _efficientnet(g: GraphBuilder, pixels: str, size: int, spec: EfficientNetSpec, w: Weights) -> str:
     """EfficientNet-Lite, then the convex combination of class vectors (ConSE, Norouzi et al. 2013)."""
-    x = _relu6(g, _convolve(g, pixels, w, "stem", kernel=3, stride=2))
+    x = _relu6(g, _convolve(g, pixels, w, "stem", size=size, kernel=3, stride=2))
+    size = math.ceil(size / 2)
     for i, block in enumerate(spec.blocks):
-        inner, channels = x, block.in_channels
+        inner, channels = x, block.in_channels * block.expand
         if block.expand > 1:
-            channels *= block.expand
-            inner = _relu6(g, _convolve(g, inner, w, f"blocks.{i}.expand", kernel=1, stride=1))
-        inner = _convolve(
-            g, inner, w, f"blocks.{i}.depthwise", kernel=block.kernel, stride=block.stride, groups=channels
-        )
-        inner = _convolve(g, _relu6(g, inner), w, f"blocks.{i}.project", kernel=1, stride=1)
+            inner = _relu6(g, _convolve(g, inner, w, f"blocks.{i}.expand", size=size))
+        name = f"blocks.{i}.depthwise"
+        inner = _convolve(g, inner, w, name, size=size, kernel=block.kernel, stride=block.stride, groups=channels)
+        size = math.ceil(size / block.stride)
+        inner = _convolve(g, _relu6(g, inner), w, f"blocks.{i}.project", size=size)
         same = block.stride == 1 and block.in_channels == block.out_channels
         x = g.node("Add", x, inner) if same else inner
-    x = _relu6(g, _convolve(g, x, w, "head", kernel=1, stride=1))
+    x = _relu6(g, _convolve(g, x, w, "head", size=size))
     pooled = g.node("ReduceMean", x, axes=[2, 3], keepdims=0)
     logits = g.node("Mul", linear(g, pooled, w, "classifier"), g.scalar(1 / spec.temperature))
     return g.node("MatMul", g.node("Softmax", logits, axis=-1), g.constant(w["class_vectors"], "classes"))

@@ -1,0 +1,64 @@
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from babelclip.cli.app import APP
+
+ROOT = Path(__file__).parents[1]
+COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
+SHARED_OPTIONS = {"--model", "-m", "--runtime", "--index", "-i", "--json", "--help"}
+
+
+def commands() -> dict[str, set[str]]:
+    """Every command and its options."""
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, name: str) -> None:
+        subcommands = getattr(command, "commands", None)
+        for sub, inner in (subcommands or {}).items():
+            walk(inner, f"{name} {sub}")
+        if subcommands is None:
+            parameters = getattr(command, "params", [])
+            found[name] = {option for p in parameters for option in p.opts if option.startswith("-")}
+
+    walk(typer.main.get_command(APP), "babelclip")
+    return found
+
+
+def section(name: str) -> str:
+    parts = re.split(r"^## ", COMMANDS_PAGE, flags=re.MULTILINE)
+    (text,) = [part for part in parts if re.match(rf"{re.escape(name)}(\s|$)", part)]
+    return text
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_and_option_is_documented(name: str) -> None:
+    text = section(name)
+    missing = {option for option in commands()[name] - SHARED_OPTIONS if f"`{option}" not in text}
+    assert not missing
+
+
+def test_every_documented_command_exists() -> None:
+    documented = {" ".join(line.split()[1:]) for line in COMMANDS_PAGE.splitlines() if line.startswith("## babelclip")}
+    for line in documented:
+        assert any(line.startswith(name) for name in commands()), line
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    pattern = re.compile(r"BABELCLIP_[A-Z_]+")
+    in_code = set(pattern.findall((ROOT / "src/babelclip/settings.py").read_text()))
+    assert in_code == set(pattern.findall((ROOT / "docs/settings.md").read_text()))
+
+
+def test_every_environment_variable_is_read_in_settings_alone() -> None:
+    readers = [p.name for p in (ROOT / "src").rglob("*.py") if "os.environ" in p.read_text()]
+    assert readers == ["settings.py"]
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
