@@ -13,6 +13,8 @@ from babelclip.layouts import MANIFEST, read_image_spec, read_text_spec
 from babelclip.registry import FORMAT, ModelFolders
 from babelclip.weights import Storage, read_weights, write_weights
 
+CARD = "MODEL_CARD.md"
+
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SIDE_FILES = (".json", ".txt", ".model", ".md")
 
@@ -22,8 +24,8 @@ def export_folder(
 ) -> None:
     """Write a model as a babelclip folder, whole or not at all.
 
-    With "float32" or "float16" the ``text`` folder opens in sentence-transformers; the compact "int8" form (see
-    weights) is read by babelclip alone.
+    With "float32" or "float16" the ``text`` folder opens in sentence-transformers; the compact forms "int8" and "int4"
+    (see weights) are read by babelclip alone.
 
     :param folders: the model
     :param target: the folder to make; it must not be there
@@ -42,9 +44,9 @@ def export_folder(
         text = read_text_spec(folders.text)
         _copy_tower(folders.text, root / "text", storage)
         _copy_tower(read_image_spec(folders.image).folder, root / "image", storage)
-        card = folders.text.parent / "MODEL_CARD.md"
-        if folders.manifest and card.is_file():
-            shutil.copyfile(card, root / card.name)
+        card = folders.text.parent / CARD
+        if card.is_file():
+            shutil.copyfile(card, root / CARD)
         manifest = {
             "name": folders.name,
             "version": "1",

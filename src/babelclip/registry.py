@@ -117,7 +117,7 @@ def fingerprint(folders: ModelFolders) -> str:
     digest = hashlib.sha256()
     if folders.manifest:
         checksums: dict[str, str] = folders.manifest["files"]
-        for name in sorted(checksums):
+        for name in sorted(name for name in checksums if not name.endswith(".md")):
             digest.update(f"{name} {checksums[name]}\n".encode())
         return digest.hexdigest()
     for tower in (folders.text, folders.image):

@@ -1,7 +1,10 @@
 """Weights files -> numpy arrays: safetensors, and torch's .bin without torch and without running anything in it.
 
-The compact form that babelclip writes beside float32 and float16: a tensor NAME of int8 (rows, ...) with a tensor
-NAME.scale of float32 (rows,); the value is ``int8 * scale[row]``. It is undone here, so readers see float32 only.
+Two compact forms stand beside float32 and float16. Both are undone here, so readers see float32 only.
+  int8   NAME is int8 (rows, ...), NAME.scale float32 (rows,): the value is ``int8 * scale[row]``.
+  int4   NAME is uint8 (rows, columns / 2), NAME.scale float16 (rows, columns / 32): every 32 numbers of a row share a
+         scale; a byte holds two of them, low half first, each less 8: the value is ``(half - 8) * scale``. Only
+         matrices that are of this kind already are written so, hence nothing is lost.
 """
 
 import json
@@ -19,10 +22,12 @@ from babelclip.errors import WeightsError
 from babelclip.pickles import read_torch_pickle
 from babelclip.vectors import FloatArray
 
-Storage = Literal["float32", "float16", "int8"]
+Storage = Literal["float32", "float16", "int8", "int4"]
 
 SCALE_SUFFIX = ".scale"
 INT8_LIMIT = 127
+INT4_BLOCK = 32
+INT4_ZERO = 8
 COMPACT_MIN_ELEMENTS = 4096
 """Smaller tensors (biases, norms) stay float32 in the compact form: they cost nothing and matter most."""
 
@@ -86,12 +91,16 @@ def _as_float32(arrays: Mapping[str, NDArray[np.generic]], source: Path) -> dict
     """Float32 for every float tensor, the compact form undone, whole-number tensors (position ids) left out."""
     result: dict[str, FloatArray] = {}
     for name, array in arrays.items():
+        scale = arrays.get(name + SCALE_SUFFIX)
         if array.dtype == np.int8:
-            scale = arrays.get(name + SCALE_SUFFIX)
             if scale is None or scale.shape != array.shape[:1]:
                 raise WeightsError(f"{source}: int8 tensor {name!r} has no scale of {array.shape[:1]}")
             rows = np.asarray(scale, dtype=np.float32).reshape(-1, *[1] * (array.ndim - 1))
             result[name] = array.astype(np.float32) * rows
+        elif array.dtype == np.uint8 and scale is not None:
+            if array.ndim != 2 or scale.shape != (array.shape[0], 2 * array.shape[1] // INT4_BLOCK):
+                raise WeightsError(f"{source}: int4 tensor {name!r} does not fit its scale of {scale.shape}")
+            result[name] = unpack_int4(array.astype(np.uint8, copy=False), scale.astype(np.float32))
         elif name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in arrays:
             continue
         elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
@@ -110,19 +119,75 @@ def compact_rows(array: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     return np.rint(flat / scale[:, None]).astype(np.int8).reshape(array.shape), scale.astype(np.float32)
 
 
+def pack_int4(array: FloatArray) -> tuple[NDArray[np.uint8], NDArray[np.float16]] | None:
+    """The int4 form of a matrix that was in 4-bit blocks before it became float, and so loses nothing by it.
+
+    :param array: float32 (rows, columns)
+    :return: uint8 (rows, columns / 2) and float16 (rows, columns / 32) scales; None where it is not of that kind
+    """
+    rows, columns = array.shape
+    if columns % INT4_BLOCK:
+        return None
+    blocks = array.reshape(-1, INT4_BLOCK)
+    largest = np.abs(blocks).max(axis=1)
+    scales = np.zeros(len(blocks), dtype=np.float32)
+    found = largest == 0
+    for step in range(INT4_ZERO, 0, -1):
+        # The largest number of a block is some whole number of steps, from 8 down to 1.
+        scale = (largest / step).astype(np.float16).astype(np.float32)
+        steps = np.divide(blocks, scale[:, None], out=np.zeros_like(blocks), where=scale[:, None] > 0)
+        whole = np.rint(steps)
+        low, high = whole.min(axis=1), whole.max(axis=1)
+        exact = (whole * scale[:, None] == blocks).all(axis=1) & ((high < INT4_ZERO) | (low > -INT4_ZERO))
+        # The halves reach from -8 to 7: where +8 occurs, the scale is negative.
+        scales = np.where(exact & ~found, np.where(high < INT4_ZERO, scale, -scale), scales)
+        found |= exact
+        if found.all():
+            break
+    else:
+        return None
+    steps = np.divide(blocks, scales[:, None], out=np.zeros_like(blocks), where=scales[:, None] != 0)
+    halves = (np.rint(steps) + INT4_ZERO).astype(np.uint8).reshape(rows, columns)
+    packed: NDArray[np.uint8] = halves[:, ::2] | np.left_shift(halves[:, 1::2], 4)
+    return packed, scales.astype(np.float16).reshape(rows, columns // INT4_BLOCK)
+
+
+def unpack_int4(packed: NDArray[np.uint8], scales: FloatArray) -> FloatArray:
+    """Undo ``pack_int4``.
+
+    :param packed: uint8 (rows, columns / 2)
+    :param scales: float32 (rows, columns / 32)
+    :return: float32 (rows, columns)
+    """
+    rows, half = packed.shape
+    values = np.empty((rows, half, 2), dtype=np.float32)
+    values[:, :, 0] = packed & 15
+    values[:, :, 1] = packed >> 4
+    values -= INT4_ZERO
+    blocks = values.reshape(rows, -1, INT4_BLOCK)
+    blocks *= scales[:, :, None]
+    return blocks.reshape(rows, 2 * half)
+
+
 def write_weights(path: Path, arrays: Mapping[str, FloatArray], storage: Storage = "float32") -> None:
     """Write one safetensors file, whole or not at all.
 
     :param path: the file; an old one is replaced
     :param arrays: float32 arrays by tensor name
-    :param storage: "float32", "float16", or "int8" (the compact form above)
+    :param storage: "float32", "float16", or one of the compact forms above; in "int4" what is not of that kind is
+        float16
     """
     stored: dict[str, NDArray[np.generic]] = {}
     for name, array in arrays.items():
-        if storage == "int8" and array.ndim >= 2 and array.size >= COMPACT_MIN_ELEMENTS:
+        large = array.ndim >= 2 and array.size >= COMPACT_MIN_ELEMENTS
+        packed = pack_int4(array) if storage == "int4" and large and array.ndim == 2 else None
+        if packed is not None:
+            stored[name], stored[name + SCALE_SUFFIX] = packed
+        elif storage == "int8" and large:
             stored[name], stored[name + SCALE_SUFFIX] = compact_rows(array)
         else:
-            stored[name] = np.ascontiguousarray(array, dtype=np.float16 if storage == "float16" else np.float32)
+            half = storage == "float16" or (storage == "int4" and large)
+            stored[name] = np.ascontiguousarray(array, dtype=np.float16 if half else np.float32)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         file.write(save(stored, metadata={"format": "pt"}))
     temporary = Path(file.name)

@@ -50,14 +50,33 @@ def as_markdown(report: RetrievalReport, languages: Sequence[str], *, heading: s
     :param source: how it was made: model, data, command
     :return: Markdown
     """
-    listed = [score for score in report.scores if score.language in languages]
     others = [score for score in report.scores if score.language not in languages]
-    parts = [f"# {heading}", source, _table(summary(report, languages))]
-    if listed:
-        parts += ["## Listed languages", _table(listed)]
+    parts = [f"# {heading}", source, summary_table(report, languages)]
+    if len(others) < len(report.scores):
+        parts += ["## Listed languages", language_table(report, languages)]
     if others:
         parts += ["## Other languages", _table(others)]
     return "\n\n".join(parts) + "\n"
+
+
+def summary_table(report: RetrievalReport, languages: Sequence[str]) -> str:
+    """The rows that matter most, as a table.
+
+    :param report: what was measured
+    :param languages: the codes that the model is meant for
+    :return: a Markdown table
+    """
+    return _table(summary(report, languages))
+
+
+def language_table(report: RetrievalReport, languages: Sequence[str]) -> str:
+    """A row for each of some languages that has captions.
+
+    :param report: what was measured
+    :param languages: their codes
+    :return: a Markdown table
+    """
+    return _table([score for score in report.scores if score.language in languages])
 
 
 def _table(scores: Sequence[RetrievalScore]) -> str:
