@@ -117,6 +117,7 @@ def test_a_missing_folder_fails_before_anything_is_made(home: Path, tmp_path: Pa
         ["index"],
         ["fly"],
         ["search", "a", "-k", "0"],
+        ["pull", "clip-ViT-B-32-multilingual-v1", "--revision", "main"],
     ],
 )
 def test_wrong_usage_exits_with_2(home: Path, arguments: list[str]) -> None:

@@ -31,8 +31,10 @@ def pull(
 ) -> None:
     """Fetch a model from the hub, checked and pinned. Run it again to go on after an interruption."""
     repositories = registry.PAIRS.get(name.removeprefix("sentence-transformers/"), (name,))
+    if revision is not None and len(repositories) > 1:
+        raise typer.BadParameter(f"a revision is of one repository, and {name} is {' and '.join(repositories)}")
     for repository in repositories:
-        folder = hub.pull(repository, revision if len(repositories) == 1 else None)
+        folder = hub.pull(repository, revision)
         output.line(f"{repository}: {folder}")
 
 
