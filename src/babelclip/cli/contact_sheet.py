@@ -23,7 +23,8 @@ h2 { font-size: 1.1rem; font-weight: 600; margin: 2rem 0 .6rem; }
 ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
      grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); direction: ltr; }
 figure { margin: 0; }
-img, .missing { width: 100%; height: auto; aspect-ratio: 1; object-fit: contain; border-radius: 6px; background: #8882; }
+img, .missing { width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
+                border-radius: 6px; background: #8882; }
 .missing { display: grid; place-items: center; opacity: .7; }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; opacity: .85; }
 meter { width: 100%; height: .5rem; }
