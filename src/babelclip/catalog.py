@@ -11,6 +11,7 @@ Vectors belong to contents, so a renamed, moved or copied photo keeps its vector
 write-ahead log: after a kill at any moment the last whole transaction stands, and other processes may read meanwhile.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -253,11 +254,11 @@ class Catalog:
         return [path for path, _ in rows], from_bytes(b"".join(stored for _, stored in rows), self._dimension)
 
 
-# A path itself, or whatever starts with it and a separator: "0" is the character after "/".
+# A path itself, or whatever starts with it and a separator.
 _BELOW = "(path = ? OR (path > ? AND path < ?))"
 
 
 def _below(root: str) -> tuple[str, str, str]:
     """The parameters of _BELOW."""
-    stem = root.rstrip("/")
-    return root, stem + "/", stem + "0"
+    stem = root.rstrip(os.sep)
+    return root, stem + os.sep, stem + chr(ord(os.sep) + 1)

@@ -297,7 +297,6 @@ def _text_encoder(folder: Path) -> dict[str, Any]:
         "lowercase": bool(lowercase),
         "pad_id": pad_id,
         "end_of_text_id": None,
-        "prompt": _prompt(folder),
     }
 
 
@@ -320,7 +319,6 @@ def _clip_text_encoder(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "lowercase": False,
         "pad_id": 0,
         "end_of_text_id": None if end_of_text == 2 else end_of_text,
-        "prompt": _prompt(folder.parent if folder.name.startswith("0_") else folder),
     }
 
 
@@ -364,7 +362,14 @@ def read_text_spec(folder: Path) -> TextSpec:
         if module.in_features != dimension:
             raise LayoutError(f"{module.folder}: takes {module.in_features} features, but {dimension} come in")
         dimension = module.out_features
-    return TextSpec(**encoder, pooling=pooling, dense=tuple(dense), normalize=normalize, dimension=dimension)
+    return TextSpec(
+        **encoder,
+        pooling=pooling,
+        dense=tuple(dense),
+        normalize=normalize,
+        prompt=_prompt(folder),
+        dimension=dimension,
+    )
 
 
 def _pixel_spec(folder: Path, image_size: int) -> PixelSpec:

@@ -169,10 +169,9 @@ def rewrite_as_published(folder: Path) -> None:
 
     :param folder: a text folder in today's form
     """
-    names = {"Transformer": "Transformer", "Pooling": "Pooling", "Dense": "Dense", "Normalize": "Normalize"}
     modules = json.loads((folder / "modules.json").read_text())
     for entry in modules:
-        entry["type"] = f"sentence_transformers.models.{names[entry['type'].rsplit('.', 1)[-1]]}"
+        entry["type"] = f"sentence_transformers.models.{entry['type'].rsplit('.', 1)[-1]}"
     _write_json(folder / "modules.json", modules)
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": 128, "do_lower_case": False})
     config = json.loads((folder / "tokenizer_config.json").read_text())
