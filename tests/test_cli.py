@@ -117,6 +117,8 @@ def test_a_missing_folder_fails_before_anything_is_made(home: Path, tmp_path: Pa
         ["index"],
         ["fly"],
         ["search", "a", "-k", "0"],
+        ["evaluate"],
+        ["evaluate", "--captions", "c.tsv"],
         ["pull", "clip-ViT-B-32-multilingual-v1", "--revision", "main"],
     ],
 )
@@ -181,10 +183,20 @@ def test_evaluate_prints_and_writes_the_table(home: Path, model: Path, photos: P
     captions.write_text("image\tlang\tkind\tcaption\na\ten\thuman\tone\nb\tde\thuman\tzwei\nc\ten\thuman\tthree\n")
     arguments = ("evaluate", "--images", photos, "--captions", captions, "-m", model)
     (en,) = [row for row in lines(run(*arguments, "--json", home=home).stdout) if row["language"] == "en"]
-    assert (en["queries"], en["pictures"], en["recall@10"]) == (2, 3, 1.0)
-    done = run(*arguments, "--only", "a,b", "--markdown", tmp_path / "q.md", home=home)
+    assert (en["count"], en["subject"], en["T>I R@10"]) == (2, "3 pictures", [1.0, 1.0, 1.0])
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs/de.tsv").write_text("one\teins\ntwo\tzwei\n")
+    (tmp_path / "names.json").write_text('{"EN": [[0, 1], ["one", "two"]], "wnids": ["a", "b"]}')
+    all_three = (*arguments, "--pairs", tmp_path / "pairs", "--zero-shot", tmp_path / "names.json", "--only", "a,b")
+    done = run(*all_three, "--markdown", tmp_path / "q.md", "--plots", tmp_path / "plots", home=home)
     assert "mean of 2" in done.stdout
-    assert "| en English | 1 |" in (tmp_path / "q.md").read_text()
+    page = (tmp_path / "q.md").read_text()
+    assert "| en English | 1 |" in page
+    assert page.index("## Retrieval") < page.index("## Zero-shot classification") < page.index("## Translation")
+    names = {"retrieval.png", "zero-shot-classification.png", "translation.png"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+    rows = lines(run(*arguments, "--languages", "de", "--json", home=home).stdout)
+    assert [row["language"] for row in rows] == ["de"]
 
 
 def test_benchmark_parity_writes_its_table(home: Path, tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 import gzip
+import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import Caption, beginning_with, read_captions, read_pictures
-from babelclip.evaluation.report import as_data, as_markdown, summary
-from babelclip.evaluation.retrieval import RetrievalReport, RetrievalScore, evaluate_retrieval, ranks
+from babelclip.evaluation.classification import ClassNames, evaluate_zero_shot, read_class_names
+from babelclip.evaluation.report import as_data, as_markdown, plot, summary
+from babelclip.evaluation.retrieval import best_ranks, evaluate_retrieval
+from babelclip.evaluation.scores import Figure, LanguageScore, Report, figures
+from babelclip.evaluation.translation import Pairs, evaluate_translation, read_pairs
 from babelclip.model import Model
-from babelclip.vectors import unit_rows
 
 HEADER = "image\tlang\tkind\tcaption\n"
 
@@ -46,30 +50,48 @@ def test_pictures_come_from_a_folder_or_a_tar(photos: Path, tmp_path: Path) -> N
         list(read_pictures(tmp_path / "bad.tar"))
 
 
-def test_the_rank_of_the_right_picture_counts_ties_against_it() -> None:
-    pictures = unit_rows(np.array([[1, 0], [1, 1], [0, 1], [0, 1]], dtype=np.float32))
-    queries = unit_rows(np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32))
-    assert ranks(queries, pictures, np.array([0, 1, 2])).tolist() == [1, 2, 2]
+def test_the_rank_is_that_of_the_best_right_answer_and_ties_with_wrong_ones_count_against_it() -> None:
+    scores = np.array([[0.9, 0.5, 0.1], [0.5, 0.5, 0.1], [0.2, 0.9, 0.8]], dtype=np.float32)
+    own = np.array([[1, 0, 0], [1, 0, 0], [1, 0, 1]], dtype=bool)
+    assert best_ranks(scores, own).tolist() == [1, 2, 2]
 
 
-def test_figures_are_those_of_a_count_by_hand(pair: Model, photos: Path) -> None:
+def test_a_figure_is_the_mean_with_an_interval_that_narrows_with_the_sample() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (50, 5000):
+        sample = rng.random(n) < 0.3
+        figure = figures({"x": sample})["x"]
+        assert figure.value == pytest.approx(sample.mean())
+        assert figure.low <= figure.value <= figure.high
+        assert figure.high - figure.low == pytest.approx(4 * 0.46 / n**0.5, rel=0.25)
+        widths.append(figure.high - figure.low)
+    assert widths[1] < widths[0] / 5
+    assert figures({"x": np.ones(10)})["x"] == Figure(1.0, 1.0, 1.0)
+
+
+def test_retrieval_figures_are_those_of_a_count_by_hand(pair: Model, photos: Path) -> None:
     files = sorted(photos.rglob("*.*"))
-    pictures = [(path.stem, path.read_bytes()) for path in files] + [
-        ("broken", b"no picture"),
-        ("f", files[0].read_bytes()),
-    ]
-    captions = [Caption(path.stem, "en", f"text {path.stem}") for path in files] + [Caption("elsewhere", "de", "x")]
-    report = evaluate_retrieval(pair, pictures, captions)
-    assert report.pictures == 6
+    pictures = [(path.stem, path.read_bytes()) for path in files]
+    pictures += [("broken", b"no picture"), ("f", files[0].read_bytes())]
+    captions = [Caption(path.stem, "en", f"text {path.stem} {i}") for path in files for i in range(2)]
+    report = evaluate_retrieval(pair, pictures, [*captions, Caption("elsewhere", "de", "x")])
+    assert report.subject == "6 pictures"
     assert [name for name, _ in report.failed] == ["broken"]
     vectors = pair.encode_images([content for name, content in pictures if name != "broken"])
-    scores = pair.encode_text([caption.text for caption in captions[:5]]) @ vectors.T
-    placed = [(scores[i] >= scores[i, i]).sum() for i in range(5)]
+    scores = pair.encode_text([caption.text for caption in captions]) @ vectors.T
     (score,) = report.scores
-    assert score.queries == 5
-    assert score.recall[1] == pytest.approx(np.mean(np.array(placed) <= 1))
-    assert score.recall[10] == 1
-    assert score.mean_reciprocal_rank == pytest.approx(np.mean(1 / np.array(placed)))
+    there = np.array([1 + (np.delete(scores[i], i // 2) >= scores[i, i // 2]).sum() for i in range(10)])
+    back = []
+    for column in range(5):
+        own = scores[2 * column : 2 * column + 2, column].max()
+        back.append(1 + (np.delete(scores[:, column], [2 * column, 2 * column + 1]) >= own).sum())
+    assert score.count == 10
+    assert score.figures["T>I R@1"].value == pytest.approx((there <= 1).mean())
+    assert score.figures["T>I R@10"].value == 1
+    assert score.figures["T>I MRR"].value == pytest.approx((1 / there).mean())
+    assert score.figures["I>T R@1"].value == pytest.approx((np.array(back) <= 1).mean())
+    assert score.figures["I>T MRR"].value == pytest.approx((1 / np.array(back)).mean())
 
 
 def test_captions_without_pictures_are_an_error(pair: Model) -> None:
@@ -77,38 +99,94 @@ def test_captions_without_pictures_are_an_error(pair: Model) -> None:
         evaluate_retrieval(pair, [], [Caption("a", "en", "x")])
 
 
-def report() -> RetrievalReport:
+def test_class_names_are_read_in_the_form_of_babel_imagenet(tmp_path: Path) -> None:
+    content = {"DE": [[0, 2], ["Schleie", "Hai"]], "ZH": [[1], ["金鱼"]], "wnids": ["n1", "n2", "n3"]}
+    (tmp_path / "names.json.gz").write_bytes(gzip.compress(json.dumps(content).encode()))
+    assert read_class_names(tmp_path / "names.json.gz") == [
+        ClassNames("de", {"n1": "Schleie", "n3": "Hai"}),
+        ClassNames("zh-cn", {"n2": "金鱼"}),
+    ]
+    damaged: tuple[object, ...] = ({"DE": [[0], ["x"]]}, {"DE": [[9], ["x"]], "wnids": ["n1"]}, {"DE": 3, "wnids": []}, [])
+    for bad in damaged:
+        (tmp_path / "bad.json").write_text(json.dumps(bad))
+        with pytest.raises(DataError, match=r"bad\.json cannot be read as class names"):
+            read_class_names(tmp_path / "bad.json")
+
+
+def test_zero_shot_is_measured_among_the_named_classes_alone(pair: Model, photos: Path) -> None:
+    pictures = [(path.stem, path.read_bytes()) for path in sorted(photos.rglob("*.*"))]
+    names = {"a": "one", "b": "two", "d": "three", "missing": "four"}
+    report = evaluate_zero_shot(pair, pictures, [ClassNames("en", names), ClassNames("de", {"zzz": "nichts"})])
+    (score,) = report.scores
+    vectors = pair.encode_images([content for name, content in pictures if name in names])
+    guesses = (vectors @ pair.encode_text(list(names.values())).T).argmax(axis=1)
+    assert score.count == 3
+    assert score.figures["top-1"].value == pytest.approx(np.mean(guesses == np.arange(3)))
+    assert score.figures["top-5"].value == 1
+    with pytest.raises(DataError, match="no picture is of a class"):
+        evaluate_zero_shot(pair, pictures, [ClassNames("de", {"zzz": "nichts"})])
+
+
+def test_pairs_come_from_tables_or_parallel_lines(tmp_path: Path) -> None:
+    for name in ("tables", "lines", "none"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tables/de.tsv.gz").write_bytes(gzip.compress(b"a dog\tein Hund\na cat\teine Katze\n"))
+    (tmp_path / "lines/en.txt").write_text("a dog\na cat\n")
+    (tmp_path / "lines/de.txt").write_text("ein Hund\neine Katze\n")
+    (tmp_path / "lines/image_names.txt").write_text("1\n2\n3\n")
+    expected = [Pairs("de", ["a dog", "a cat"], ["ein Hund", "eine Katze"])]
+    assert list(read_pairs(tmp_path / "tables")) == list(read_pairs(tmp_path / "lines")) == expected
+    with pytest.raises(DataError, match="holds neither"):
+        list(read_pairs(tmp_path / "none"))
+    (tmp_path / "tables/fr.tsv").write_text("one column\n")
+    with pytest.raises(DataError, match=r"fr\.tsv: a line does not have two columns"):
+        list(read_pairs(tmp_path / "tables"))
+
+
+def test_translation_counts_both_ways_and_the_same_sentence_twice_is_no_error(pair: Model) -> None:
+    english = ["a dog", "two words here", "a dog", "something else"]
+    (score,) = evaluate_translation(pair, [Pairs("en", english, english)]).scores
+    assert {name: figure.value for name, figure in score.figures.items()} == {"en>xx": 1, "xx>en": 1, "both": 1}
+    (score,) = evaluate_translation(pair, [Pairs("xx", english[:2], english[1::-1])]).scores
+    assert score.figures["both"].value == 0
+
+
+def report() -> Report:
     scores = [
-        RetrievalScore(code, 10, {1: value / 2, 5: value, 10: value}, value)
+        LanguageScore(code, 10, {"R@1": Figure(value / 2, 0, 1), "R@10": Figure(value, 0, 1)})
         for code, value in (("de", 0.4), ("en", 0.8), ("tlh", 0.0))
     ]
-    return RetrievalReport(7, tuple(scores), ())
+    return Report("Retrieval", "7 pictures", tuple(scores))
 
 
 def test_the_mean_is_over_the_listed_languages_that_are_here() -> None:
     rows = summary(report(), ("de", "en", "fr"))
     assert [row.language for row in rows] == ["en", "mean of 2", "mean of 3"]
-    assert rows[1].recall[10] == pytest.approx(0.6)
-
-
-def test_a_mean_of_nothing_is_an_error() -> None:
-    with pytest.raises(DataError, match="no caption is in any of the languages"):
+    assert rows[1].figures["R@10"].value == pytest.approx(0.6)
+    assert [row.language for row in summary(report(), ("de", "en", "tlh"))] == ["en", "mean of 3"]
+    with pytest.raises(DataError, match="in any of the languages"):
         report().mean(["xx"])
 
 
 def test_the_page_and_the_data_hold_every_language() -> None:
-    page = as_markdown(report(), ("de", "en"), heading="H", source="S")
-    assert "| de German | 10 | 0.200 | 0.400 | 0.400 | 0.400 |" in page
-    assert page.index("## Other languages") < page.index("| tlh |")
-    rows = as_data(report(), ("de", "en"))
-    assert rows[2] == {
+    page = as_markdown([report()], ("de", "en"), heading="H", source="S")
+    assert page.startswith("# H\n\nS\n")
+    assert "| de German | 10 | 0.200 (0.000-1.000) | 0.400 |" in page
+    assert page.index("### Other languages") < page.index("| tlh |")
+    assert as_data(report(), ("de", "en"))[2] == {
+        "evaluation": "Retrieval",
+        "subject": "7 pictures",
         "language": "tlh",
         "listed": False,
-        "queries": 10,
-        "pictures": 7,
-        "recall@1": 0.0,
-        "recall@5": 0.0,
-        "recall@10": 0.0,
-        "mrr": 0.0,
+        "count": 10,
+        "R@1": [0.0, 0, 1],
+        "R@10": [0.0, 0, 1],
     }
-    assert page.startswith("# H\n\nS\n")
+
+
+def test_the_plot_is_a_picture_with_a_bar_for_each_listed_language(tmp_path: Path) -> None:
+    plot(report(), "R@10", ("de", "en"), tmp_path / "few.png")
+    plot(report(), "R@10", ("de",), tmp_path / "fewer.png")
+    with Image.open(tmp_path / "few.png") as few, Image.open(tmp_path / "fewer.png") as fewer:
+        assert few.height > fewer.height
+        assert len(set(few.convert("RGB").get_flattened_data())) > 10

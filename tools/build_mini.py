@@ -4,7 +4,7 @@
 
 Text: multilingual-e5-small with a pruned vocabulary, masked mean, centred, half-whitened by a Dense layer.
 Image: EfficientNet-Lite2, whose class probabilities mix the text vectors of the class names.
-Writes DIR/text, DIR/image and DIR/build.json. Needs the ``train`` extra and ``sentencepiece``.
+Writes DIR/text, DIR/image and DIR/build.json. Needs the ``dev`` extra.
 """
 
 import argparse

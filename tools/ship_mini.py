@@ -14,7 +14,8 @@ from pathlib import Path
 from babelclip import registry
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.report import language_table, summary_table
-from babelclip.evaluation.retrieval import RetrievalReport, evaluate_retrieval
+from babelclip.evaluation.retrieval import evaluate_retrieval
+from babelclip.evaluation.scores import Report
 from babelclip.export import CARD, export_folder, write_manifest
 from babelclip.languages import CODES
 from babelclip.layouts import MANIFEST
@@ -61,7 +62,7 @@ def ship(source: Path, data: Path, target: Path) -> None:
     write_manifest(target, manifest)
 
 
-def fill(template: str, report: RetrievalReport, record: dict[str, object]) -> str:
+def fill(template: str, report: Report, record: dict[str, object]) -> str:
     """Set the measured tables and the build's facts into the card.
 
     :param template: Markdown with ``{{names}}``.
@@ -72,7 +73,7 @@ def fill(template: str, report: RetrievalReport, record: dict[str, object]) -> s
     values = {
         "summary": summary_table(report, CODES),
         "languages": language_table(report, CODES),
-        "pictures": str(report.pictures),
+        "subject": report.subject,
         **{key: json.dumps(value) if isinstance(value, dict | list) else str(value) for key, value in record.items()},
     }
     for name, value in values.items():

@@ -1,5 +1,7 @@
-"""babelclip evaluate: how well a model finds pictures, by language."""
+"""babelclip evaluate: how good a model is, by language."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,61 +10,111 @@ import typer
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Runtime, load
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
-from babelclip.evaluation.report import as_data, as_markdown, summary
-from babelclip.evaluation.retrieval import CUTS, evaluate_retrieval
+from babelclip.evaluation.classification import evaluate_zero_shot, read_class_names
+from babelclip.evaluation.report import as_data, as_markdown, cells, plot, summary
+from babelclip.evaluation.retrieval import evaluate_retrieval
+from babelclip.evaluation.scores import Report
+from babelclip.evaluation.translation import evaluate_translation, read_pairs
+from babelclip.model import Model
 from babelclip.registry import DEFAULT
+
+PLOTTED = {"Retrieval": "T>I R@10", "Zero-shot classification": "top-1", "Translation": "both"}
 
 
 def evaluate(
-    images: Annotated[Path, typer.Option(help="A tar file or a folder of pictures.")],
-    captions: Annotated[Path, typer.Option(help="A table (.tsv, .tsv.gz): image, lang, kind, caption.")],
+    images: Annotated[
+        Path | None, typer.Option(help="A tar file or a folder of pictures, for --captions and --zero-shot.")
+    ] = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="Retrieval: a table (.tsv, .tsv.gz) of image, lang, kind, caption.")
+    ] = None,
+    zero_shot: Annotated[
+        Path | None, typer.Option("--zero-shot", help="Classification: class names as in Babel-ImageNet (.json.gz).")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Translation: a folder of LANG.tsv.gz (English, tab, translation) or LANG.txt.")
+    ] = None,
     only: Annotated[
         str, typer.Option(help="Only pictures whose name begins with one of these words, parted by commas.")
     ] = "",
+    languages: Annotated[str, typer.Option(help="Only these languages, parted by commas. [default: all]")] = "",
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write a plot of each evaluation into this folder.")] = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     json: AsJson = False,
 ) -> None:
-    """Measure text -> picture retrieval by language: recall@k and mean reciprocal rank."""
+    """Measure a model by language: retrieval, zero-shot classification, translation; any of them, in one report."""
+    if not (captions or zero_shot or pairs):
+        raise typer.BadParameter("give --captions, --zero-shot or --pairs, or several of them")
+    if (captions or zero_shot) and images is None:
+        raise typer.BadParameter("--captions and --zero-shot need --images")
     loaded = load(model, runtime)
-    prefixes = tuple(word.strip() for word in only.split(",") if word.strip())
-    rows = read_captions(captions)
-    with output.progress("pictures", None) as bar:
-        languages = len({row.language for row in rows})
+    prefixes, codes = _words(only), _words(languages)
+    reports = []
+    if captions and images:
+        rows = [row for row in read_captions(captions) if not codes or row.language in codes]
+        with _counted("retrieval", len({row.language for row in rows})) as finished:
+            pictures = beginning_with(read_pictures(images), prefixes)
+            reports.append(evaluate_retrieval(loaded, pictures, rows, progress=finished))
+    if zero_shot and images:
+        classes = [names for names in read_class_names(zero_shot) if not codes or names.language in codes]
+        with _counted("zero-shot", len(classes)) as finished:
+            pictures = beginning_with(read_pictures(images), prefixes)
+            reports.append(evaluate_zero_shot(loaded, pictures, classes, progress=finished))
+    if pairs:
+        sets = [found for found in read_pairs(pairs) if not codes or found.language in codes]
+        with _counted("translation", len(sets)) as finished:
+            reports.append(evaluate_translation(loaded, sets, progress=finished))
+    for report in reports:
+        _show(report, loaded, as_json=json)
+    files = [path.name for path in (images, captions, zero_shot, pairs) if path is not None]
+    if markdown is not None:
+        part = f" (names beginning with {', '.join(prefixes)})" if prefixes else ""
+        source = (
+            f"Model {loaded.name} ({loaded.fingerprint[:12]}); data: {', '.join(files)}{part}. Cosine of unit rows; "
+            "intervals are 95% bootstrap over the queries, for means over the languages. T>I: every caption is a query "
+            "over all pictures; I>T: every picture is a query over all captions of the language. Written by "
+            "`babelclip evaluate --markdown`."
+        )
+        page = as_markdown(reports, loaded.languages, heading="Quality by language", source=source)
+        markdown.write_text(page, encoding="utf-8")
+        output.message(f"tables: {markdown}")
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        for report in reports:
+            file = plots / f"{report.title.lower().replace(' ', '-')}.png"
+            plot(report, PLOTTED[report.title], loaded.languages, file)
+            output.message(f"plot: {file}")
+
+
+def _words(option: str) -> tuple[str, ...]:
+    """The words of an option, parted by commas."""
+    return tuple(word.strip() for word in option.split(",") if word.strip())
+
+
+@contextmanager
+def _counted(label: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar that counts the languages that were finished."""
+    with output.progress(f"{label}: pictures", total) as bar:
         done = 0
 
         def finished(language: str) -> None:
             nonlocal done
             done += 1
-            bar(done, languages, f"captions in {language}")
+            bar(done, total, f"{label}: {language}")
 
-        pictures = beginning_with(read_pictures(images), prefixes)
-        report = evaluate_retrieval(loaded, pictures, rows, progress=finished)
+        yield finished
+
+
+def _show(report: Report, model: Model, *, as_json: bool) -> None:
+    """A report on stdout."""
     for name, reason in report.failed:
         output.message(f"left out: {name}: {reason}")
-    if json:
-        for row in as_data(report, loaded.languages):
+    if as_json:
+        for row in as_data(report, model.languages):
             output.json_line(row)
-    else:
-        scores = [*summary(report, loaded.languages), *report.scores]
-        cells = [
-            (
-                score.language,
-                str(score.queries),
-                *(f"{score.recall[cut]:.3f}" for cut in CUTS),
-                f"{score.mean_reciprocal_rank:.3f}",
-            )
-            for score in scores
-        ]
-        output.table(("language", "queries#", *(f"R@{cut}#" for cut in CUTS), "MRR#"), cells)
-    if markdown is not None:
-        part = f", names beginning with {', '.join(prefixes)}" if prefixes else ""
-        source = (
-            f"Model {loaded.name} ({loaded.fingerprint[:12]}), {report.pictures} pictures of {images.name}{part}, "
-            f"captions of {captions.name}. Text -> picture: every caption is a query over all pictures, its own "
-            f"picture the one right answer. Written by `babelclip evaluate --markdown`."
-        )
-        page = as_markdown(report, loaded.languages, heading="Retrieval by language", source=source)
-        markdown.write_text(page, encoding="utf-8")
-        output.message(f"tables: {markdown}")
+        return
+    names = [f"{name}#" for name in report.scores[0].figures]
+    rows = [cells(score) for score in (*summary(report, model.languages), *report.scores)]
+    output.table(("language", "count#", *names), rows, title=f"{report.title}: {report.subject}")
