@@ -52,6 +52,7 @@ def test_index_says_what_it_did_and_keeps_its_file_in_the_data_folder(home: Path
     assert "1 could not be read" in done.stdout
     assert "bad.jpg: not a picture in a known format" in done.stderr
     assert settings().index.is_file()
+    assert "The index holds 5 photos, 1 more could not be read." in done.stdout
     (report,) = lines(run("index", photos, "-m", model, "--json", home=home).stdout)
     assert report["unchanged"] == 6
 

@@ -106,7 +106,12 @@ def test_class_names_are_read_in_the_form_of_babel_imagenet(tmp_path: Path) -> N
         ClassNames("de", {"n1": "Schleie", "n3": "Hai"}),
         ClassNames("zh-cn", {"n2": "金鱼"}),
     ]
-    damaged: tuple[object, ...] = ({"DE": [[0], ["x"]]}, {"DE": [[9], ["x"]], "wnids": ["n1"]}, {"DE": 3, "wnids": []}, [])
+    damaged: tuple[object, ...] = (
+        {"DE": [[0], ["x"]]},
+        {"DE": [[9], ["x"]], "wnids": ["n1"]},
+        {"DE": 3, "wnids": []},
+        [],
+    )
     for bad in damaged:
         (tmp_path / "bad.json").write_text(json.dumps(bad))
         with pytest.raises(DataError, match=r"bad\.json cannot be read as class names"):

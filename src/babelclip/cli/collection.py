@@ -36,7 +36,9 @@ def index(
                 report = opened.add_folder(path, progress=lambda state: bar(state.done, state.total))
             _show_report(path, report, as_json=json)
         if not json:
-            output.line(f"The index holds {len(opened)} photos.")
+            unreadable = len(opened.failures())
+            rest = f", {unreadable} more could not be read" if unreadable else ""
+            output.line(f"The index holds {len(opened)} photos{rest}.")
 
 
 def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:
