@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 OPSET = 17
 """The first with LayerNormalization as one operator."""
@@ -20,9 +20,11 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         """Start an empty graph."""
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-        self._inputs: list[onnx.ValueInfoProto] = []
+        # Everything is added in place: a protobuf message is copied whenever it is put into another one, and the
+        # constants are the weights.
+        self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="babelclip")
+        self._model.opset_import.append(helper.make_opsetid("", OPSET))
+        self._graph = self._model.graph
 
     def input(self, name: str, dtype: int, shape: Sequence[str | int]) -> str:
         """Declare an input.
@@ -32,7 +34,7 @@ class GraphBuilder:
         :param shape: a number, or a name where the size is free
         :return: the name
         """
-        self._inputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
+        self._graph.input.append(helper.make_tensor_value_info(name, dtype, list(shape)))
         return name
 
     def constant(self, array: NDArray[Any], name: str = "") -> str:
@@ -42,8 +44,13 @@ class GraphBuilder:
         :param name: a name for people who look into the graph
         :return: the name of the value
         """
-        name = f"{name or 'constant'}:{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        name = f"{name or 'constant'}:{len(self._graph.initializer)}"
+        self._graph.initializer.add(
+            name=name,
+            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+            dims=array.shape,
+            raw_data=array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(),
+        )
         return name
 
     def integers(self, *values: int) -> str:
@@ -70,21 +77,9 @@ class GraphBuilder:
         :param **attributes: the operator's attributes
         :return: the name of its output
         """
-        return self.nodes(operator, *inputs, outputs=1, **attributes)[0]
-
-    def nodes(self, operator: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
-        """Append a node with several outputs.
-
-        :param operator: an operator of the standard set
-        :param *inputs: names of values
-        :param outputs: how many
-        :param **attributes: the operator's attributes
-        :return: the names of its outputs
-        """
-        stem = f"{operator}:{len(self._nodes)}"
-        names = [f"{stem}.{i}" for i in range(outputs)]
-        self._nodes.append(helper.make_node(operator, list(inputs), names, name=stem, **attributes))
-        return names
+        name = f"{operator}:{len(self._graph.node)}"
+        self._graph.node.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
 
     def model(self, output: str, dimension: int, name: str) -> onnx.ModelProto:
         """The finished model; its one output is called ``vectors``.
@@ -94,17 +89,7 @@ class GraphBuilder:
         :param name: the graph's name
         :return: the model
         """
-        self._nodes.append(helper.make_node("Identity", [output], ["vectors"], name="vectors"))
-        graph = helper.make_graph(
-            self._nodes,
-            name,
-            self._inputs,
-            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", dimension])],
-            initializer=self._constants,
-        )
-        return helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="babelclip",
-        )
+        self._graph.node.append(helper.make_node("Identity", [output], ["vectors"], name="vectors"))
+        self._graph.output.append(helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", dimension]))
+        self._graph.name = name
+        return self._model
