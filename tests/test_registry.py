@@ -67,6 +67,16 @@ def test_names_list_the_bundled_the_pair_and_what_was_pulled() -> None:
     assert listed["mini"] is not None
 
 
+def test_the_fingerprint_of_a_pulled_model_comes_from_its_record() -> None:
+    folder = pulled("owner/model", config__json='{"model_type": "clip_vision_model"}')
+    found = registry.find("owner/model")
+    record = {"repository": "owner/model", "commit": "c", "files": {"config.json": "aa"}}
+    (folder / hub.RECORD).write_text(json.dumps(record))
+    before = registry.fingerprint(found)
+    (folder / hub.RECORD).write_text(json.dumps({**record, "files": {"config.json": "bb"}}))
+    assert registry.fingerprint(found) != before
+
+
 def test_the_fingerprint_changes_with_any_file_and_only_then(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "clip_vision_model"}')
     (tmp_path / "model.safetensors").write_bytes(b"1")

@@ -24,6 +24,7 @@ PAIRS: dict[str, tuple[str, str]] = {
 }
 """Published pairs: a name, the repository of the text tower, the repository of the image tower."""
 
+_FINGERPRINTED = (".json", ".txt", ".safetensors", ".bin")
 _ALIASES = {text: name for name, (text, _) in PAIRS.items()}
 
 
@@ -114,14 +115,18 @@ def fingerprint(folders: ModelFolders) -> str:
     :param folders: the model
     :return: 64 hexadecimal digits
     """
+    towers = [tower for tower in (folders.text, folders.image) if tower is not None]
+    stated = [folders.manifest["files"]] if folders.manifest else [_checksums(tower) for tower in towers]
     digest = hashlib.sha256()
-    if folders.manifest:
-        checksums: dict[str, str] = folders.manifest["files"]
+    for checksums in stated:
         for name in sorted(name for name in checksums if not name.endswith(".md")):
             digest.update(f"{name} {checksums[name]}\n".encode())
-        return digest.hexdigest()
-    for tower in (folders.text, folders.image):
-        for path in sorted(tower.rglob("*")) if tower else []:
-            if path.is_file() and path.suffix in (".json", ".txt", ".safetensors", ".bin") and path.name != hub.RECORD:
-                digest.update(f"{path.name} {hub.sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """The checksums of a tower's files: those of its pull, or else read off the files."""
+    if (folder / hub.RECORD).is_file():
+        return dict(read_json(folder / hub.RECORD)["files"])
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix in _FINGERPRINTED)
+    return {path.relative_to(folder).as_posix(): hub.sha256(path) for path in files}
