@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from babelclip.benchmark import parity
 from babelclip.benchmark.samples import ALL
-from babelclip.errors import InputError, WeightsError
+from babelclip.errors import InputError, ModelError, WeightsError
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.model import Model
@@ -127,6 +127,12 @@ def test_old_names_and_prefixes_of_tensors_are_understood(tmp_path: Path) -> Non
     }
     save_file(old, tmp_path / "m/model.safetensors")
     np.testing.assert_array_equal(Model.load(text=tmp_path / "m").encode_text(ALL), expected)
+
+
+def test_weights_over_the_limit_of_onnx_are_an_error(text_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.runtimes.base.MAX_GRAPH_BYTES", 1000)
+    with pytest.raises(ModelError, match="over the 2 GiB"):
+        Model.load(text=text_folder).encode("a")
 
 
 def test_an_unknown_runtime_lists_the_known_ones() -> None:

@@ -7,11 +7,14 @@ from typing import Any, Literal, Protocol, get_args
 import onnx
 from numpy.typing import NDArray
 
-from babelclip.errors import InputError, MissingDependencyError
+from babelclip.errors import InputError, MissingDependencyError, ModelError
 from babelclip.vectors import FloatArray
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+MAX_GRAPH_BYTES = 2**31 - 2**20
+"""The limit of protobuf, with room for the nodes."""
 
 RUNTIMES = ("openvino", "onnxruntime", "torch", "reference")
 """``reference`` is onnx's own evaluator in numpy: slow, for tests and doubts."""
@@ -61,6 +64,19 @@ def load_runtime(name: str) -> Runtime:
             raise
         raise MissingDependencyError(name, extra=name) from None
     return runtime
+
+
+def serialized(model: onnx.ModelProto) -> bytes:
+    """The bytes of a graph.
+
+    :param model: the graph
+    :return: its bytes
+    :raises ModelError: if it is over the limit of the format
+    """
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if size >= MAX_GRAPH_BYTES:
+        raise ModelError(f"the tower's weights are {size} bytes in float32, over the 2 GiB that one ONNX file may hold")
+    return bytes(model.SerializeToString())
 
 
 def require_float32(precision: Precision, runtime: str) -> None:

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from babelclip.runtimes.base import Precision, require_float32
+from babelclip.runtimes.base import Precision, require_float32, serialized
 from babelclip.vectors import FloatArray
 
 
@@ -31,7 +31,7 @@ class _OnnxRuntime:
         require_float32(precision, "onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
         return _OnnxSession(session)
 
 

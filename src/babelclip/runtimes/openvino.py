@@ -11,7 +11,7 @@ import openvino
 from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
-from babelclip.runtimes.base import Precision
+from babelclip.runtimes.base import Precision, serialized
 from babelclip.vectors import FloatArray
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -54,7 +54,7 @@ class _OpenVino:
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
-            read = self._core.read_model(model.SerializeToString())
+            read = self._core.read_model(serialized(model))
             return _OpenVinoSession(self._core.compile_model(read, "CPU", config))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot compile the graph: {error}") from None
