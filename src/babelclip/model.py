@@ -15,10 +15,11 @@ from babelclip.batching import by_length, chunks, ordered_map
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.languages import CODES
-from babelclip.layouts import ImageSpec, TextSpec, read_image_spec, read_text_spec
+from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.pixels import ImageSource, Pixels, describe, read_image, to_pixels
 from babelclip.runtimes import PRECISIONS, Precision, Session, load_runtime
 from babelclip.settings import settings
+from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad
 from babelclip.vectors import FloatArray, cosine, unit_rows
 

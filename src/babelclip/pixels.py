@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from babelclip.errors import ImageError, ImageTooLargeError
-from babelclip.layouts import PixelSpec
 from babelclip.settings import settings
+from babelclip.specs import PixelSpec
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | bytes | Image.Image | NDArray[Any]

@@ -11,7 +11,8 @@ from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.models import BPE
 
 from babelclip.errors import InputError, LayoutError
-from babelclip.layouts import TextSpec, read_json
+from babelclip.layouts import read_json
+from babelclip.specs import TextSpec
 
 Ids = NDArray[np.int64]
 

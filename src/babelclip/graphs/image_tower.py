@@ -9,7 +9,7 @@ from onnx import TensorProto
 from babelclip.errors import WeightsError
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.graphs.layers import as_float, clip_layer_names, encoder_layer, layer_norm, linear, unit_length
-from babelclip.layouts import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
+from babelclip.specs import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
 from babelclip.weights import Weights, read_weights
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from babelclip.graphs.builder import GraphBuilder
-from babelclip.layouts import TransformerSpec
+from babelclip.specs import TransformerSpec
 from babelclip.weights import Weights
 
 QUICK_GELU_SLOPE = 1.702

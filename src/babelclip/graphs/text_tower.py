@@ -16,7 +16,7 @@ from babelclip.graphs.layers import (
     sequence_length,
     unit_length,
 )
-from babelclip.layouts import DenseSpec, TextSpec
+from babelclip.specs import DenseSpec, TextSpec
 from babelclip.vectors import FloatArray
 from babelclip.weights import Weights, read_weights
 
