@@ -93,6 +93,7 @@ def test_the_transformer_may_have_a_folder_of_its_own(text: Path) -> None:
         ("modules.json", lambda c: c.__delitem__(slice(1, 3)), "no Pooling module"),
         ("modules.json", lambda c: c[0].update(type="x.WordEmbeddings"), "the first module is WordEmbeddings"),
         ("modules.json", lambda c: c[0].pop("type"), "not a list of modules"),
+        ("modules.json", lambda c: c.clear(), "not a list of modules"),
     ],
 )
 def test_an_unknown_form_is_an_error_that_names_it(

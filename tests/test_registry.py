@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from babelclip import hub, registry
+from babelclip.benchmark import reference
 from babelclip.errors import LayoutError, ModelNotFoundError
 
 
@@ -51,6 +52,12 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_clip_folder_holds_both_towers(clip_folder: Path) -> None:
     found = registry.find(str(clip_folder))
     assert found.text == found.image == clip_folder
+
+
+def test_a_sentence_transformers_clip_folder_holds_both_towers(clip_folder: Path, tmp_path: Path) -> None:
+    reference.save_as_clip_vit_b_32(clip_folder, tmp_path / "st")
+    found = registry.find(str(tmp_path / "st"))
+    assert found.text == found.image == tmp_path / "st"
 
 
 def test_a_folder_of_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.errors import DownloadError
+from babelclip.layouts import MANIFEST, read_json
 from babelclip.settings import settings
 
 RECORD = "pulled.json"
@@ -104,14 +105,15 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 def _check(path: Path, sibling: Any, repository: str) -> str:
     """The sha256 of a file whose bytes are those that the hub states; a wrong file is deleted."""
-    found = sha256(path)
-    stated = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    if stated is not None and stated not in (found, _git_blob_sha1(path)):
+    content = sha256(path)
+    # Large files are stated by their sha256, those that git keeps itself by git's own name for them.
+    found, stated = (content, sibling.lfs.sha256) if sibling.lfs else (_git_blob_sha1(path), sibling.blob_id)
+    if stated is not None and stated != found:
         path.unlink()
         raise DownloadError(
             f"{repository}: {path.name} came with checksum {found}, not {stated}; it was deleted, pull again"
         )
-    return found
+    return content
 
 
 def _replace(partial: Path, target: Path) -> None:
@@ -145,7 +147,6 @@ def damaged_files(folder: Path) -> list[str]:
     """
     record = _record(folder)
     if record is None:
-        manifest = folder / "babelclip.json"
-        record = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {"files": {}}
+        record = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {"files": {}}
     files: dict[str, str] = record["files"]
     return [name for name, digest in files.items() if not (folder / name).is_file() or sha256(folder / name) != digest]

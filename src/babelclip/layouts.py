@@ -65,9 +65,22 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     """The modules of a sentence-transformers folder: (class name, folder), in order."""
     entries = read_json(folder / "modules.json")
     try:
-        return [(entry["type"].rsplit(".", 1)[-1], folder / entry["path"]) for entry in entries]
+        found = [(entry["type"].rsplit(".", 1)[-1], folder / entry["path"]) for entry in entries]
     except (TypeError, KeyError, AttributeError):
-        raise LayoutError(f"{folder / 'modules.json'} is not a list of modules with type and path") from None
+        found = []
+    if not found:
+        raise LayoutError(f"{folder / 'modules.json'} is not a list of modules with type and path")
+    return found
+
+
+def encoder_folder(folder: Path) -> Path:
+    """Where a model's encoder is: in the first module of a sentence-transformers folder, or in the folder itself.
+
+    :param folder: a model folder
+    :return: the folder that holds the encoder's config.json
+    :raises LayoutError: if modules.json is not in a form that is known
+    """
+    return _modules(folder)[0][1] if (folder / "modules.json").is_file() else folder
 
 
 def _pooling(folder: Path) -> str:
@@ -329,8 +342,7 @@ def read_image_spec(folder: Path) -> ImageSpec:
     """
     if not folder.is_dir():
         raise ModelNotFoundError(f"{folder} is not a folder")
-    if (folder / "modules.json").is_file():
-        folder = _modules(folder)[0][1]
+    folder = encoder_folder(folder)
     source = folder / "config.json"
     config = read_json(source)
     family = _known(

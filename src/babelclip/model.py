@@ -30,6 +30,7 @@ DECODED_AHEAD = 4 * IMAGE_BATCH
 """Decoded pictures that may wait for the encoder: 10 MB at 224 pixels square."""
 
 Source = TypeVar("Source", str, Path, bytes, Image.Image, NDArray[Any], ImageSource)
+_IMAGE_TYPES = (str, Path, bytes, Image.Image, np.ndarray)
 Progress = Callable[[int], None]
 
 
@@ -178,7 +179,7 @@ class Model:
         :raises ImageError: if one of them cannot be used; names it
         :raises ModelError: if the model has no image tower
         """
-        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
+        if isinstance(images, _IMAGE_TYPES):
             return _only_row(self.encode_images([images], unit=unit))
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         for position, (_, vector) in enumerate(self.stream_images(images, unit=unit)):
@@ -265,6 +266,6 @@ def _only_row(rows: FloatArray) -> FloatArray:
 
 def _image(item: Any) -> str | Path | bytes | Image.Image | NDArray[Any]:
     """An image as it was given, if it is one."""
-    if isinstance(item, str | Path | bytes | Image.Image | np.ndarray):
+    if isinstance(item, _IMAGE_TYPES):
         return item
     raise ImageError(f"{describe(item)[:80]} ({type(item).__name__}) is not a path, bytes, a PIL image or an array")

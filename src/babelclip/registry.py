@@ -9,7 +9,7 @@ from typing import Any
 
 from babelclip import hub
 from babelclip.errors import LayoutError, ModelNotFoundError
-from babelclip.layouts import MANIFEST, read_json
+from babelclip.layouts import MANIFEST, encoder_folder, read_json
 from babelclip.settings import settings
 
 DEFAULT = "mini"
@@ -83,8 +83,8 @@ def from_folder(path: Path, name: str) -> ModelFolders:
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise LayoutError(f"{path / MANIFEST} is not of format {FORMAT}; a newer babelclip may read it")
         return ModelFolders(name, path / "text", path / "image", manifest)
-    inner = path / "0_CLIPModel" if (path / "0_CLIPModel").is_dir() else path
-    kind = read_json(inner / "config.json").get("model_type") if (inner / "config.json").is_file() else None
+    config = encoder_folder(path) / "config.json"
+    kind = read_json(config).get("model_type") if config.is_file() else None
     if kind in ("clip_vision_model", "efficientnet-lite"):
         return ModelFolders(name, None, path, {})
     return ModelFolders(name, path, path if kind == "clip" else None, {})

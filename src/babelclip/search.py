@@ -119,8 +119,9 @@ class Index:
             report.failed.append((str(error.filename), error.strerror or str(error)))
 
         files = [str(path) for path in photos_below(Path(base), note)]
+        unseen = tuple(folder + os.sep for folder in unreadable)
         gone = set(self._catalog.paths_below(base)) - set(files)
-        gone = {path for path in gone if not path.startswith(tuple(folder + os.sep for folder in unreadable))}
+        gone = {path for path in gone if not path.startswith(unseen)}
         if gone:
             self._catalog.forget(gone)
         report.removed = len(gone)

@@ -26,6 +26,16 @@ class Caption:
     text: str
 
 
+def read_unzipped(path: Path) -> bytes:
+    """The content of a file, unzipped where its name ends in .gz.
+
+    :param path: the file
+    :return: its bytes; OSError and EOFError where it is missing or damaged
+    """
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
+
+
 def read_captions(path: Path) -> list[Caption]:
     """The captions of a table.
 
@@ -34,7 +44,7 @@ def read_captions(path: Path) -> list[Caption]:
     :raises DataError: if it is missing, damaged or has other columns
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = read_unzipped(path)
         rows = csv.DictReader(io.StringIO(raw.decode("utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
         if tuple(rows.fieldnames or ()) != COLUMNS:
             raise DataError(f"{path}: its columns are {rows.fieldnames}, they must be {', '.join(COLUMNS)}")

@@ -1,6 +1,5 @@
 """Zero-shot classification by language: the name of a class is its classifier (Radford et al. 2021)."""
 
-import gzip
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from babelclip.errors import DataError
+from babelclip.evaluation.captions import read_unzipped
 from babelclip.evaluation.retrieval import best_ranks, encode_pictures
 from babelclip.evaluation.scores import LanguageScore, Report, figures
 from babelclip.model import Model
@@ -38,8 +38,7 @@ def read_class_names(path: Path) -> list[ClassNames]:
     :raises DataError: if it is missing, damaged or has another form
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        content = json.loads(raw)
+        content = json.loads(read_unzipped(path))
         classes = content.pop("wnids")
         found = [
             ClassNames(

@@ -1,6 +1,5 @@
 """Translation accuracy by language: does a sentence find its translation among all of them (Artetxe & Schwenk 2019)?"""
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from babelclip.errors import DataError
+from babelclip.evaluation.captions import read_unzipped
 from babelclip.evaluation.scores import LanguageScore, Report, figures
 from babelclip.model import Model
 
@@ -27,8 +27,7 @@ class Pairs:
 def _lines(path: Path) -> list[str]:
     """The lines of a text file, plain or gzipped."""
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return raw.decode("utf-8").removesuffix("\n").split("\n")
+        return read_unzipped(path).decode("utf-8").removesuffix("\n").split("\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 

@@ -100,6 +100,13 @@ def _bert_layer_names(family: str, layer: int) -> LayerNames:
     )
 
 
+def _embed(g: GraphBuilder, ids: str, length: str, words: FloatArray, positions: FloatArray) -> str:
+    """Each token's row of the word table, plus the row of its place: float32 (n, s, w)."""
+    looked_up = g.node("Gather", g.constant(words, "words"), ids, axis=0)
+    placed = g.node("Slice", g.constant(positions, "positions"), g.integers(0), length, g.integers(0))
+    return g.node("Add", looked_up, placed)
+
+
 def _bert(g: GraphBuilder, ids: str, mask: str, spec: TextSpec, weights: Weights) -> str:
     """Token states float32 (n, s, w): embeddings, then layers that normalise after each half."""
     transformer = spec.transformer
@@ -107,9 +114,8 @@ def _bert(g: GraphBuilder, ids: str, mask: str, spec: TextSpec, weights: Weights
     if "embeddings.token_type_embeddings.weight" in weights:
         # Every token is of the first type, so its row is a part of every position.
         positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
-    words = g.node("Gather", g.constant(weights["embeddings.word_embeddings.weight"], "words"), ids, axis=0)
-    used = g.node("Slice", g.constant(positions, "positions"), g.integers(0), sequence_length(g, ids), g.integers(0))
-    x = layer_norm(g, g.node("Add", words, used), weights, "embeddings.LayerNorm", transformer.layer_norm_eps)
+    x = _embed(g, ids, sequence_length(g, ids), weights["embeddings.word_embeddings.weight"], positions)
+    x = layer_norm(g, x, weights, "embeddings.LayerNorm", transformer.layer_norm_eps)
     hidden = g.node("Mul", g.node("Sub", g.scalar(1.0), as_float(g, mask)), g.scalar(MASKED))
     hidden = g.node("Unsqueeze", hidden, g.integers(1, 2))  # (n, 1, 1, s)
     for layer in range(transformer.layers):
@@ -147,10 +153,8 @@ def _clip_text(g: GraphBuilder, ids: str, mask: str, spec: TextSpec, weights: We
     """CLIP's text tower: every token sees those before it; the vector is the end-of-text token's, projected."""
     transformer, root = spec.transformer, "text_model"
     length = sequence_length(g, ids)
-    table = g.constant(weights[f"{root}.embeddings.token_embedding.weight"], "words")
-    positions = g.constant(weights[f"{root}.embeddings.position_embedding.weight"], "positions")
-    used = g.node("Slice", positions, g.integers(0), length, g.integers(0))
-    x = g.node("Add", g.node("Gather", table, ids, axis=0), used)
+    words = weights[f"{root}.embeddings.token_embedding.weight"]
+    x = _embed(g, ids, length, words, weights[f"{root}.embeddings.position_embedding.weight"])
     # Padding stands to the right of the end of text, so the causal mask hides it from what is read out.
     causal = g.constant(np.triu(np.full((spec.max_positions,) * 2, MASKED, dtype=np.float32), 1), "causal")
     both = g.node("Concat", length, length, axis=0)
