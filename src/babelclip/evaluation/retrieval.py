@@ -7,13 +7,14 @@ right. Cosine of unit rows, always.
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import DataError, ImageError
 from babelclip.evaluation.captions import Caption
-from babelclip.evaluation.scores import LanguageScore, Report, figures
+from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.model import Model
 from babelclip.vectors import FloatArray
 
@@ -86,6 +87,28 @@ def evaluate_retrieval(
     :raises DataError: if no caption belongs to a picture
     """
     names, vectors, failed = encode_pictures(model, pictures)
+    report = score_retrieval(model, names, vectors, captions, progress=progress)
+    return replace(report, failed=tuple(failed))
+
+
+def score_retrieval(
+    encoder: TextEncoder,
+    names: Sequence[str],
+    vectors: FloatArray,
+    captions: Sequence[Caption],
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """The same over pictures whose vectors are there already.
+
+    :param encoder: what embeds the captions
+    :param names: names of the pictures
+    :param vectors: float32 (n, d), unit rows
+    :param captions: texts; those whose picture is not here are left out
+    :param progress: is told what was finished: a language's code
+    :return: as evaluate_retrieval
+    :raises DataError: if no caption belongs to a picture
+    """
     row_of = {name: row for row, name in enumerate(names)}
     by_language: dict[str, list[Caption]] = defaultdict(list)
     for caption in captions:
@@ -95,7 +118,7 @@ def evaluate_retrieval(
         raise DataError("no caption names a picture that is here")
     scores = []
     for language, rows in sorted(by_language.items()):
-        similarity = model.encode_text([caption.text for caption in rows]) @ vectors.T
+        similarity = encoder.encode_text([caption.text for caption in rows]) @ vectors.T
         own = np.array([row_of[caption.image] for caption in rows])[:, None] == np.arange(len(names))
         asked = own.any(axis=0)
         found = figures(_samples("T>I", best_ranks(similarity, own)))
@@ -103,4 +126,4 @@ def evaluate_retrieval(
         scores.append(LanguageScore(language, len(rows), found))
         if progress is not None:
             progress(language)
-    return Report("Retrieval", f"{len(names)} pictures", tuple(scores), tuple(failed))
+    return Report("Retrieval", f"{len(names)} pictures", tuple(scores))

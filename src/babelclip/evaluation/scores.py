@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,14 @@ from babelclip.vectors import FloatArray
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 0
+
+
+class TextEncoder(Protocol):
+    """What embeds texts: a model, or a student that is still being trained."""
+
+    def encode_text(self, texts: Sequence[str], /) -> FloatArray:
+        """Vectors of texts: float32 (n, d), unit rows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import numpy as np
 
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import read_unzipped
-from babelclip.evaluation.scores import LanguageScore, Report, figures
-from babelclip.model import Model
+from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 
 TIE = 1e-6
 """Cosines nearer than this are equal: a sentence that occurs twice is found in either place."""
@@ -60,11 +59,11 @@ def read_pairs(folder: Path) -> Iterator[Pairs]:
 
 
 def evaluate_translation(
-    model: Model, pairs: Iterable[Pairs], *, progress: Callable[[str], None] | None = None
+    encoder: TextEncoder, pairs: Iterable[Pairs], *, progress: Callable[[str], None] | None = None
 ) -> Report:
     """Measure how often a sentence's nearest neighbour in the other language is its translation.
 
-    :param model: the model
+    :param encoder: what embeds the sentences
     :param pairs: sentence pairs by language
     :param progress: is told what was finished: a language's code
     :return: figures ``en>xx``, ``xx>en`` and ``both``, their mean
@@ -72,7 +71,7 @@ def evaluate_translation(
     """
     scores = []
     for language in pairs:
-        similarity = model.encode_text(language.english) @ model.encode_text(language.translated).T
+        similarity = encoder.encode_text(language.english) @ encoder.encode_text(language.translated).T
         own = np.diag(similarity)
         there = own >= similarity.max(axis=1) - TIE
         back = own >= similarity.max(axis=0) - TIE
