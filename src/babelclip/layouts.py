@@ -329,6 +329,7 @@ def _efficientnet(config: dict[str, Any], source: Path) -> EfficientNetSpec:
         head_channels=int(_require(config, "head_channels", source)),
         classes=int(_require(config, "num_classes", source)),
         temperature=float(_require(config, "temperature", source)),
+        residual=int(config.get("residual_width", 0)),
     )
 
 

@@ -87,13 +87,17 @@ class ConvBlockSpec:
 
 @dataclass(frozen=True, slots=True)
 class EfficientNetSpec:
-    """An EfficientNet-Lite with a class head, and the temperature of its softmax over the classes."""
+    """An EfficientNet-Lite with a class head, and the temperature of its softmax over the classes.
+
+    ``residual`` is the inner width of the learned head that adds to the mix of class vectors, 0 where there is none.
+    """
 
     blocks: tuple[ConvBlockSpec, ...]
     stem_channels: int
     head_channels: int
     classes: int
     temperature: float
+    residual: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,21 @@ from onnx import TensorProto
 
 from babelclip.errors import WeightsError
 from babelclip.graphs.builder import GraphBuilder
-from babelclip.graphs.layers import as_float, clip_layer_names, encoder_layer, layer_norm, linear, unit_length
+from babelclip.graphs.layers import activate, as_float, clip_layer_names, encoder_layer, layer_norm, linear, unit_length
 from babelclip.specs import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
 from babelclip.weights import Weights, read_weights
 
 
-def build_image_graph(spec: ImageSpec, weights: Weights | None = None, *, unit: bool = False) -> onnx.ModelProto:
+def build_image_graph(
+    spec: ImageSpec, weights: Weights | None = None, *, unit: bool = False, features: bool = False
+) -> onnx.ModelProto:
     """One graph from the bytes of the pixels to vectors.
 
     :param spec: the tower
     :param weights: its tensors; read from its folder where None
     :param unit: whether the graph scales its rows to length one
+    :param features: stop at what the head reads: the normed class token of a ViT (n, width); of an EfficientNet-Lite
+        the pooled channels and the class logits, side by side (n, channels + classes)
     :return: the model: ``pixels`` uint8 (n, height, width, 3) -> ``vectors`` float32 (n, dimension)
     :raises WeightsError: if a tensor is missing or has the wrong shape
     """
@@ -26,14 +30,22 @@ def build_image_graph(spec: ImageSpec, weights: Weights | None = None, *, unit: 
     g = GraphBuilder()
     pixels = _scaled(g, g.input("pixels", TensorProto.UINT8, ["n", *spec.pixels.shape]), spec.pixels)
     if spec.transformer is not None:
-        vectors = _vision_transformer(g, pixels, spec, spec.transformer, weights)
+        width = spec.transformer.width
+        vectors = read = _vision_transformer(g, pixels, spec, spec.transformer, weights)
+        if not features:
+            vectors = linear(g, read, weights, "visual_projection", bias=False)
     elif spec.efficientnet is not None:
-        vectors = _efficientnet(g, pixels, spec.pixels.shape[0], spec.efficientnet, weights)
+        width = spec.efficientnet.head_channels + spec.efficientnet.classes
+        pooled, logits = _efficientnet(g, pixels, spec.pixels.shape[0], spec.efficientnet, weights)
+        if features:
+            vectors = g.node("Concat", pooled, logits, axis=1)
+        else:
+            vectors = _class_mix(g, pooled, logits, spec.efficientnet, weights)
     else:
         raise WeightsError(f"{spec.folder}: the spec describes no encoder")
-    if unit:
+    if unit and not features:
         vectors = unit_length(g, vectors)
-    return g.model(vectors, spec.dimension, f"babelclip image {spec.family}")
+    return g.model(vectors, width if features else spec.dimension, f"babelclip image {spec.family}")
 
 
 def _scaled(g: GraphBuilder, pixels: str, spec: PixelSpec) -> str:
@@ -45,7 +57,7 @@ def _scaled(g: GraphBuilder, pixels: str, spec: PixelSpec) -> str:
 
 
 def _vision_transformer(g: GraphBuilder, pixels: str, spec: ImageSpec, transformer: TransformerSpec, w: Weights) -> str:
-    """A ViT (Dosovitskiy et al. 2021) as CLIP has it: the class token's state, normed and projected."""
+    """A ViT (Dosovitskiy et al. 2021) as CLIP has it: the class token's state, normed."""
     root, width = "vision_model", transformer.width
     patches = (spec.pixels.shape[0] // spec.patch) * (spec.pixels.shape[1] // spec.patch)
     kernel = w[f"{root}.embeddings.patch_embedding.weight"]
@@ -67,8 +79,7 @@ def _vision_transformer(g: GraphBuilder, pixels: str, spec: ImageSpec, transform
         names = clip_layer_names(f"{root}.encoder.layers.{layer}")
         x = encoder_layer(g, x, w, names, transformer, None, norm="before")
     token = g.node("Gather", x, g.constant(np.array(0, dtype=np.int64)), axis=1)
-    token = layer_norm(g, token, w, f"{root}.post_layernorm", transformer.layer_norm_eps)
-    return linear(g, token, w, "visual_projection", bias=False)
+    return layer_norm(g, token, w, f"{root}.post_layernorm", transformer.layer_norm_eps)
 
 
 def _same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -101,8 +112,8 @@ def _relu6(g: GraphBuilder, x: str) -> str:
     return g.node("Clip", x, g.scalar(0.0), g.scalar(6.0))
 
 
-def _efficientnet(g: GraphBuilder, pixels: str, size: int, spec: EfficientNetSpec, w: Weights) -> str:
-    """EfficientNet-Lite, then the convex combination of class vectors (ConSE, Norouzi et al. 2013)."""
+def _efficientnet(g: GraphBuilder, pixels: str, size: int, spec: EfficientNetSpec, w: Weights) -> tuple[str, str]:
+    """EfficientNet-Lite: the pooled channels (n, channels) and the class logits (n, classes)."""
     x = _relu6(g, _convolve(g, pixels, w, "stem", size=size, kernel=3, stride=2))
     size = math.ceil(size / 2)
     for i, block in enumerate(spec.blocks):
@@ -117,5 +128,14 @@ def _efficientnet(g: GraphBuilder, pixels: str, size: int, spec: EfficientNetSpe
         x = g.node("Add", x, inner) if same else inner
     x = _relu6(g, _convolve(g, x, w, "head", size=size))
     pooled = g.node("ReduceMean", x, axes=[2, 3], keepdims=0)
-    logits = g.node("Mul", linear(g, pooled, w, "classifier"), g.scalar(1 / spec.temperature))
-    return g.node("MatMul", g.node("Softmax", logits, axis=-1), g.constant(w["class_vectors"], "classes"))
+    return pooled, linear(g, pooled, w, "classifier")
+
+
+def _class_mix(g: GraphBuilder, pooled: str, logits: str, spec: EfficientNetSpec, w: Weights) -> str:
+    """The convex combination of class vectors (ConSE, Norouzi et al. 2013), and what a learned head adds to it."""
+    scaled = g.node("Mul", logits, g.scalar(1 / spec.temperature))
+    vectors = g.node("MatMul", g.node("Softmax", scaled, axis=-1), g.constant(w["class_vectors"], "classes"))
+    if not spec.residual:
+        return vectors
+    inner = activate(g, linear(g, pooled, w, "residual.expand"), "gelu")
+    return g.node("Add", vectors, linear(g, inner, w, "residual.contract"))
