@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
-from babelclip.cli import benchmark, collection, embed, evaluate, models, output
+from babelclip.cli import benchmark, collection, embed, evaluate, models, output, train
 
 APP = typer.Typer(
     name="babelclip",
@@ -42,6 +42,8 @@ for command in (
     models.export,
     models.doctor,
     evaluate.evaluate,
+    train.distill,
+    train.align,
 ):
     APP.command()(command)
 APP.add_typer(benchmark.APP, name="benchmark")

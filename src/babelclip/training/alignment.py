@@ -1,0 +1,277 @@
+"""A whole alignment: texts, features, heads, and the folder of the pair that comes of it."""
+
+import csv
+import io
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from babelclip import registry
+from babelclip.errors import DataError, InputError
+from babelclip.evaluation.captions import Caption, read_captions, read_pictures, read_unzipped
+from babelclip.evaluation.classification import read_class_names
+from babelclip.evaluation.retrieval import best_ranks
+from babelclip.layouts import read_image_spec, read_json, read_text_spec
+from babelclip.model import Model
+from babelclip.settings import settings
+from babelclip.specs import ImageSpec
+from babelclip.training.align import (
+    Aligned,
+    CaptionedSet,
+    ClassifierHead,
+    ProjectionHead,
+    Settings,
+    align,
+    captioned,
+    class_vectors,
+)
+from babelclip.training.features import Features, read_features, source_of
+from babelclip.training.teacher import VectorStore
+from babelclip.vectors import FloatArray
+from babelclip.weights import read_weights, write_weights
+
+LOG = "align.json"
+CUT = 10
+VIEWS = 6
+Say = Callable[[str], None]
+ClassTexts = dict[str, dict[int, list[str]]]
+"""language -> class -> its names."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionSet:
+    """Pictures (a tar or a folder), their captions (a table), and the set's share of the steps."""
+
+    pictures: Path
+    captions: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """What is tied to what. Pictures named in ``held_out`` are measured on and never learned from."""
+
+    text: str
+    image: str
+    out: Path
+    sets: tuple[CaptionSet, ...]
+    classes: Path | None = None
+    held_out: frozenset[str] = frozenset()
+    languages: tuple[str, ...] = ()
+    source: str = "en"
+    views: int = VIEWS
+    max_characters: int = 250
+    training: Settings = field(default_factory=Settings)
+
+
+def run_alignment(
+    job: Alignment,
+    *,
+    say: Say | None = None,
+    show: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> Aligned:
+    """Learn the heads and write the pair.
+
+    :param job: what is tied to what
+    :param say: is told what is under way
+    :param show: is told the step, how many there are, and the figures so far
+    :return: what was learned; ``job.out`` holds ``text``, ``image`` and the log
+    :raises InputError: if the folder is there already
+    :raises DataError: if the data have another form
+    """
+    say = say or (lambda _: None)
+    if job.out.exists() and any(job.out.iterdir()):
+        raise InputError(f"{job.out} is there already; give a new folder")
+    text = registry.find(job.text).text
+    image = registry.find(job.image)
+    if text is None or image.image is None:
+        raise InputError(
+            f"{job.text if text is None else job.image} has no {'text' if text is None else 'image'} tower"
+        )
+    spec = read_image_spec(image.image)
+    captions = {one: _captions(one, job) for one in job.sets}
+    classes = _read_classes(job.classes, job.languages) if job.classes else {}
+    say("embedding texts")
+    texts = [c.text for rows in captions.values() for c in rows]
+    texts += [name for own in classes.values() for names in own.values() for name in names]
+    store = _text_vectors(text, texts, say)
+    rows = dict(zip(dict.fromkeys(texts), store.rows(list(dict.fromkeys(texts))).tolist(), strict=True))
+    fingerprint = registry.fingerprint(registry.ModelFolders(job.image, None, image.image, {}))
+    found: dict[CaptionSet, Features] = {}
+    for one in job.sets:
+        say(f"looking at {one.pictures.name}")
+        found[one] = read_features(
+            spec, fingerprint, source_of(one.pictures), read_pictures(one.pictures), views=job.views
+        )
+    training, held = [], []
+    for one, features in found.items():
+        learned, measured = _part(captions[one], rows, job.held_out)
+        training.append(captioned(one.pictures.stem, features, learned, one.weight))
+        held.append(captioned(one.pictures.stem, features, measured, 1.0))
+    training = [one for one in training if one.texts]
+    if not training:
+        raise DataError("no caption that may be learned from names a picture that is here")
+    numbered = {
+        code: {number: tuple(rows[name] for name in names) for number, names in own.items()}
+        for code, own in classes.items()
+    }
+    vectors = np.array(store.vectors)
+    head = _start(spec, training, vectors, numbered, job)
+    aligned = align(
+        head,
+        training,
+        vectors,
+        numbered,
+        job.training,
+        source=job.source,
+        measure=_measure([one for one in held if one.texts], vectors, job.source),
+        show=show,
+    )
+    say("writing the pair")
+    _write(job, text, spec, aligned)
+    return aligned
+
+
+def _captions(one: CaptionSet, job: Alignment) -> list[Caption]:
+    """The captions of a set in the languages asked for, without very long ones."""
+    return [
+        caption
+        for caption in read_captions(one.captions)
+        if (not job.languages or caption.language in job.languages) and len(caption.text) <= job.max_characters
+    ]
+
+
+def _read_classes(path: Path, languages: Sequence[str]) -> ClassTexts:
+    """Class names: Babel-ImageNet's JSON, or a table with columns index, lang and name."""
+    found: ClassTexts = defaultdict(lambda: defaultdict(list))
+    if ".json" in path.name:
+        numbers: dict[str, int] = {}
+        for names in read_class_names(path):
+            for wnid, name in names.names.items():
+                found[names.language][numbers.setdefault(wnid, len(numbers))].append(name)
+    else:
+        table = csv.DictReader(io.StringIO(read_unzipped(path).decode("utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
+        if not {"index", "lang", "name"} <= set(table.fieldnames or ()):
+            raise DataError(f"{path}: its columns are {table.fieldnames}; index, lang and name must be among them")
+        for row in table:
+            found[row["lang"]][int(row["index"])].append(row["name"])
+    return {code: dict(own) for code, own in found.items() if not languages or code in languages}
+
+
+def _text_vectors(text: Path, texts: Sequence[str], say: Say) -> VectorStore:
+    """The text tower's own vectors, from its store; what is missing is computed."""
+    model = Model.load(text=text)
+    store = VectorStore(settings().home / "teachers" / model.fingerprint, model.dimension)
+    store.add(
+        texts,
+        lambda chunk: model.encode_text(chunk, unit=False),
+        lambda done, total: say(f"embedding texts: {done} of {total}"),
+    )
+    return store
+
+
+def _part(
+    captions: Sequence[Caption], rows: Mapping[str, int], held_out: frozenset[str]
+) -> tuple[dict[str, dict[str, list[int]]], dict[str, dict[str, list[int]]]]:
+    """Picture -> language -> rows of texts, of those that are learned from and of those that are held out."""
+    learned: dict[str, dict[str, list[int]]] = {}
+    measured: dict[str, dict[str, list[int]]] = {}
+    for caption in captions:
+        into = measured if caption.image in held_out else learned
+        into.setdefault(caption.image, {}).setdefault(caption.language, []).append(rows[caption.text])
+    return learned, measured
+
+
+def _start(
+    spec: ImageSpec,
+    training: Sequence[CaptionedSet],
+    vectors: FloatArray,
+    names: Mapping[str, Mapping[int, tuple[int, ...]]],
+    job: Alignment,
+) -> ClassifierHead | ProjectionHead:
+    """The image head that the learning starts from."""
+    import torch
+
+    if spec.efficientnet is None:
+        return ProjectionHead(read_weights(spec.folder)["visual_projection.weight"])
+    if len(names.get(job.source, {})) != spec.efficientnet.classes:
+        raise DataError(
+            f"--classes must name all {spec.efficientnet.classes} classes of {job.image} in {job.source!r}; it names "
+            f"{len(names.get(job.source, {}))}"
+        )
+    flat = torch.from_numpy(np.concatenate([one.features.reshape(-1, one.features.shape[2]) for one in training]))
+    start = class_vectors(vectors, names, job.source)
+    return ClassifierHead(start, spec.efficientnet.head_channels, flat, job.training)
+
+
+def _measure(
+    held: Sequence[CaptionedSet], vectors: FloatArray, source: str
+) -> Callable[[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]], dict[str, float]]:
+    """R@10 of the held-out pictures of every set: in the source language, and the mean of the others."""
+
+    def measure(
+        image: Callable[[FloatArray], FloatArray], text: Callable[[FloatArray], FloatArray]
+    ) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for one in held:
+            pictures = image(one.features[:, 0])
+            by_language: dict[str, list[tuple[int, int]]] = defaultdict(list)
+            for picture, languages in enumerate(one.texts):
+                for language, rows in languages.items():
+                    by_language[language].extend((row, picture) for row in rows)
+            recalls = {}
+            for language, pairs in by_language.items():
+                scores = text(vectors[[row for row, _ in pairs]]) @ pictures.T
+                own = np.array([picture for _, picture in pairs])[:, None] == np.arange(len(pictures))
+                recalls[language] = float((best_ranks(scores, own) <= CUT).mean())
+            others = [recall for language, recall in recalls.items() if language != source]
+            if source in recalls:
+                found[f"{one.name} {source}"] = recalls[source]
+            if others:
+                found[f"{one.name} others"] = float(np.mean(others))
+        return found
+
+    return measure
+
+
+def _write(job: Alignment, text: Path, spec: ImageSpec, aligned: Aligned) -> None:
+    """``text`` with its map folded into the last Dense layer, ``image`` with its head, and the log."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(text, job.out / "text")
+    module = read_text_spec(job.out / "text").dense[-1]
+    weights = read_weights(module.folder)
+    weight = aligned.text_weight @ weights["linear.weight"]
+    bias = aligned.text_bias + (aligned.text_weight @ weights["linear.bias"] if module.bias else 0)
+    for old in ("model.safetensors", "pytorch_model.bin"):
+        (module.folder / old).unlink(missing_ok=True)
+    write_weights(module.folder / "model.safetensors", {"linear.weight": weight, "linear.bias": bias})
+    _update(module.folder / "config.json", {"bias": True})
+    shutil.copytree(spec.folder, job.out / "image")
+    for old in ("model.safetensors", "pytorch_model.bin"):
+        (job.out / "image" / old).unlink(missing_ok=True)
+    write_weights(job.out / "image" / "model.safetensors", {**read_weights(spec.folder), **aligned.image})
+    changes: dict[str, Any] = {"projection_dim": len(aligned.text_bias)}
+    if spec.efficientnet is not None:
+        changes |= {"temperature": aligned.temperature, "residual_width": job.training.width}
+    _update(job.out / "image" / "config.json", changes)
+    record = {
+        "text": job.text,
+        "image": job.image,
+        "sets": [{"pictures": s.pictures.name, "captions": s.captions.name, "weight": s.weight} for s in job.sets],
+        "held_out": len(job.held_out),
+        "settings": asdict(job.training),
+        "scale": aligned.scale,
+        "log": aligned.log,
+    }
+    (job.out / LOG).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _update(path: Path, changes: Mapping[str, Any]) -> None:
+    """Change entries of a JSON file."""
+    path.write_text(json.dumps({**read_json(path), **changes}, indent=1) + "\n", encoding="utf-8")

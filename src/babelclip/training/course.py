@@ -1,0 +1,286 @@
+"""A whole distillation: pairs, student, teacher's vectors, training, report and model card."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from babelclip.errors import InputError
+from babelclip.evaluation.captions import read_captions, read_pictures
+from babelclip.evaluation.report import as_data
+from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
+from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
+from babelclip.evaluation.translation import Pairs, evaluate_translation
+from babelclip.hub import sha256
+from babelclip.model import Model
+from babelclip.runtimes import Precision
+from babelclip.settings import settings
+from babelclip.training.distill import CHECKPOINTS, Progress, Settings, StudentEncoder, distill
+from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
+from babelclip.training.sampling import ALPHA, draw, shares
+from babelclip.training.student import fit_dense, load_tokenizer, make_student, write_dense
+from babelclip.training.teacher import Ensemble, VectorStore, place, read_vectors
+from babelclip.training.vocabulary import count_tokens
+from babelclip.vectors import FloatArray, unit_rows
+
+FIT_TEXTS = 20_000
+"""Texts that the student's Dense layer is fitted on before the training: fifty a dimension."""
+DIMENSION = 512
+START = "start"
+REPORT = "report.json"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """Pictures and captions that the student is measured on, and the model whose image tower embeds them."""
+
+    pictures: Path
+    captions: Path
+    image_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A model's name or folder, or a Parquet file of vectors, and its part in what several teach together."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What is taught to whom.
+
+    ``samples`` 0 is as many as there are pairs; ``dimension`` 0 is the teacher's own, or 512 where there are several.
+    """
+
+    teachers: tuple[Teacher, ...]
+    student: Path
+    out: Path
+    corpora: tuple[CorpusFile, ...]
+    source: str = "en"
+    languages: tuple[str, ...] = ()
+    dimension: int = 0
+    layers: str = ""
+    vocabulary: int = 0
+    max_length: int = 128
+    alpha: float = ALPHA
+    language_weights: Mapping[str, float] = field(default_factory=dict)
+    source_share: float = 0.5
+    samples: int = 0
+    held_out: int = 200
+    images: tuple[ImageSet, ...] = ()
+    training: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a course: its log, and reports on what training never saw."""
+
+    log: list[dict[str, float]]
+    reports: tuple[Report, ...]
+    languages: Mapping[str, int]
+
+
+def run_course(
+    course: Course, *, resume: bool = False, say: Say | None = None, show: Callable[[Progress], None] | None = None
+) -> Outcome:
+    """Teach a student.
+
+    :param course: what to whom
+    :param resume: go on from the last checkpoint of a course with the same settings
+    :param say: is told what is under way
+    :param show: is told where the training is
+    :return: the log and the reports; the student is in ``course.out``
+    :raises InputError: if something is there already, or there is nothing to resume
+    """
+    say = say or (lambda _: None)
+    if not resume and course.out.exists() and any(course.out.iterdir()):
+        raise InputError(f"{course.out} is there already; give a new folder, or --resume")
+    say("reading pairs")
+    corpora = [
+        corpus
+        for file in course.corpora
+        for corpus in read_corpora(file, source=course.source, languages=course.languages)
+    ]
+    split = hold_out(corpora, course.held_out, place)
+    weights = {file.name: file.weight for file in course.corpora if file.weight is not None}
+    fractions = shares(split.train, weights=weights, languages=course.language_weights, alpha=course.alpha)
+    samples = course.samples or sum(map(len, split.train))
+    plan = draw(split.train, fractions, samples=samples, source_share=course.source_share, seed=course.training.seed)
+    held = _by_language(split.held_out)
+    say("teacher's vectors")
+    sources = dict.fromkeys([*plan.sources, *(text for pairs in held for text in pairs.english)])
+    store = teacher_vectors(course.teachers, list(sources), course.dimension, bf16=course.training.bf16, say=say)
+    start = course.out / START
+    if not (start / "modules.json").is_file():
+        say("making the student")
+        counts = _token_counts(course, corpora) if course.vocabulary else None
+        make_student(
+            course.student,
+            start,
+            layers=course.layers,
+            counts=counts,
+            vocabulary=course.vocabulary,
+            max_length=course.max_length,
+        )
+        fitted = slice(0, FIT_TEXTS)
+        pooled = Model.load(text=start).encode_text(plan.texts[fitted], unit=False)
+        write_dense(start, *fit_dense(pooled, store.vectors[store.rows(plan.sources[fitted])]))
+    evaluate = _Examination(held, store, course.images)
+    say("training")
+    log = distill(
+        start,
+        course.out,
+        plan,
+        store.rows(plan.sources),
+        store.vectors,
+        course.training,
+        evaluate=evaluate,
+        resume=resume and (course.out / CHECKPOINTS).is_dir(),
+        show=show,
+    )
+    say("measuring the student")
+    reports = evaluate.reports(Model.load(text=course.out))
+    languages = _counts(split.train)
+    _write_report(course, log, reports, languages)
+    return Outcome(log, reports, languages)
+
+
+def _by_language(corpora: Sequence[Corpus]) -> list[Pairs]:
+    """The held-out pairs of each language, one for a source."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for corpus in corpora:
+        for source, text in zip(corpus.sources, corpus.texts, strict=True):
+            found[corpus.language].setdefault(source, text)
+    return [Pairs(language, list(pairs), list(pairs.values())) for language, pairs in sorted(found.items())]
+
+
+def _counts(corpora: Sequence[Corpus]) -> dict[str, int]:
+    """Pairs by language."""
+    counts: dict[str, int] = defaultdict(int)
+    for corpus in corpora:
+        counts[corpus.language] += len(corpus)
+    return dict(sorted(counts.items()))
+
+
+def teacher_vectors(
+    teachers: Sequence[Teacher],
+    texts: Sequence[str],
+    dimension: int = 0,
+    *,
+    bf16: bool = False,
+    say: Say | None = None,
+) -> VectorStore:
+    """The vectors that one or several teachers give some texts, from their stores; what is missing is computed.
+
+    :param teachers: the teachers
+    :param texts: the texts
+    :param dimension: numbers a vector; 0 is the teacher's own, or 512 where there are several
+    :param bf16: whether they calculate in bfloat16, where the runtime can
+    :param say: is told what is under way
+    :return: a store that has all of the texts
+    """
+    parts = [_own_vectors(teacher.name, texts, bf16, say or (lambda _: None)) for teacher in teachers]
+    if len(parts) == 1 and not dimension:
+        return parts[0]
+    sample = texts[:FIT_TEXTS]
+    weights = [teacher.weight for teacher in teachers]
+    ensemble = Ensemble.fit([part.take(sample) for part in parts], weights, dimension or DIMENSION)
+    store = VectorStore(settings().home / "teachers" / f"ensemble-{ensemble.fingerprint}", ensemble.rotation.shape[1])
+    store.add(texts, lambda chunk: ensemble.join([part.take(chunk) for part in parts]))
+    return store
+
+
+def _own_vectors(teacher: str, texts: Sequence[str], bf16: bool, say: Say) -> VectorStore:
+    """One teacher's vectors."""
+    folder = settings().home / "teachers"
+    if teacher.endswith(".parquet"):
+        known, vectors = read_vectors(Path(teacher))
+        rows = {text: i for i, text in enumerate(known)}
+        store = VectorStore(folder / f"file-{sha256(Path(teacher))}", vectors.shape[1])
+        store.add(known, lambda chunk: vectors[[rows[text] for text in chunk]])
+        return store
+    precision: Precision = "bfloat16" if bf16 and settings().runtime == "openvino" else "float32"
+    model = Model.load(text=teacher, precision=precision)
+    store = VectorStore(folder / f"{model.fingerprint}-{precision}", model.dimension)
+    store.add(
+        texts,
+        lambda chunk: model.encode_text(chunk, unit=False),
+        lambda done, total: say(f"teacher's vectors: {done} of {total}"),
+    )
+    return store
+
+
+def _token_counts(course: Course, corpora: Sequence[Corpus]) -> dict[str, NDArray[np.int64]]:
+    """The use of each token of the student's tokenizer by language."""
+    tokenizer = load_tokenizer(course.student)
+    counts: dict[str, NDArray[np.int64]] = {}
+    for corpus in corpora:
+        counts[corpus.language] = counts.get(corpus.language, 0) + count_tokens(tokenizer, corpus.texts)
+    english = dict.fromkeys(text for corpus in corpora for text in corpus.sources)
+    counts[course.source] = count_tokens(tokenizer, english)
+    return counts
+
+
+class _Examination:
+    """Measures a student on pairs and pictures that training never saw."""
+
+    def __init__(self, held: Sequence[Pairs], store: VectorStore, images: Sequence[ImageSet]) -> None:
+        self._held = held
+        self._store = store
+        self._images = []
+        for image_set in images:
+            model = Model.load(image=image_set.image_model)
+            names, vectors, _ = encode_pictures(model, read_pictures(image_set.pictures))
+            self._images.append((names, vectors, read_captions(image_set.captions)))
+
+    def __call__(self, student: StudentEncoder) -> dict[str, float]:
+        """The means over the languages; ``score`` is that of translation, which needs no scale."""
+        found: dict[str, float] = {}
+        for report in self.reports(student):
+            mean = report.mean([score.language for score in report.scores])
+            found |= {f"{report.title.lower()} {name}": figure.value for name, figure in mean.figures.items()}
+        return {**found, "score": found.get("translation both", 0.0)}
+
+    def reports(self, encoder: TextEncoder) -> tuple[Report, ...]:
+        """Distance from the teacher, translation, and retrieval where there are pictures."""
+        reports = []
+        if self._held:
+            reports += [self._distance(encoder), evaluate_translation(encoder, self._held)]
+        reports += [score_retrieval(encoder, *image_set) for image_set in self._images]
+        return tuple(reports)
+
+    def _distance(self, encoder: TextEncoder) -> Report:
+        """100 times the mean squared error of unit rows, as sentence-transformers reports it; lower is better."""
+        scores = []
+        for pairs in self._held:
+            targets = unit_rows(self._store.vectors[self._store.rows(pairs.english)])
+            error: FloatArray = 100 * np.square(encoder.encode_text(pairs.translated) - targets).mean(axis=1)
+            scores.append(LanguageScore(pairs.language, len(error), figures({"MSE x 100": error})))
+        return Report("Distance from the teacher", f"{sum(score.count for score in scores)} pairs", tuple(scores))
+
+
+def _write_report(
+    course: Course, log: list[dict[str, float]], reports: Sequence[Report], languages: Mapping[str, int]
+) -> None:
+    """What the course was and what came of it, as JSON."""
+    record = {
+        "teachers": [asdict(teacher) for teacher in course.teachers],
+        "student": str(course.student),
+        "corpora": [asdict(file) for file in course.corpora],
+        "pairs": languages,
+        "layers": course.layers,
+        "vocabulary": course.vocabulary,
+        "samples": course.samples,
+        "source_share": course.source_share,
+        "alpha": course.alpha,
+        "settings": asdict(course.training),
+        "reports": [row for report in reports for row in as_data(report, sorted(languages))],
+    }
+    (course.out / REPORT).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,241 @@
+"""Making students, keeping teachers' vectors, distilling and aligning: tiny models on made languages."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from babelclip.benchmark import reference
+from babelclip.cli.app import APP
+from babelclip.errors import DataError, InputError, LayoutError
+from babelclip.layouts import read_text_spec
+from babelclip.model import Model
+from babelclip.training.student import fit_dense, load_tokenizer, make_student, parse_layers, write_dense
+from babelclip.training.teacher import Ensemble, VectorStore, read_vectors
+from babelclip.training.vocabulary import choose_tokens, count_tokens, prune_tokenizer
+from babelclip.vectors import unit_rows
+
+ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
+WORDS = 40
+
+
+@pytest.fixture(scope="session")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher, students of two families, and parallel text: word for word between three made languages."""
+    folder = tmp_path_factory.mktemp("school")
+    rng = random.Random(0)
+    words = {code: ["".join(rng.choices(a, k=6)) for _ in range(WORDS)] for code, a in ALPHABETS.items()}
+    (folder / "pairs").mkdir()
+    for code in ("de", "xx"):
+        rows = []
+        for _ in range(600):
+            chosen = [rng.randrange(WORDS) for _ in range(rng.randint(1, 4))]
+            rows.append(" ".join(words["en"][i] for i in chosen) + "\t" + " ".join(words[code][i] for i in chosen))
+        (folder / "pairs" / f"{code}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    texts = [" ".join(own) for own in words.values()]
+    reference.save_text_model(folder / "teacher", texts, seed=1)
+    reference.save_text_model(folder / "bert", texts, seed=2, family="bert")
+    reference.save_text_model(folder / "xlm-roberta", texts, seed=3, family="xlm-roberta")
+    return folder
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(APP, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "chosen"), [("", [0, 1, 2, 3]), ("2", [0, 1]), ("0,3", [0, 3]), ("3,", None), ("5", None), ("2,1", None)]
+)
+def test_layers_are_a_number_or_places(option: str, chosen: list[int] | None) -> None:
+    if chosen is None:
+        with pytest.raises(InputError, match="layers|neither"):
+            parse_layers(option, 4)
+    else:
+        assert parse_layers(option, 4) == chosen
+
+
+@pytest.mark.parametrize("family", ["teacher", "bert", "xlm-roberta"])
+def test_a_student_of_all_layers_gives_the_pooled_vectors_of_its_base(
+    school: Path, tmp_path: Path, family: str
+) -> None:
+    make_student(school / family, tmp_path / "student")
+    texts = ["abc def", "ijkl", ""]
+    spec = read_text_spec(school / family)
+    model = Model.load(text=tmp_path / "student")
+    weight = np.random.default_rng(0).standard_normal((7, spec.transformer.width)).astype(np.float32)
+    pooled = model.encode_text(texts, unit=False)
+    write_dense(tmp_path / "student", weight, np.ones(7, np.float32))
+    headed = Model.load(text=tmp_path / "student").encode_text(texts, unit=False)
+    assert np.allclose(headed, pooled @ weight.T + 1, atol=1e-4)
+    assert np.allclose(headed, reference.text_vectors(tmp_path / "student", texts), atol=1e-4)
+
+
+def test_a_student_keeps_the_layers_that_it_is_told_to(school: Path, tmp_path: Path) -> None:
+    make_student(school / "bert", tmp_path / "student", layers="1")
+    assert read_text_spec(tmp_path / "student").transformer.layers == 1
+    with pytest.raises(InputError, match="is there already"):
+        make_student(school / "bert", tmp_path / "student")
+
+
+def test_clip_cannot_be_a_student(clip_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="clip"):
+        make_student(clip_folder, tmp_path / "student")
+
+
+@pytest.mark.parametrize("family", ["teacher", "xlm-roberta"])
+def test_a_pruned_student_gives_the_same_vectors_for_the_words_it_kept(
+    school: Path, tmp_path: Path, family: str
+) -> None:
+    tokenizer = load_tokenizer(school / family)
+    texts = ["abcdef gh", "hgfedcba"]
+    counts = {"en": count_tokens(tokenizer, texts)}
+    size = tokenizer.get_vocab_size()
+    kept = choose_tokens(tokenizer, counts, size - 4)
+    pruned = prune_tokenizer(tokenizer, kept)
+    assert pruned.get_vocab_size() == len(kept) < size
+    assert [e.tokens for e in pruned.encode_batch(texts)] == [e.tokens for e in tokenizer.encode_batch(texts)]
+    make_student(school / family, tmp_path / "pruned", counts=counts, vocabulary=size - 4)
+    make_student(school / family, tmp_path / "whole")
+    small, large = (Model.load(text=tmp_path / name).encode_text(texts) for name in ("pruned", "whole"))
+    assert np.allclose(small, large, atol=1e-5)
+    assert np.allclose(small, unit_rows(reference.text_vectors(tmp_path / "pruned", texts)), atol=1e-4)
+
+
+def test_dense_is_fitted_exactly_where_the_targets_are_linear() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5000, 8)).astype(np.float32)
+    weight, bias = rng.standard_normal((3, 8)).astype(np.float32), np.array([5, -1, 0], np.float32)
+    found = fit_dense(x, x @ weight.T + bias)
+    assert np.allclose(found[0], weight, atol=0.02)
+    assert np.allclose(found[1], bias, atol=0.02)
+
+
+class TestVectorStore:
+    def encode(self, texts: list[str]) -> np.ndarray:
+        self.asked = [*getattr(self, "asked", []), *texts]
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+
+    def test_vectors_are_computed_once(self, tmp_path: Path) -> None:
+        store = VectorStore(tmp_path, 2)
+        assert store.add(["a", "bb", "a"], self.encode) == 2
+        again = VectorStore(tmp_path, 2)
+        assert again.add(["bb", "ccc"], self.encode) == 1
+        assert self.asked == ["a", "bb", "ccc"]
+        assert again.take(["ccc", "a"]).tolist() == [[3, 1], [1, 1]]
+
+    def test_what_was_being_written_when_a_process_died_is_cut_off(self, tmp_path: Path) -> None:
+        VectorStore(tmp_path, 2).add(["a", "bb"], self.encode)
+        with (tmp_path / "vectors").open("ab") as file:
+            file.write(b"\x00" * 11)
+        with (tmp_path / "keys").open("ab") as file:
+            file.write(b"\x00" * 5)
+        store = VectorStore(tmp_path, 2)
+        assert store.add(["ccc"], self.encode) == 1
+        assert store.take(["bb", "ccc"]).tolist() == [[2, 1], [3, 1]]
+
+    def test_a_text_without_a_vector_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="'lost'"):
+            VectorStore(tmp_path, 2).take(["lost"])
+
+
+def test_an_ensemble_averages_cosines() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.standard_normal((400, d)).astype(np.float32) for d in (6, 5)]
+    ensemble = Ensemble.fit(parts, [3, 1], 11)
+    joined = ensemble.join(parts)
+    centred = [unit_rows(unit_rows(part) - mean) for part, mean in zip(parts, ensemble.means, strict=True)]
+    wanted = 0.75 * centred[0] @ centred[0].T + 0.25 * centred[1] @ centred[1].T
+    assert np.allclose(joined @ joined.T, wanted, atol=1e-5)
+    assert Ensemble.fit(parts, [3, 1], 4).rotation.shape == (11, 4)
+    with pytest.raises(InputError, match="11 dimensions"):
+        Ensemble.fit(parts, [3, 1], 12)
+
+
+def test_vectors_of_another_program_are_read_from_parquet(pair: Model, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a", "b"], "vector": [[1.0, 2.0], [3.0, 4.0]]}), tmp_path / "v.parquet")
+    texts, vectors = read_vectors(tmp_path / "v.parquet")
+    assert texts == ["a", "b"]
+    assert vectors.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match="Parquet"):
+        read_vectors(tmp_path / "none.parquet")
+
+
+def test_a_student_learns_what_its_teacher_says(school: Path, tmp_path: Path) -> None:
+    out = tmp_path / "student"
+    shown = run(
+        *("distill", out, "--teacher", school / "teacher", "--student", school / "bert", "--pairs", school / "pairs"),
+        *(
+            "--samples",
+            8000,
+            "--batch",
+            64,
+            "--learning-rate",
+            "3e-3",
+            "--contrast",
+            1,
+            "--held-out",
+            40,
+            "--evaluate-every",
+            60,
+        ),
+    )
+    assert "Translation" in shown
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    assert losses[-1] < 0.6 * losses[0]
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["pairs"].keys() == {"de", "xx"}
+    texts = [line.split("\t")[1] for line in (school / "pairs/de.tsv").read_text(encoding="utf-8").splitlines()[:50]]
+    sources = [line.split("\t")[0] for line in (school / "pairs/de.tsv").read_text(encoding="utf-8").splitlines()[:50]]
+    student, teacher = Model.load(text=out), Model.load(text=school / "teacher")
+    scores = student.encode_text(texts) @ teacher.encode_text(sources).T
+    assert (scores.argmax(axis=1) == np.arange(50)).mean() > 0.3
+    assert np.allclose(student.encode_text(texts), unit_rows(reference.text_vectors(out, texts)), atol=1e-4)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    """Plain pictures of eight colours, six each, with captions in two languages."""
+    folder = tmp_path / "gallery"
+    (folder / "pictures").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = ["image\tlang\tkind\tcaption"]
+    for colour in range(8):
+        base = np.array([colour & 1, colour >> 1 & 1, colour >> 2], np.float64) * 180 + 30
+        for number in range(6):
+            pixels = np.clip(base + rng.normal(0, 25, (40, 50, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / f"c{colour}-{number}.png")
+            for code in ("en", "de"):
+                letter = ALPHABETS[code][colour]
+                rows.append(f"c{colour}-{number}\t{code}\thuman\t{letter * 3} {letter * 2}")
+    (folder / "captions.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "held_out.txt").write_text("".join(f"c{c}-5\n" for c in range(8)), encoding="utf-8")
+    return folder
+
+
+def test_alignment_ties_pictures_to_texts_and_writes_a_pair(
+    school: Path, clip_folder: Path, gallery: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "aligned"
+    shown = run(
+        *("align", out, "--text", school / "teacher", "--image", clip_folder),
+        *("--captions", f"{gallery / 'pictures'}:{gallery / 'captions.tsv'}", "--held-out", gallery / "held_out.txt"),
+        *("--steps", 150, "--batch", 40, "--views", 2, "--learning-rate", "3e-3"),
+    )
+    assert "pictures en" in shown
+    model = Model.load(text=out / "text", image=out / "image")
+    pictures = model.encode_images([gallery / "pictures" / f"c{c}-5.png" for c in range(8)])
+    for code in ("en", "de"):
+        texts = model.encode_text([f"{ALPHABETS[code][c] * 3} {ALPHABETS[code][c] * 2}" for c in range(8)])
+        assert ((texts @ pictures.T).argmax(axis=1) == np.arange(8)).mean() >= 0.6
+    log = json.loads((out / "align.json").read_text(encoding="utf-8"))
+    assert log["held_out"] == 8
