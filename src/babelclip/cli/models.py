@@ -13,6 +13,7 @@ from babelclip import __version__, hub, registry
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
 from babelclip.export import export_folder
+from babelclip.graph_files import export_graphs
 from babelclip.runtimes import RUNTIMES
 from babelclip.settings import settings
 
@@ -76,9 +77,20 @@ def export(
         Literal["float32", "float16", "int8", "int4"],
         typer.Option(help="float32 and float16 open in sentence-transformers; int8 and int4 in babelclip alone."),
     ] = "float32",
+    form: Annotated[
+        Literal["folder", "onnx", "openvino"],
+        typer.Option("--format", help="A babelclip folder, or graphs with pooling, Dense and unit length inside."),
+    ] = "folder",
 ) -> None:
-    """Write a model as a babelclip folder; its text folder opens in sentence-transformers."""
-    export_folder(registry.find(name), target, storage=weights)
+    """Write a model as a babelclip folder, whose text folder opens in sentence-transformers, or as graph files.
+
+    Graph files are run against the model before the command ends.
+    """
+    if form == "folder":
+        export_folder(registry.find(name), target, storage=weights)
+    else:
+        for tower, difference in export_graphs(registry.find(name), target, form).items():
+            output.message(f"{tower}: within {difference:.1g} of the model")
     output.line(str(target))
 
 

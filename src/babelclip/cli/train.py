@@ -1,6 +1,6 @@
 """babelclip distill and align: teaching the text side, and tying the image side to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +15,8 @@ from babelclip.evaluation.scores import Report
 if TYPE_CHECKING:
     from babelclip.training.alignment import CaptionSet
     from babelclip.training.course import Teacher
+    from babelclip.training.distill import Progress
+    from babelclip.training.extension import Extended
 
 PAIRS_HELP = (
     "Parallel text: a file, a folder with a file a language, or hf:NAME; PATH,weight=2,cap=50000 sets its share and "
@@ -24,12 +26,18 @@ PAIRS_HELP = (
 
 def distill(
     out: Annotated[Path, typer.Argument(help="The folder to make: a sentence-transformers folder.")],
-    teacher: Annotated[
-        list[str],
-        typer.Option(help="A model's name or folder, or a .parquet of text and vector. NAME,weight=2 where several."),
-    ],
     student: Annotated[Path, typer.Option(help="A folder of BERT, DistilBERT or XLM-RoBERTa to start from.")],
     pairs: Annotated[list[str], typer.Option(help=PAIRS_HELP)],
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="A model's name or folder, or a .parquet of text and vector. NAME,weight=2 where several."),
+    ] = None,
+    add_language: Annotated[
+        list[str] | None, typer.Option(help="Add this language to the finished student, its own teacher. Repeatable.")
+    ] = None,
+    bound: Annotated[
+        float, typer.Option(min=0, help="With --add-language: how far the other languages may move, as 1 - cosine.")
+    ] = 0.02,
     source: Annotated[str, typer.Option(help="The teacher's language.")] = "en",
     languages: Annotated[str, typer.Option(help="Only these, parted by commas. [default: all]")] = "",
     layers: Annotated[str, typer.Option(help="Keep the first so many, or these: 0,2,4. [default: all]")] = "",
@@ -62,17 +70,52 @@ def distill(
     """Teach a multilingual student the vectors of an English teacher (multilingual knowledge distillation)."""
     with _train_extra():
         from babelclip.training import course as courses
-        from babelclip.training.distill import Progress, Settings
+        from babelclip.training import extension
+        from babelclip.training.distill import Settings
         from babelclip.training.pairs import parse_corpus
+    settings = Settings(
+        loss=loss,
+        contrast=contrast,
+        batch=batch,
+        accumulate=accumulate,
+        learning_rate=learning_rate,
+        bf16=bf16,
+        freeze_words=freeze_words,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        tensorboard=tensorboard,
+        seed=seed,
+    )
+    corpora = tuple(parse_corpus(option) for option in pairs)
+    if bool(teacher) == bool(add_language):
+        raise typer.BadParameter("give --teacher, or --add-language, one of them")
+    if add_language:
+        job = extension.Extension(
+            model=student,
+            out=out,
+            corpora=corpora,
+            new=tuple(add_language),
+            bound=bound,
+            source=source,
+            alpha=alpha,
+            samples=samples,
+            held_out=held_out,
+            training=settings,
+        )
+        with _shown() as show:
+            extended = extension.run_extension(job, say=output.message, show=show)
+        _show_extension(extended, add_language)
+        output.message(f"model: {out}")
+        return
     if (images is None) != (captions is None):
         raise typer.BadParameter("--images and --captions belong together")
     sets = (courses.ImageSet(images, captions, image_model),) if images and captions else ()
     weights = dict(_number(option) for option in language_weight or ())
     course = courses.Course(
-        teachers=tuple(_teacher(option) for option in teacher),
+        teachers=tuple(_teacher(option) for option in teacher or ()),
         student=student,
         out=out,
-        corpora=tuple(parse_corpus(option) for option in pairs),
+        corpora=corpora,
         source=source,
         languages=_words(languages),
         dimension=dimension,
@@ -85,25 +128,9 @@ def distill(
         samples=samples,
         held_out=held_out,
         images=sets,
-        training=Settings(
-            loss=loss,
-            contrast=contrast,
-            batch=batch,
-            accumulate=accumulate,
-            learning_rate=learning_rate,
-            bf16=bf16,
-            freeze_words=freeze_words,
-            evaluate_every=evaluate_every,
-            patience=patience,
-            tensorboard=tensorboard,
-            seed=seed,
-        ),
+        training=settings,
     )
-    with output.progress("distilling") as bar:
-
-        def show(at: Progress) -> None:
-            bar(at.step, at.steps, f"loss {at.loss:.4f}, {at.rate:.0f} sentences/s")
-
+    with _shown() as show:
         outcome = courses.run_course(course, resume=resume, say=output.message, show=show)
     _show_reports(outcome.reports, sorted(outcome.languages))
     output.message(f"student: {out}")
@@ -162,6 +189,13 @@ def align(
     rows = [(f"{entry['step']:.0f}", *(f"{entry[name]:.3f}" for name in figures)) for entry in aligned.log]
     output.table(("step#", *(f"{name}#" for name in figures)), rows, title="T>I R@10 of pictures held out")
     output.message(f"pair: {out}")
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[["Progress"], None]]:
+    """A bar with the loss, the speed and the time left."""
+    with output.progress("distilling") as bar:
+        yield lambda at: bar(at.step, at.steps, f"loss {at.loss:.4f}, {at.rate:.0f} sentences/s")
 
 
 @contextmanager
@@ -227,3 +261,20 @@ def _show_reports(reports: Sequence[Report], languages: Sequence[str]) -> None:
         names = [f"{name}#" for name in report.scores[0].figures]
         rows = [cells(score) for score in (report.mean(languages), *report.scores)]
         output.table(("language", "count#", *names), rows, title=f"{report.title}: {report.subject}")
+
+
+def _show_extension(extended: "Extended", new: Sequence[str]) -> None:
+    """Translation accuracy before and after, and how far each language moved."""
+    moved = {score.language: score.figures["moved"].value for score in extended.moved.scores}
+    rows = [
+        (
+            f"{then.language} (new)" if then.language in new else then.language,
+            f"{then.figures['both'].value:.3f}",
+            f"{now.figures['both'].value:.3f}",
+            f"{moved[then.language]:.4f}" if then.language in moved else "",
+        )
+        for then, now in zip(extended.before.scores, extended.after.scores, strict=True)
+    ]
+    output.table(("language", "before#", "after#", "moved#"), rows, title="Translation accuracy, pairs held out")
+    if extended.kept < 1:
+        output.message(f"the weights went {extended.kept:.0%} of the way, to keep the bound")

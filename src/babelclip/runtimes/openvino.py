@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,17 @@ class _OpenVino:
 
     def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _OpenVinoSession:
         """As Runtime.compile."""
+        return self._compile(serialized(model), precision, threads)
+
+    def open(self, path: Path, *, precision: Precision = "float32", threads: int = 0) -> _OpenVinoSession:
+        """As compile, of a graph that ``save`` wrote."""
+        return self._compile(path, precision, threads)
+
+    def save(self, model: onnx.ModelProto, path: Path) -> None:
+        """Write a graph in OpenVINO's own form: PATH (.xml), and its float32 weights beside it (.bin)."""
+        openvino.save_model(self._core.read_model(serialized(model)), path, compress_to_fp16=False)
+
+    def _compile(self, source: bytes | Path, precision: Precision, threads: int) -> _OpenVinoSession:
         config: dict[str, str | int] = {
             # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -54,8 +66,7 @@ class _OpenVino:
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
-            read = self._core.read_model(serialized(model))
-            return _OpenVinoSession(self._core.compile_model(read, "CPU", config))
+            return _OpenVinoSession(self._core.compile_model(self._core.read_model(source), "CPU", config))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot compile the graph: {error}") from None
 

@@ -21,6 +21,7 @@ from babelclip.runtimes import Precision
 from babelclip.settings import settings
 from babelclip.training.distill import CHECKPOINTS, Progress, Settings, StudentEncoder, distill
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
+from babelclip.training.record import CARD, PLOT, plot_log, write_card
 from babelclip.training.sampling import ALPHA, draw, shares
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, write_dense
 from babelclip.training.teacher import Ensemble, VectorStore, place, read_vectors
@@ -113,7 +114,7 @@ def run_course(
     fractions = shares(split.train, weights=weights, languages=course.language_weights, alpha=course.alpha)
     samples = course.samples or sum(map(len, split.train))
     plan = draw(split.train, fractions, samples=samples, source_share=course.source_share, seed=course.training.seed)
-    held = _by_language(split.held_out)
+    held = held_out_pairs(split.held_out, course.held_out)
     say("teacher's vectors")
     sources = dict.fromkeys([*plan.sources, *(text for pairs in held for text in pairs.english)])
     store = teacher_vectors(course.teachers, list(sources), course.dimension, bf16=course.training.bf16, say=say)
@@ -152,13 +153,22 @@ def run_course(
     return Outcome(log, reports, languages)
 
 
-def _by_language(corpora: Sequence[Corpus]) -> list[Pairs]:
-    """The held-out pairs of each language, one for a source."""
+def held_out_pairs(corpora: Sequence[Corpus], most: int) -> list[Pairs]:
+    """Up to so many pairs of each language, one for a source, those first whose place comes first.
+
+    :param corpora: pairs that training does not see
+    :param most: how many a language
+    :return: the pairs, in order of the codes
+    """
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for corpus in corpora:
         for source, text in zip(corpus.sources, corpus.texts, strict=True):
             found[corpus.language].setdefault(source, text)
-    return [Pairs(language, list(pairs), list(pairs.values())) for language, pairs in sorted(found.items())]
+    pairs = []
+    for language, texts in sorted(found.items()):
+        sources = sorted(texts, key=place)[:most]
+        pairs.append(Pairs(language, sources, [texts[source] for source in sources]))
+    return pairs
 
 
 def _counts(corpora: Sequence[Corpus]) -> dict[str, int]:
@@ -284,3 +294,15 @@ def _write_report(
         "reports": [row for report in reports for row in as_data(report, sorted(languages))],
     }
     (course.out / REPORT).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    plot_log(log, course.out / PLOT)
+    write_card(
+        course.out / CARD,
+        name=course.out.name,
+        teachers=[Path(teacher.name).name for teacher in course.teachers],
+        student=course.student.name,
+        pairs=languages,
+        corpora=[file.name for file in course.corpora],
+        settings={"texts": course.samples or "as many as pairs", "layers": course.layers or "all"}
+        | asdict(course.training),
+        reports=reports,
+    )
