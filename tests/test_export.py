@@ -2,14 +2,21 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from tokenizers import Tokenizer
 
 from babelclip import hub, registry
 from babelclip.benchmark import parity, reference
 from babelclip.benchmark.samples import ALL
 from babelclip.errors import InputError, ModelError
 from babelclip.export import export_folder
+from babelclip.graph_files import FACTS, TOLERANCE, Form, export_graphs
 from babelclip.model import Model
+from babelclip.runtimes import load_runtime
+from babelclip.runtimes.openvino import RUNTIME as OPENVINO
+from babelclip.tokens import pad
+from babelclip.vectors import unit_rows
 
 
 @pytest.fixture
@@ -71,3 +78,30 @@ def test_an_export_that_fails_leaves_nothing(clip_folder: Path, tmp_path: Path) 
     with pytest.raises(ModelError):
         export_folder(registry.ModelFolders("broken", broken, clip_folder, {}), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_graph_files_give_unit_rows_of_the_torch_model(
+    clip_folder: Path, text_folder: Path, tmp_path: Path, form: Form
+) -> None:
+    differences = export_graphs(registry.ModelFolders("pair", text_folder, clip_folder, {}), tmp_path / "out", form)
+    assert set(differences) == {"text", "image"}
+    assert max(differences.values()) <= TOLERANCE
+    facts = json.loads((tmp_path / "out" / FACTS).read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    tokenizer.enable_truncation(facts["text"]["max_length"])
+    ids, mask = pad([tokenizer.encode(text).ids for text in ALL[:40]], facts["text"]["pad_id"])
+    if form == "onnx":
+        session = load_runtime("onnxruntime").compile(
+            onnx.load(tmp_path / "out" / "text.onnx"), precision="float32", threads=0
+        )
+    else:
+        session = OPENVINO.open(tmp_path / "out" / "text.xml")
+    theirs = unit_rows(reference.text_vectors(text_folder, ALL[:40]))
+    assert np.abs(session.run({"ids": ids, "mask": mask}) - theirs).max() <= TOLERANCE
+
+
+def test_graph_files_never_overwrite(text_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="is there already"):
+        export_graphs(registry.ModelFolders("text", text_folder, None, {}), tmp_path / "out", "onnx")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ def pairs_of(path: Path | str, **settings: object) -> dict[str, list[tuple[str, 
     return {corpus.language: list(zip(corpus.sources, corpus.texts, strict=True)) for corpus in corpora}
 
 
-def write_tsv(path: Path, rows: list[tuple[str, ...]]) -> Path:
+def write_tsv(path: Path, rows: Sequence[tuple[str, ...]]) -> Path:
     text = "".join("\t".join(row) + "\n" for row in rows)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     return path

@@ -119,6 +119,11 @@ class Model:
         return tuple(self._folders.manifest.get("languages", CODES))
 
     @property
+    def verdicts(self) -> dict[str, str]:
+        """What its card says of languages: good, fair or poor by code; empty where nothing was measured."""
+        return dict(self._folders.manifest.get("verdicts", {}))
+
+    @property
     def fingerprint(self) -> str:
         """What tells this model's vectors from another's: 64 hexadecimal digits."""
         return registry.fingerprint(self._folders)

@@ -62,6 +62,11 @@ class Index:
         self._neighbours: ExactNeighbours | None = None
         self._seen_change = -1
 
+    @property
+    def model(self) -> Model:
+        """The model that its vectors are of."""
+        return self._model
+
     @classmethod
     def open(cls, path: str | Path, model: Model) -> "Index":
         """Open an index file, or make one.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Runtime, load
 from babelclip.errors import InputError
@@ -75,6 +76,10 @@ def search(
     with _existing(index_file, model, runtime) as opened:
         answers = [(text, opened.search(text, k)) for text in queries]
         _show(answers, html=html, as_json=json)
+        for text in queries:
+            said = caution(text, opened.model)
+            if said:
+                output.message(f"{text}: {said}")
 
 
 def similar(

@@ -1,0 +1,28 @@
+"""What a person should be told about the language of a query before they trust the answer."""
+
+from babelclip.detection import guess_language, script_of
+from babelclip.languages import BY_CODE
+from babelclip.model import Model
+
+
+def caution(text: str, model: Model) -> str | None:
+    """Whether a text seems to be in a language that the model does not know, or knows poorly.
+
+    :param text: a query
+    :param model: the model that shall read it
+    :return: a sentence, or None where there is nothing to say, or the language cannot be told
+    """
+    script = script_of(text)
+    scripts = {BY_CODE[code].script for code in model.languages if code in BY_CODE}
+    if script is not None and scripts and script not in scripts:
+        return f"{model.name} was not taught any language in the {script} script: do not rely on what it finds"
+    code = guess_language(text)
+    if code is None:
+        return None
+    name = BY_CODE[code].name if code in BY_CODE else f"language {code!r}"
+    relatives = {code, code.split("-")[0]}
+    if not any(known in relatives or known.split("-")[0] in relatives for known in model.languages):
+        return f"this looks like {name}, which {model.name} was not taught: do not rely on what it finds"
+    if model.verdicts.get(code) == "poor":
+        return f"this looks like {name}, which {model.name} knows poorly: English will find more"
+    return None

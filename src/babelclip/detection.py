@@ -1,0 +1,84 @@
+"""Which language is a text in? By its script where that is enough, else by the letters' statistics (py3langid).
+
+A short text in the Latin script can be many languages: only a guess that the statistics are sure of is given.
+"""
+
+import unicodedata
+from collections import Counter
+from functools import cache
+from typing import Any
+
+SURE = 0.95
+"""The least probability of a guess by statistics."""
+FEWEST_WORDS = 3
+"""Of a text that statistics are asked about."""
+
+_SCRIPT_LANGUAGES = {
+    "Armenian": "hy",
+    "Bengali": "bn",
+    "Georgian": "ka",
+    "Greek": "el",
+    "Gujarati": "gu",
+    "Gurmukhi": "pa",
+    "Hangul": "ko",
+    "Hebrew": "he",
+    "Japanese": "ja",
+    "Kannada": "kn",
+    "Khmer": "km",
+    "Lao": "lo",
+    "Malayalam": "ml",
+    "Myanmar": "my",
+    "Oriya": "or",
+    "Sinhala": "si",
+    "Tamil": "ta",
+    "Telugu": "te",
+    "Thai": "th",
+    "Tibetan": "bo",
+}
+# Words of Unicode names that are not the script's own name.
+_SCRIPT_NAMES = {"Cjk": "Han", "Hiragana": "Japanese", "Katakana": "Japanese", "Ideographic": "Han"}
+# Codes of py3langid that stand for a language under another code here.
+_SAME = {"no": "nb", "nn": "nb", "zh": "zh-cn", "wuu": "zh-cn", "yue": "zh-tw", "bs": "hr", "ary": "ar", "arz": "ar"}
+
+
+def script_of(text: str) -> str | None:
+    """The script that most letters of a text are in; one letter of kana among Han makes it Japanese.
+
+    :param text: any text
+    :return: the name in Unicode, such as ``Latin``; None where there is no letter
+    """
+    letters = unicodedata.normalize("NFKC", text)
+    found = Counter(_script(letter) for letter in letters if letter.isalpha())
+    if "Japanese" in found and "Han" in found:
+        found["Japanese"] += found.pop("Han")
+    return found.most_common(1)[0][0] if found else None
+
+
+def guess_language(text: str) -> str | None:
+    """The language of a text, where it can be told.
+
+    :param text: any text
+    :return: a code, perhaps of a language that no model here knows; None where it cannot be told
+    """
+    script = script_of(text)
+    if script in _SCRIPT_LANGUAGES:
+        return _SCRIPT_LANGUAGES[script]
+    if script is None or (len(text.split()) < FEWEST_WORDS and script != "Han"):
+        return None
+    code, probability = _identifier().classify(text)
+    return _SAME.get(code, str(code)) if probability >= SURE else None
+
+
+@cache
+def _script(letter: str) -> str:
+    """The script of a letter: the first word of its name in Unicode."""
+    name = unicodedata.name(letter, "unknown").split(" ")[0].split("-")[0].capitalize()
+    return _SCRIPT_NAMES.get(name, name)
+
+
+@cache
+def _identifier() -> Any:
+    """py3langid's model, read when it is first needed: that takes a third of a second."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
