@@ -1,7 +1,12 @@
 """Making students, keeping teachers' vectors, distilling and aligning: tiny models on made languages."""
 
 import json
+import os
 import random
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +20,7 @@ from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError, LayoutError
 from babelclip.layouts import read_text_spec
 from babelclip.model import Model
+from babelclip.training.distill import last_checkpoint
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, parse_layers, write_dense
 from babelclip.training.teacher import Ensemble, VectorStore, read_vectors
 from babelclip.training.vocabulary import choose_tokens, count_tokens, prune_tokenizer
@@ -174,20 +180,7 @@ def test_a_student_learns_what_its_teacher_says(school: Path, tmp_path: Path) ->
     out = tmp_path / "student"
     shown = run(
         *("distill", out, "--teacher", school / "teacher", "--student", school / "bert", "--pairs", school / "pairs"),
-        *(
-            "--samples",
-            8000,
-            "--batch",
-            64,
-            "--learning-rate",
-            "3e-3",
-            "--contrast",
-            1,
-            "--held-out",
-            40,
-            "--evaluate-every",
-            60,
-        ),
+        *("--samples", 12000, "--batch", 64, "--learning-rate", "1e-3", "--held-out", 40, "--evaluate-every", 80),
     )
     assert "Translation" in shown
     log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -205,6 +198,72 @@ def test_a_student_learns_what_its_teacher_says(school: Path, tmp_path: Path) ->
     for name in ("loss.png", "README.md"):
         assert (out / name).stat().st_size > 500
     assert np.allclose(student.encode_text(texts), unit_rows(reference.text_vectors(out, texts)), atol=1e-4)
+
+
+def losses(out: Path) -> dict[int, float]:
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {entry["step"]: entry["loss"] for entry in entries if "loss" in entry}
+
+
+def command(school: Path, out: Path, *more: object) -> list[str]:
+    fixed = ("--samples", 2560, "--batch", 32, "--held-out", 20, "--evaluate-every", 20, "--layers", 1)
+    parts = ("distill", out, "--teacher", school / "teacher", "--student", school / "bert", "--pairs", school / "pairs")
+    return [str(part) for part in (*parts, *fixed, *more)]
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_losses(school: Path, tmp_path: Path, home: Path) -> None:
+    run(*command(school, tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-m", "babelclip", *command(school, killed)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while last_checkpoint(killed / "checkpoints") is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    (killed / "checkpoints" / "checkpoint-9999").mkdir()
+    run(*command(school, killed, "--resume"))
+    assert losses(killed) == pytest.approx(losses(tmp_path / "whole"), rel=1e-3)
+    texts = ["ijkl mnop", "qrst"]
+    ours, theirs = (Model.load(text=out).encode_text(texts) for out in (killed, tmp_path / "whole"))
+    assert np.allclose(ours, theirs, atol=1e-3)
+
+
+def test_a_finished_training_is_not_overwritten(school: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "something").touch()
+    result = CliRunner().invoke(APP, command(school, tmp_path / "out"))
+    assert isinstance(result.exception, InputError)
+    assert "is there already" in str(result.exception)
+
+
+def test_two_processes_train_one_student(school: Path, tmp_path: Path) -> None:
+    arguments = ["--nproc-per-node", "2", "-m", "babelclip", *command(school, tmp_path / "out", "--samples", 640)]
+    launched = [sys.executable, "-m", "torch.distributed.run", *arguments]
+    done = subprocess.run(launched, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert max(losses(tmp_path / "out")) == 10
+    assert Model.load(text=tmp_path / "out").encode_text("ijkl").shape == (24,)
+
+
+def test_a_language_is_added_and_the_others_stay(school: Path, tmp_path: Path) -> None:
+    run(*command(school, tmp_path / "base", "--languages", "de", "--samples", 6000, "--learning-rate", "2e-3"))
+    shutil.rmtree(tmp_path / "base" / "checkpoints")
+    shutil.rmtree(tmp_path / "base" / "start")
+    shown = run(
+        *("distill", tmp_path / "more", "--student", tmp_path / "base", "--add-language", "xx", "--bound", "0.05"),
+        *("--pairs", school / "pairs", "--samples", 6000, "--batch", 32, "--learning-rate", "1e-3", "--held-out", 30),
+    )
+    assert "xx (new)" in shown
+    report = json.loads((tmp_path / "more" / "report.json").read_text(encoding="utf-8"))
+    assert max(report["moved"].values()) <= 0.05
+    old, new = Model.load(text=tmp_path / "base"), Model.load(text=tmp_path / "more")
+    lines = (school / "pairs/xx.tsv").read_text(encoding="utf-8").splitlines()[:100]
+    sources, texts = zip(*(line.split("\t") for line in lines), strict=True)
+    wanted = old.encode_text(sources)
+    before, after = ((m.encode_text(texts) * wanted).sum(axis=1).mean() for m in (old, new))
+    assert after > before
+    known = (school / "pairs/de.tsv").read_text(encoding="utf-8").split("\n")[0].split("\t")[1]
+    assert (old.encode_text(known) * new.encode_text(known)).sum() > 0.9
 
 
 @pytest.fixture
@@ -234,7 +293,7 @@ def test_alignment_ties_pictures_to_texts_and_writes_a_pair(
     shown = run(
         *("align", out, "--text", school / "teacher", "--image", clip_folder),
         *("--captions", f"{gallery / 'pictures'}:{gallery / 'captions.tsv'}", "--held-out", gallery / "held_out.txt"),
-        *("--steps", 150, "--batch", 40, "--views", 2, "--learning-rate", "3e-3"),
+        *("--steps", 300, "--batch", 40, "--views", 2, "--learning-rate", "1e-2", "--text-rate", "3e-3"),
     )
     assert "pictures en" in shown
     model = Model.load(text=out / "text", image=out / "image")

@@ -19,10 +19,10 @@ from babelclip.hub import sha256
 from babelclip.model import Model
 from babelclip.runtimes import Precision
 from babelclip.settings import settings
-from babelclip.training.distill import CHECKPOINTS, Progress, Settings, StudentEncoder, distill
+from babelclip.training.distill import CHECKPOINTS, Progress, Settings, StudentEncoder, distill, processes
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
 from babelclip.training.record import CARD, PLOT, plot_log, write_card
-from babelclip.training.sampling import ALPHA, draw, shares
+from babelclip.training.sampling import ALPHA, Plan, draw, shares
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, write_dense
 from babelclip.training.teacher import Ensemble, VectorStore, place, read_vectors
 from babelclip.training.vocabulary import count_tokens
@@ -100,8 +100,11 @@ def run_course(
     :return: the log and the reports; the student is in ``course.out``
     :raises InputError: if something is there already, or there is nothing to resume
     """
-    say = say or (lambda _: None)
-    if not resume and course.out.exists() and any(course.out.iterdir()):
+    # Of several processes the first prepares what the others find on disk.
+    state = processes()
+    first = state.is_main_process
+    say = say if say is not None and first else (lambda _: None)
+    if first and not resume and course.out.exists() and any(course.out.iterdir()):
         raise InputError(f"{course.out} is there already; give a new folder, or --resume")
     say("reading pairs")
     corpora = [
@@ -115,24 +118,15 @@ def run_course(
     samples = course.samples or sum(map(len, split.train))
     plan = draw(split.train, fractions, samples=samples, source_share=course.source_share, seed=course.training.seed)
     held = held_out_pairs(split.held_out, course.held_out)
-    say("teacher's vectors")
-    sources = dict.fromkeys([*plan.sources, *(text for pairs in held for text in pairs.english)])
-    store = teacher_vectors(course.teachers, list(sources), course.dimension, bf16=course.training.bf16, say=say)
-    start = course.out / START
-    if not (start / "modules.json").is_file():
-        say("making the student")
-        counts = _token_counts(course, corpora) if course.vocabulary else None
-        make_student(
-            course.student,
-            start,
-            layers=course.layers,
-            counts=counts,
-            vocabulary=course.vocabulary,
-            max_length=course.max_length,
-        )
-        fitted = slice(0, FIT_TEXTS)
-        pooled = Model.load(text=start).encode_text(plan.texts[fitted], unit=False)
-        write_dense(start, *fit_dense(pooled, store.vectors[store.rows(plan.sources[fitted])]))
+    sources = list(dict.fromkeys([*plan.sources, *(text for pairs in held for text in pairs.english)]))
+    with state.main_process_first():
+        say("teacher's vectors")
+        bf16 = course.training.bf16
+        store = teacher_vectors(course.teachers, sources, course.dimension, bf16=bf16, say=say)
+        start = course.out / START
+        if not (start / "modules.json").is_file():
+            say("making the student")
+            _make_start(course, start, corpora, plan, store)
     evaluate = _Examination(held, store, course.images)
     say("training")
     log = distill(
@@ -146,11 +140,29 @@ def run_course(
         resume=resume and (course.out / CHECKPOINTS).is_dir(),
         show=show,
     )
+    state.wait_for_everyone()
     say("measuring the student")
     reports = evaluate.reports(Model.load(text=course.out))
     languages = _counts(split.train)
-    _write_report(course, log, reports, languages)
+    if first:
+        _write_report(course, log, reports, languages)
     return Outcome(log, reports, languages)
+
+
+def _make_start(course: Course, start: Path, corpora: Sequence[Corpus], plan: Plan, store: VectorStore) -> None:
+    """Write the student as it is before the training, its Dense layer fitted to the teacher."""
+    counts = _token_counts(course, corpora) if course.vocabulary else None
+    make_student(
+        course.student,
+        start,
+        layers=course.layers,
+        counts=counts,
+        vocabulary=course.vocabulary,
+        max_length=course.max_length,
+    )
+    fitted = slice(0, FIT_TEXTS)
+    pooled = Model.load(text=start).encode_text(plan.texts[fitted], unit=False)
+    write_dense(start, *fit_dense(pooled, store.take(plan.sources[fitted])))
 
 
 def held_out_pairs(corpora: Sequence[Corpus], most: int) -> list[Pairs]:

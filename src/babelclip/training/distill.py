@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import transformers
+from accelerate import PartialState
 from datasets import Dataset
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -107,10 +108,10 @@ def distill(
     :raises InputError: if there is nothing to resume, or there are checkpoints and resume is False
     """
     checkpoints = out / CHECKPOINTS
-    found = sorted(checkpoints.glob("checkpoint-*")) if checkpoints.is_dir() else []
-    if resume and not found:
+    last = last_checkpoint(checkpoints)
+    if resume and last is None:
         raise InputError(f"{checkpoints} holds no checkpoint to resume from")
-    if found and not resume:
+    if last is not None and not resume:
         raise InputError(f"{checkpoints} holds checkpoints of another training; give a new folder, or resume")
     _quiet()
     model = _load(student, student)
@@ -129,7 +130,7 @@ def distill(
         warmup_steps=round(settings.warmup * steps),
         weight_decay=settings.weight_decay,
         bf16=settings.bf16,
-        use_cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
+        use_cpu=_on_cpu(),
         seed=settings.seed,
         batch_sampler=LengthBatches,
         eval_strategy="steps" if chosen else "no",
@@ -161,7 +162,7 @@ def distill(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(SentenceTransformerModelCardCallback)
-    trainer.train(resume_from_checkpoint=True if resume else None)
+    trainer.train(resume_from_checkpoint=str(last) if resume else None)
     log: list[dict[str, float]] = list(trainer.state.log_history)
     if trainer.is_world_process_zero():
         model.save_pretrained(str(out), create_model_card=False)
@@ -169,6 +170,37 @@ def distill(
         shutil.copyfile(student / OPENING, out / OPENING)
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
     return log
+
+
+def _on_cpu() -> bool:
+    """Whether there is no accelerator."""
+    return not torch.cuda.is_available() and not torch.backends.mps.is_available()
+
+
+def processes() -> PartialState:
+    """The processes that train together, as torchrun or accelerate started them; usually one.
+
+    :return: accelerate's state
+    """
+    return PartialState(cpu=_on_cpu())
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end.
+
+    :param folder: where they are
+    :return: its folder, or None where there is none
+    """
+
+    def whole(checkpoint: Path) -> bool:
+        # The trainer writes its state last.
+        try:
+            return bool(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return False
+
+    found = [checkpoint for checkpoint in folder.glob("checkpoint-*") if whole(checkpoint)]
+    return max(found, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
 
 
 class _Trainer(SentenceTransformerTrainer):

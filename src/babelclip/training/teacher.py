@@ -1,8 +1,8 @@
 """Vectors of a teacher, computed once and kept on disk.
 
 A store is a folder named by the teacher's fingerprint. ``keys`` holds 16 bytes a text (BLAKE2b of its UTF-8),
-``vectors`` float32 rows in the same order; both only grow. Vectors are written before their keys, so whatever was being
-written when a process died is cut off at the next opening.
+``vectors`` float32 rows in the same order; both only grow, and one process writes at a time. Vectors are written before
+their keys, so whatever was being written when a process died is cut off.
 """
 
 import math
@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from babelclip.batching import chunks
@@ -35,15 +36,27 @@ class VectorStore:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._keys_file, self._vectors_file = folder / "keys", folder / "vectors"
+        self._lock = FileLock(folder / "lock")
         self._dimension = dimension
+        self._rows: dict[bytes, int] = {}
+        with self._lock:
+            self._repair()
+        self._read()
+
+    def _repair(self) -> None:
+        """Cut off what was not written to its end."""
         for file in (self._keys_file, self._vectors_file):
             file.touch()
-        width = 4 * dimension
+        width = 4 * self._dimension
         rows = min(self._keys_file.stat().st_size // KEY_BYTES, self._vectors_file.stat().st_size // width)
         os.truncate(self._keys_file, rows * KEY_BYTES)
         os.truncate(self._vectors_file, rows * width)
+
+    def _read(self) -> None:
+        """Take in the keys that are there."""
         stored = self._keys_file.read_bytes()
-        self._rows = {stored[i * KEY_BYTES : (i + 1) * KEY_BYTES]: i for i in range(rows)}
+        for row in range(len(self._rows), len(stored) // KEY_BYTES):
+            self._rows[stored[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = row
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,19 +98,21 @@ class VectorStore:
         :param progress: is told how many are done, of how many
         :return: how many were computed
         """
-        new = [text for text in dict.fromkeys(texts) if _key(text) not in self._rows]
-        done = 0
-        with self._keys_file.open("ab") as keys, self._vectors_file.open("ab") as vectors:
-            for chunk in chunks(new, CHUNK):
-                vectors.write(np.ascontiguousarray(encode(chunk), dtype=np.float32).tobytes())
-                vectors.flush()
-                keys.write(b"".join(_key(text) for text in chunk))
-                keys.flush()
-                for text in chunk:
-                    self._rows[_key(text)] = len(self._rows)
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, len(new))
+        with self._lock:
+            self._repair()
+            self._read()
+            new = [text for text in dict.fromkeys(texts) if _key(text) not in self._rows]
+            done = 0
+            with self._keys_file.open("ab") as keys, self._vectors_file.open("ab") as vectors:
+                for chunk in chunks(new, CHUNK):
+                    vectors.write(np.ascontiguousarray(encode(chunk), dtype=np.float32).tobytes())
+                    vectors.flush()
+                    keys.write(b"".join(_key(text) for text in chunk))
+                    keys.flush()
+                    done += len(chunk)
+                    if progress is not None:
+                        progress(done, len(new))
+            self._read()
         return len(new)
 
 
