@@ -1,6 +1,7 @@
 """mteb runs its own tasks on our models, over local data."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_texts_pictures_and_both_are_encoded(pair: Model) -> None:
     pictures = [Image.new("RGB", (30, 20), colour) for colour in ("red", "blue")]
     texts = ["red", "blue"]
 
-    def encode(batch: dict[str, list[object]]) -> np.ndarray:
+    def encode(batch: dict[str, Any]) -> np.ndarray:
         return adapter.encode([batch], task_metadata=None, hf_split="test", hf_subset="default")
 
     alone = encode({"text": texts}), encode({"image": pictures})
@@ -46,4 +47,5 @@ def test_texts_pictures_and_both_are_encoded(pair: Model) -> None:
     both = encode({"text": texts, "image": pictures})
     assert np.allclose(np.linalg.norm(both, axis=1), 1, atol=1e-6)
     assert np.allclose(both, (alone[0] + alone[1]) / np.linalg.norm(alone[0] + alone[1], axis=1, keepdims=True))
+    assert adapter.mteb_model_meta is not None
     assert adapter.mteb_model_meta.embed_dim == pair.dimension

