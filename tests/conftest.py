@@ -1,5 +1,6 @@
 """Fixtures: a home of its own for every test, and tiny models saved by the reference libraries."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.model import Model
 from babelclip.settings import settings
+
+ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
+"""The letters of three made languages, word for word translations of each other."""
+WORDS = 40
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -64,4 +69,24 @@ def photos(tmp_path: Path) -> Path:
     for i, name in enumerate(("a.jpg", "b.png", "c.webp", "inner/d.jpeg", "inner/e.gif")):
         coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((90 + i, 70)).save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher, students of two families, and parallel text between the made languages."""
+    folder = tmp_path_factory.mktemp("school")
+    rng = random.Random(0)
+    words = {code: ["".join(rng.choices(a, k=6)) for _ in range(WORDS)] for code, a in ALPHABETS.items()}
+    (folder / "pairs").mkdir()
+    for code in ("de", "xx"):
+        rows = []
+        for _ in range(600):
+            chosen = [rng.randrange(WORDS) for _ in range(rng.randint(1, 4))]
+            rows.append(" ".join(words["en"][i] for i in chosen) + "\t" + " ".join(words[code][i] for i in chosen))
+        (folder / "pairs" / f"{code}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    texts = [" ".join(own) for own in words.values()]
+    reference.save_text_model(folder / "teacher", texts, seed=1)
+    reference.save_text_model(folder / "bert", texts, seed=2, family="bert")
+    reference.save_text_model(folder / "xlm-roberta", texts, seed=3, family="xlm-roberta")
     return folder

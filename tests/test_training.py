@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from babelclip.benchmark import reference
@@ -25,29 +23,6 @@ from babelclip.training.student import fit_dense, load_tokenizer, make_student, 
 from babelclip.training.teacher import Ensemble, VectorStore, read_vectors
 from babelclip.training.vocabulary import choose_tokens, count_tokens, prune_tokenizer
 from babelclip.vectors import FloatArray, unit_rows
-
-ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
-WORDS = 40
-
-
-@pytest.fixture(scope="session")
-def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher, students of two families, and parallel text: word for word between three made languages."""
-    folder = tmp_path_factory.mktemp("school")
-    rng = random.Random(0)
-    words = {code: ["".join(rng.choices(a, k=6)) for _ in range(WORDS)] for code, a in ALPHABETS.items()}
-    (folder / "pairs").mkdir()
-    for code in ("de", "xx"):
-        rows = []
-        for _ in range(600):
-            chosen = [rng.randrange(WORDS) for _ in range(rng.randint(1, 4))]
-            rows.append(" ".join(words["en"][i] for i in chosen) + "\t" + " ".join(words[code][i] for i in chosen))
-        (folder / "pairs" / f"{code}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    texts = [" ".join(own) for own in words.values()]
-    reference.save_text_model(folder / "teacher", texts, seed=1)
-    reference.save_text_model(folder / "bert", texts, seed=2, family="bert")
-    reference.save_text_model(folder / "xlm-roberta", texts, seed=3, family="xlm-roberta")
-    return folder
 
 
 def run(*arguments: object) -> str:
@@ -264,42 +239,3 @@ def test_a_language_is_added_and_the_others_stay(school: Path, tmp_path: Path) -
     assert after > before
     known = (school / "pairs/de.tsv").read_text(encoding="utf-8").split("\n")[0].split("\t")[1]
     assert (old.encode_text(known) * new.encode_text(known)).sum() > 0.9
-
-
-@pytest.fixture
-def gallery(tmp_path: Path) -> Path:
-    """Plain pictures of eight colours, six each, with captions in two languages."""
-    folder = tmp_path / "gallery"
-    (folder / "pictures").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    rows = ["image\tlang\tkind\tcaption"]
-    for colour in range(8):
-        base = np.array([colour & 1, colour >> 1 & 1, colour >> 2], np.float64) * 180 + 30
-        for number in range(6):
-            pixels = np.clip(base + rng.normal(0, 25, (40, 50, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / "pictures" / f"c{colour}-{number}.png")
-            for code in ("en", "de"):
-                letter = ALPHABETS[code][colour]
-                rows.append(f"c{colour}-{number}\t{code}\thuman\t{letter * 3} {letter * 2}")
-    (folder / "captions.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (folder / "held_out.txt").write_text("".join(f"c{c}-5\n" for c in range(8)), encoding="utf-8")
-    return folder
-
-
-def test_alignment_ties_pictures_to_texts_and_writes_a_pair(
-    school: Path, clip_folder: Path, gallery: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "aligned"
-    shown = run(
-        *("align", out, "--text", school / "teacher", "--image", clip_folder),
-        *("--captions", f"{gallery / 'pictures'}:{gallery / 'captions.tsv'}", "--held-out", gallery / "held_out.txt"),
-        *("--steps", 300, "--batch", 40, "--views", 2, "--learning-rate", "1e-2", "--text-rate", "3e-3"),
-    )
-    assert "pictures en" in shown
-    model = Model.load(text=out / "text", image=out / "image")
-    pictures = model.encode_images([gallery / "pictures" / f"c{c}-5.png" for c in range(8)])
-    for code in ("en", "de"):
-        texts = model.encode_text([f"{ALPHABETS[code][c] * 3} {ALPHABETS[code][c] * 2}" for c in range(8)])
-        assert ((texts @ pictures.T).argmax(axis=1) == np.arange(8)).mean() >= 0.6
-    log = json.loads((out / "align.json").read_text(encoding="utf-8"))
-    assert log["held_out"] == 8

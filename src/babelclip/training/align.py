@@ -204,7 +204,7 @@ def align(
             log.append(parts)
         if show is not None:
             show(step, settings.steps, parts)
-    temperature = float(head.temperature.exp()) if isinstance(head, ClassifierHead) else 1.0
+    temperature = float(head.temperature.detach().exp()) if isinstance(head, ClassifierHead) else 1.0
     return Aligned(
         head.tensors(), weight.detach().numpy(), bias.detach().numpy(), temperature, float(scale.detach().exp()), log
     )
