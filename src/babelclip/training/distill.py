@@ -118,42 +118,14 @@ def distill(
     model.model_card_data.generate_widget_examples = False
     if settings.freeze_words:
         model[0].auto_model.get_input_embeddings().requires_grad_(False)
-    steps = max(1, math.ceil(len(plan) / (settings.batch * settings.accumulate)))
-    chosen = evaluate is not None
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=1,
-        per_device_train_batch_size=settings.batch,
-        gradient_accumulation_steps=settings.accumulate,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup * steps),
-        weight_decay=settings.weight_decay,
-        bf16=settings.bf16,
-        use_cpu=_on_cpu(),
-        seed=settings.seed,
-        batch_sampler=LengthBatches,
-        eval_strategy="steps" if chosen else "no",
-        eval_steps=settings.evaluate_every,
-        save_steps=settings.evaluate_every,
-        save_total_limit=2,
-        load_best_model_at_end=chosen,
-        metric_for_best_model="eval_score" if chosen else None,
-        greater_is_better=True if chosen else None,
-        logging_steps=max(1, min(50, steps // 20)),
-        logging_first_step=True,
-        report_to=["tensorboard"] if settings.tensorboard else [],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
     out.mkdir(parents=True, exist_ok=True)
     callbacks: list[TrainerCallback] = [_Journal(out / LOG, show)]
-    if chosen and settings.patience:
+    if evaluate is not None and settings.patience:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
     trainer = _Trainer(
         student,
         model=model,
-        args=arguments,
+        args=_arguments(settings, checkpoints, len(plan), measured=evaluate is not None),
         train_dataset=Dataset.from_dict({"text": plan.texts, "label": rows, LENGTH: token_lengths(model, plan.texts)}),
         loss=DistillationLoss(model, settings),
         evaluator=_Evaluator(evaluate) if evaluate is not None else None,
@@ -170,6 +142,39 @@ def distill(
         shutil.copyfile(student / OPENING, out / OPENING)
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
     return log
+
+
+def _arguments(
+    settings: Settings, checkpoints: Path, texts: int, *, measured: bool
+) -> SentenceTransformerTrainingArguments:
+    """The settings in the trainer's terms."""
+    steps = max(1, math.ceil(texts / (settings.batch * settings.accumulate)))
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=1,
+        per_device_train_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        bf16=settings.bf16,
+        use_cpu=_on_cpu(),
+        seed=settings.seed,
+        batch_sampler=LengthBatches,
+        eval_strategy="steps" if measured else "no",
+        eval_steps=settings.evaluate_every,
+        save_steps=settings.evaluate_every,
+        save_total_limit=2,
+        load_best_model_at_end=measured,
+        metric_for_best_model="eval_score" if measured else None,
+        greater_is_better=True if measured else None,
+        logging_steps=max(1, min(50, steps // 20)),
+        logging_first_step=True,
+        report_to=["tensorboard"] if settings.tensorboard else [],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
 
 
 def _on_cpu() -> bool:
