@@ -20,8 +20,7 @@ def caution(text: str, model: Model) -> str | None:
     if code is None:
         return None
     name = BY_CODE[code].name if code in BY_CODE else f"language {code!r}"
-    relatives = {code, code.split("-")[0]}
-    if not any(known in relatives or known.split("-")[0] in relatives for known in model.languages):
+    if code.split("-")[0] not in {known.split("-")[0] for known in model.languages}:
         return f"this looks like {name}, which {model.name} was not taught: do not rely on what it finds"
     if model.verdicts.get(code) == "poor":
         return f"this looks like {name}, which {model.name} knows poorly: English will find more"

@@ -13,7 +13,6 @@ from babelclip import __version__, hub, registry
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
 from babelclip.export import export_folder
-from babelclip.graph_files import export_graphs
 from babelclip.runtimes import RUNTIMES
 from babelclip.settings import settings
 
@@ -89,6 +88,9 @@ def export(
     if form == "folder":
         export_folder(registry.find(name), target, storage=weights)
     else:
+        # The engine is needed here alone; other commands shall not wait for it.
+        from babelclip.graph_files import export_graphs
+
         for tower, difference in export_graphs(registry.find(name), target, form).items():
             output.message(f"{tower}: within {difference:.1g} of the model")
     output.line(str(target))

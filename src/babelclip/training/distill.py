@@ -353,16 +353,8 @@ class StudentEncoder:
         :param texts: the texts
         :return: float32 (n, dimension), unit rows
         """
-        return unit_rows(self.encode_raw(texts))
-
-    def encode_raw(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of texts as the student gives them, whose length counts in the loss.
-
-        :param texts: the texts
-        :return: float32 (n, dimension)
-        """
         found = self._model.encode(list(texts), batch_size=ENCODE_BATCH, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float32)
+        return unit_rows(np.asarray(found, dtype=np.float32))
 
 
 def token_lengths(model: SentenceTransformer, texts: Sequence[str]) -> list[int]:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from babelclip.errors import InputError, LayoutError
-from babelclip.layouts import encoder_folder, read_json, read_text_spec
-from babelclip.specs import TextSpec
+from babelclip.layouts import encoder_folder, read_json
 from babelclip.training.vocabulary import choose_tokens, prune_tokenizer
 from babelclip.vectors import FloatArray
 from babelclip.weights import read_weights, write_weights
@@ -29,7 +28,7 @@ _LAYER = re.compile(r"(.*?\b(?:encoder|transformer)\.layer\.)(\d+)(\..*)")
 _WORDS = "embeddings.word_embeddings.weight"
 _LAYER_KEYS = ("num_hidden_layers", "n_layers")
 _TOKEN_KEYS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
-_COPIED = ("special_tokens_map.json", "tokenizer_config.json", "config.json")
+_COPIED = ("special_tokens_map.json", "tokenizer_config.json")
 
 
 def parse_layers(option: str, count: int) -> list[int]:
@@ -138,13 +137,12 @@ def fit_dense(pooled: FloatArray, targets: FloatArray) -> tuple[FloatArray, Floa
     return weight.astype(np.float32), (mean_y - weight @ mean_x).astype(np.float32)
 
 
-def write_dense(folder: Path, weight: FloatArray, bias: FloatArray | None, *, unit: bool = False) -> None:
+def write_dense(folder: Path, weight: FloatArray, bias: FloatArray | None) -> None:
     """Set a Dense layer after the pooling of a text folder; what came after it is taken away.
 
     :param folder: a sentence-transformers folder
     :param weight: float32 (dimension, width)
     :param bias: float32 (dimension,), or None
-    :param unit: whether the folder's vectors are scaled to length one
     """
     (folder / DENSE).mkdir(exist_ok=True)
     _write_json(
@@ -158,20 +156,7 @@ def write_dense(folder: Path, weight: FloatArray, bias: FloatArray | None, *, un
     )
     tensors = {"linear.weight": weight} if bias is None else {"linear.weight": weight, "linear.bias": bias}
     write_weights(folder / DENSE / "model.safetensors", tensors)
-    modules = [("", "Transformer"), (POOLING, "Pooling"), (DENSE, "Dense")]
-    if unit:
-        (folder / "3_Normalize").mkdir(exist_ok=True)
-        modules.append(("3_Normalize", "Normalize"))
-    _write_modules(folder, modules)
-
-
-def head_of(spec: TextSpec) -> bool:
-    """Whether a text tower has a Dense layer already.
-
-    :param spec: the tower
-    :return: True if it has
-    """
-    return bool(spec.dense)
+    _write_modules(folder, [("", "Transformer"), (POOLING, "Pooling"), (DENSE, "Dense")])
 
 
 def _tensors(
@@ -212,12 +197,3 @@ def _write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def dimension_of(folder: Path) -> int:
-    """How many numbers a text folder's vectors have.
-
-    :param folder: a text folder
-    :return: the number
-    """
-    return read_text_spec(folder).dimension
