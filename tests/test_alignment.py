@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from babelclip.layouts import read_image_spec
 from babelclip.model import Model
 from babelclip.training.align import Names, class_vectors
 from babelclip.training.features import read_features, source_of
+from babelclip.training.student import make_student
 from babelclip.vectors import FloatArray
 from babelclip.weights import read_weights
 from conftest import ALPHABETS
@@ -161,6 +163,44 @@ def test_classes_that_are_not_all_named_are_refused(
     classes.write_text("number\tname\n0\tabc\n", encoding="utf-8")
     with pytest.raises(DataError, match="index, lang and name"):
         aligned(school, classifier, gallery, tmp_path / "out", "--classes", classes)
+
+
+def test_classes_of_babel_imagenet_keep_their_numbers(
+    school: Path, classifier: Path, classes: Path, gallery: Path, tmp_path: Path
+) -> None:
+    numbers = list(range(COLOURS))[::-1]
+    named = {"EN": [numbers, [caption("en", c) for c in numbers]], "DE": [[5], [caption("de", 5)]]}
+    names = tmp_path / "classes.json"
+    names.write_text(json.dumps({**named, "wnids": [f"n{c}" for c in range(COLOURS)]}), encoding="utf-8")
+    kept = aligned(school, classifier, gallery, tmp_path / "json", "--classes", names, "--steps", 1)
+    classes.write_text(
+        "index\tlang\tname\n"
+        + "".join(f"{c}\ten\t{caption('en', c)}\n" for c in range(COLOURS))
+        + f"5\tde\t{caption('de', 5)}\n",
+        encoding="utf-8",
+    )
+    wanted = aligned(school, classifier, gallery, tmp_path / "tsv", "--classes", classes, "--steps", 1)
+    picture = gallery / "pictures" / "c3-0.png"
+    assert np.allclose(kept.encode_images([picture]), wanted.encode_images([picture]), atol=1e-5)
+
+
+def test_a_text_side_without_a_dense_layer_cannot_be_tied(
+    school: Path, clip_folder: Path, gallery: Path, tmp_path: Path
+) -> None:
+    make_student(school / "teacher", tmp_path / "bare")
+    with pytest.raises(InputError, match="has no Dense layer"):
+        aligned(tmp_path, clip_folder, gallery, tmp_path / "out", "--text", tmp_path / "bare")
+
+
+def test_what_training_leaves_beside_a_model_is_not_carried_on(
+    school: Path, clip_folder: Path, gallery: Path, tmp_path: Path
+) -> None:
+    trained = tmp_path / "trained"
+    shutil.copytree(school / "teacher", trained)
+    shutil.copytree(school / "teacher", trained / "checkpoints" / "checkpoint-1")
+    aligned(tmp_path, clip_folder, gallery, tmp_path / "out", "--text", trained, "--steps", 1)
+    assert not (tmp_path / "out" / "text" / "checkpoints").exists()
+    assert (tmp_path / "out" / "text" / "2_Dense" / "model.safetensors").is_file()
 
 
 def test_an_alignment_never_overwrites(school: Path, clip_folder: Path, gallery: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import Caption, beginning_with, read_captions, read_pictures
-from babelclip.evaluation.classification import ClassNames, evaluate_zero_shot, read_class_names
+from babelclip.evaluation.classification import ClassNames, evaluate_zero_shot, read_class_names, read_numbered_names
 from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import best_ranks, evaluate_retrieval
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, figures
@@ -100,12 +100,22 @@ def test_captions_without_pictures_are_an_error(pair: Model) -> None:
 
 
 def test_class_names_are_read_in_the_form_of_babel_imagenet(tmp_path: Path) -> None:
-    content = {"DE": [[0, 2], ["Schleie", "Hai"]], "ZH": [[1], ["金鱼"]], "wnids": ["n1", "n2", "n3"]}
+    content: dict[str, object] = {
+        "DE": [[0, 2], ["Schleie", "Hai"]],
+        "ZH": [[1], ["金鱼"]],
+        "wnids": ["n1", "n2", "n3"],
+    }
     (tmp_path / "names.json.gz").write_bytes(gzip.compress(json.dumps(content).encode()))
     assert read_class_names(tmp_path / "names.json.gz") == [
         ClassNames("de", {"n1": "Schleie", "n3": "Hai"}),
         ClassNames("zh-cn", {"n2": "金鱼"}),
     ]
+    content["DE"] = [[2, 0], ["Hai", "Schleie"]]
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    assert read_numbered_names(tmp_path / "other.json") == (
+        ["n1", "n2", "n3"],
+        {"de": {0: "Schleie", 2: "Hai"}, "zh-cn": {1: "金鱼"}},
+    )
     damaged: tuple[object, ...] = (
         {"DE": [[0], ["x"]]},
         {"DE": [[9], ["x"]], "wnids": ["n1"]},

@@ -11,7 +11,6 @@ import pytest
 
 from babelclip.errors import DataError
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, parse_corpus, read_corpora
-from babelclip.training.teacher import place
 
 ROWS = [("a dog", "ein Hund"), ("a cat", "eine Katze")]
 
@@ -111,11 +110,11 @@ def test_a_held_out_source_is_trained_on_in_no_language() -> None:
         Corpus("one", "de", sources, tuple(f"de {i}" for i in range(300))),
         Corpus("two", "fr", sources[:50], tuple(f"fr {i}" for i in range(50))),
     ]
-    split = hold_out(corpora, 20, place)
+    split = hold_out(corpora, 20)
     held = {source for corpus in split.held_out for source in corpus.sources}
     trained = {source for corpus in split.train for source in corpus.sources}
     assert not held & trained
     assert len(held & set(sources)) >= 20
     assert sum(len(c) for c in split.held_out if c.language == "fr") >= 5
     assert sum(map(len, split.train)) + sum(map(len, split.held_out)) == 350
-    assert hold_out(corpora, 0, place).held_out == []
+    assert hold_out(corpora, 0).held_out == []

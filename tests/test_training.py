@@ -19,8 +19,9 @@ from babelclip.errors import DataError, InputError, LayoutError
 from babelclip.layouts import read_text_spec
 from babelclip.model import Model
 from babelclip.training.distill import last_checkpoint
+from babelclip.training.store import VectorStore
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, parse_layers, write_dense
-from babelclip.training.teacher import Ensemble, VectorStore, read_vectors
+from babelclip.training.teacher import Ensemble, read_vectors
 from babelclip.training.vocabulary import choose_tokens, count_tokens, prune_tokenizer
 from babelclip.vectors import FloatArray, unit_rows
 

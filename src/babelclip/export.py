@@ -2,20 +2,20 @@
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from babelclip.errors import InputError, ModelError
+from babelclip.errors import ModelError
+from babelclip.folders import whole_folder
 from babelclip.hub import RECORD, sha256
 from babelclip.languages import CODES
-from babelclip.layouts import MANIFEST, read_image_spec, read_text_spec
+from babelclip.layouts import MANIFEST, module_folders, read_image_spec, read_text_spec
 from babelclip.registry import FORMAT, ModelFolders
-from babelclip.weights import Storage, read_weights, write_weights
+from babelclip.weights import WEIGHTS, Storage, read_weights, write_weights
 
 CARD = "MODEL_CARD.md"
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = (WEIGHTS, f"{WEIGHTS}.index.json", "pytorch_model.bin")
 _SIDE_FILES = (".json", ".txt", ".model", ".md")
 
 
@@ -34,16 +34,12 @@ def export_folder(
     :raises InputError: if the target is there already
     :raises ModelError: if the model lacks a tower
     """
-    if target.exists():
-        raise InputError(f"{target} is there already; give a new folder")
     if folders.text is None or folders.image is None:
         raise ModelError(f"{folders.name} lacks a tower; only a pair can be exported")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        root = Path(scratch) / "model"
+    with whole_folder(target) as root:
         text = read_text_spec(folders.text)
-        _copy_tower(folders.text, root / "text", storage)
-        _copy_tower(read_image_spec(folders.image).folder, root / "image", storage)
+        copy_tower(folders.text, root / "text", storage)
+        copy_tower(read_image_spec(folders.image).folder, root / "image", storage)
         card = folders.text.parent / CARD
         if card.is_file():
             shutil.copyfile(card, root / CARD)
@@ -59,7 +55,6 @@ def export_folder(
             "storage": storage,
         }
         write_manifest(root, manifest)
-        root.rename(target)
 
 
 def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
@@ -74,14 +69,19 @@ def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
     (root / MANIFEST).write_text(content + "\n", encoding="utf-8")
 
 
-def _copy_tower(source: Path, target: Path, storage: Storage) -> None:
-    """The small files as they are, every weights file as one model.safetensors."""
-    for folder in sorted({source, *(path.parent for path in source.rglob("*.json"))}):
+def copy_tower(source: Path, target: Path, storage: Storage = "float32") -> None:
+    """Copy a tower: the small files as they are, every weights file as one model.safetensors.
+
+    :param source: a tower's folder; what is not of the model, such as a training's checkpoints, is left there
+    :param target: the folder to write into
+    :param storage: how the weights are stored
+    """
+    for folder in module_folders(source):
         place = target / folder.relative_to(source)
         place.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.iterdir()):
             index = file.name.endswith(".index.json")
             if file.is_file() and file.suffix in _SIDE_FILES and file.name != RECORD and not index:
                 shutil.copyfile(file, place / file.name)
-        if any((folder / name).is_file() for name in (*_WEIGHTS, "model.safetensors.index.json")):
-            write_weights(place / "model.safetensors", read_weights(folder), storage)
+        if any((folder / name).is_file() for name in _WEIGHTS):
+            write_weights(place / WEIGHTS, read_weights(folder), storage)

@@ -8,14 +8,14 @@ graphs.json                      the facts of both, and how near each file came 
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 
-from babelclip.errors import InputError, ModelError
+from babelclip.errors import ModelError
+from babelclip.folders import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.registry import ModelFolders
@@ -44,14 +44,9 @@ def export_graphs(folders: ModelFolders, target: Path, form: Form) -> dict[str, 
     :raises InputError: if the target is there already
     :raises ModelError: if a file gives other vectors than the model
     """
-    if target.exists():
-        raise InputError(f"{target} is there already; give a new folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
     differences: dict[str, float] = {}
     facts: dict[str, Any] = {"model": Path(folders.name).name, "form": form}
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        root = Path(scratch) / "graphs"
-        root.mkdir()
+    with whole_folder(target) as root:
         if folders.text is not None:
             text = read_text_spec(folders.text)
             graph = build_text_graph(text, unit=True)
@@ -70,7 +65,6 @@ def export_graphs(folders: ModelFolders, target: Path, form: Form) -> dict[str, 
             if not difference <= TOLERANCE:
                 raise ModelError(f"the {tower} file differs from the model by {difference:.2g}, over {TOLERANCE:g}")
         (root / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        root.rename(target)
     return differences
 
 

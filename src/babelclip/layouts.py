@@ -83,6 +83,17 @@ def encoder_folder(folder: Path) -> Path:
     return _modules(folder)[0][1] if (folder / "modules.json").is_file() else folder
 
 
+def module_folders(folder: Path) -> list[Path]:
+    """The folders that a model is made of, without whatever else lies among them.
+
+    :param folder: a model folder
+    :return: itself, then those of its modules
+    :raises LayoutError: if modules.json is not in a form that is known
+    """
+    modules = _modules(folder) if (folder / "modules.json").is_file() else []
+    return list(dict.fromkeys([folder, *(path for _, path in modules)]))
+
+
 def _pooling(folder: Path) -> str:
     """The pooling mode, from the old form (a flag a mode) or the new one (``pooling_mode``)."""
     source = folder / "config.json"

@@ -24,6 +24,8 @@ from babelclip.vectors import FloatArray
 
 Storage = Literal["float32", "float16", "int8", "int4"]
 
+WEIGHTS = "model.safetensors"
+"""What a folder's weights are written to."""
 SCALE_SUFFIX = ".scale"
 INT8_LIMIT = 127
 INT4_BLOCK = 32
@@ -62,7 +64,7 @@ def read_weights(folder: Path) -> Weights:
     :return: float32 arrays by tensor name, in their own shapes
     :raises WeightsError: if there is no weights file, or it is damaged
     """
-    single = folder / "model.safetensors"
+    single = folder / WEIGHTS
     shards = folder / "model.safetensors.index.json"
     pickled = folder / "pytorch_model.bin"
     if single.is_file():

@@ -6,7 +6,6 @@ Needs the extra ``reference``.
 """
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from babelclip.errors import MissingDependencyError
 from babelclip.pixels import Pixels
+from babelclip.quiet import silence
 from babelclip.vectors import FloatArray
 
 try:
@@ -50,13 +50,6 @@ SMALL = Size(width=32, layers=2, heads=4, feed_forward=64, dimension=24)
 DISTILBERT = Size(width=768, layers=6, heads=12, feed_forward=3072, dimension=512)
 CLIP_VISION = Size(width=768, layers=12, heads=12, feed_forward=3072, dimension=512, image=224, patch=32)
 CLIP_TEXT = Size(width=512, layers=12, heads=8, feed_forward=2048, dimension=512)
-
-
-def _quiet() -> None:
-    """Keep the libraries' load reports and bars out of the output."""
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
 def characters(texts: Sequence[str]) -> list[str]:
@@ -149,7 +142,7 @@ def save_text_model(
     :param normalize: whether a Normalize module follows
     :param seed: of the weights
     """
-    _quiet()
+    silence()
     torch.manual_seed(seed)
     tokenizer = _tokenizer(family, texts, vocabulary)
     encoder = _encoder(family, size, len(tokenizer), positions=512)
@@ -216,7 +209,7 @@ def save_clip_model(
     :param text: how large the text side is
     :param seed: of the weights
     """
-    _quiet()
+    silence()
     torch.manual_seed(seed)
     vocab, merges = _clip_vocabulary(texts)
     tokenizer = transformers.CLIPTokenizerFast(vocab=vocab, merges=merges, model_max_length=77)
@@ -293,7 +286,7 @@ def text_vectors(folder: Path, texts: Sequence[str]) -> FloatArray:
     :param texts: the texts
     :return: float32 (n, dimension), as the model gives them
     """
-    _quiet()
+    silence()
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     return np.asarray(model.encode(list(texts), show_progress_bar=False), dtype=np.float32)
 

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, ModelName, Runtime, load
+from babelclip.cli.options import AsJson, ModelName, Runtime, load, words
+from babelclip.cli.report import show_report
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.classification import evaluate_zero_shot, read_class_names
-from babelclip.evaluation.report import as_data, as_markdown, cells, plot, summary
+from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import evaluate_retrieval
 from babelclip.evaluation.scores import Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
@@ -50,7 +51,7 @@ def evaluate(
     if (captions or zero_shot) and images is None:
         raise typer.BadParameter("--captions and --zero-shot need --images")
     loaded = load(model, runtime)
-    prefixes, codes = _words(only), _words(languages)
+    prefixes, codes = words(only), words(languages)
     reports = []
     if captions and images:
         rows = [row for row in read_captions(captions) if not codes or row.language in codes]
@@ -88,11 +89,6 @@ def evaluate(
             output.message(f"plot: {file}")
 
 
-def _words(option: str) -> tuple[str, ...]:
-    """The words of an option, parted by commas."""
-    return tuple(word.strip() for word in option.split(",") if word.strip())
-
-
 @contextmanager
 def _counted(label: str, total: int) -> Iterator[Callable[[str], None]]:
     """A bar that counts the languages that were finished."""
@@ -115,6 +111,4 @@ def _show(report: Report, model: Model, *, as_json: bool) -> None:
         for row in as_data(report, model.languages):
             output.json_line(row)
         return
-    names = [f"{name}#" for name in report.scores[0].figures]
-    rows = [cells(score) for score in (*summary(report, model.languages), *report.scores)]
-    output.table(("language", "count#", *names), rows, title=f"{report.title}: {report.subject}")
+    show_report(report, summary(report, model.languages))

@@ -18,6 +18,15 @@ Runtime = Annotated[str | None, typer.Option("--runtime", help="openvino, onnxru
 Count = Annotated[int, typer.Option("-k", "--top", min=1, help="How many photos.")]
 
 
+def words(option: str) -> tuple[str, ...]:
+    """The words of an option.
+
+    :param option: words parted by commas
+    :return: the words, without blanks around them and without empty ones
+    """
+    return tuple(word.strip() for word in option.split(",") if word.strip())
+
+
 def load(name: str, runtime: str | None) -> Model:
     """Load the model that the options name.
 

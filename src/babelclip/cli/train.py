@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from babelclip.cli import output
+from babelclip.cli.options import words
+from babelclip.cli.report import show_report
 from babelclip.errors import InputError, MissingDependencyError
-from babelclip.evaluation.report import cells
-from babelclip.evaluation.scores import Report
 
 if TYPE_CHECKING:
     from babelclip.training.alignment import CaptionSet
-    from babelclip.training.course import Teacher
     from babelclip.training.distill import Progress
     from babelclip.training.extension import Extended
+    from babelclip.training.teacher import Teacher
 
 PAIRS_HELP = (
     "Parallel text: a file, a folder with a file a language, or hf:NAME; PATH,weight=2,cap=50000 sets its share and "
@@ -110,14 +110,14 @@ def distill(
     if (images is None) != (captions is None):
         raise typer.BadParameter("--images and --captions belong together")
     sets = (courses.ImageSet(images, captions, image_model),) if images and captions else ()
-    weights = dict(_number(option) for option in language_weight or ())
+    weights = dict(_language_weight(option) for option in language_weight or ())
     course = courses.Course(
         teachers=tuple(_teacher(option) for option in teacher or ()),
         student=student,
         out=out,
         corpora=corpora,
         source=source,
-        languages=_words(languages),
+        languages=words(languages),
         dimension=dimension,
         layers=layers,
         vocabulary=vocabulary,
@@ -132,7 +132,8 @@ def distill(
     )
     with _shown() as show:
         outcome = courses.run_course(course, resume=resume, say=output.message, show=show)
-    _show_reports(outcome.reports, sorted(outcome.languages))
+    for report in outcome.reports:
+        show_report(report, [report.mean(sorted(outcome.languages))])
     output.message(f"student: {out}")
 
 
@@ -173,7 +174,7 @@ def align(
         sets=tuple(_caption_set(option) for option in captions),
         classes=classes,
         held_out=frozenset(name for name in names if name),
-        languages=_words(languages),
+        languages=words(languages),
         views=views,
         training=Settings(
             steps=steps, batch=batch, learning_rate=learning_rate, text_rate=text_rate, width=width, seed=seed
@@ -209,58 +210,37 @@ def _train_extra() -> Iterator[None]:
         raise MissingDependencyError(str(error.name), extra="train") from None
 
 
-def _words(option: str) -> tuple[str, ...]:
-    """The words of an option, parted by commas."""
-    return tuple(word.strip() for word in option.split(",") if word.strip())
-
-
-def _number(option: str) -> tuple[str, float]:
-    """NAME=NUMBER, with a number over 0."""
+def _language_weight(option: str) -> tuple[str, float]:
+    """LANGUAGE=NUMBER, with a number over 0."""
     name, _, value = option.partition("=")
     try:
         number = float(value)
     except ValueError:
         number = 0.0
-    if number <= 0:
-        raise InputError(f"{option!r} is not NAME=NUMBER with a number over 0")
+    if not number > 0:
+        raise InputError(f"{option!r} is not LANGUAGE=NUMBER with a number over 0")
     return name.strip(), number
 
 
-def _weighed(option: str) -> tuple[str, float]:
-    """A name, or NAME,weight=NUMBER."""
-    name, _, setting = option.partition(",")
-    if not setting:
-        return name, 1.0
-    key, number = _number(setting)
-    if key != "weight":
-        raise InputError(f"{option!r}: {key!r} is not known; only weight is")
-    return name, number
-
-
 def _teacher(option: str) -> "Teacher":
-    """A teacher as the command line names it."""
-    from babelclip.training.course import Teacher
+    """A name, or NAME,weight=NUMBER."""
+    from babelclip.training.pairs import parse_numbers
+    from babelclip.training.teacher import Teacher
 
-    return Teacher(*_weighed(option))
+    name, numbers = parse_numbers(option, "weight")
+    return Teacher(name, **numbers)
 
 
 def _caption_set(option: str) -> "CaptionSet":
     """PICTURES:CAPTIONS, perhaps with a weight."""
     from babelclip.training.alignment import CaptionSet
+    from babelclip.training.pairs import parse_numbers
 
-    place, weight = _weighed(option)
+    place, numbers = parse_numbers(option, "weight")
     pictures, found, captions = place.rpartition(":")
     if not found:
         raise InputError(f"{option!r} is not PICTURES:CAPTIONS")
-    return CaptionSet(Path(pictures), Path(captions), weight)
-
-
-def _show_reports(reports: Sequence[Report], languages: Sequence[str]) -> None:
-    """The figures of a student by language."""
-    for report in reports:
-        names = [f"{name}#" for name in report.scores[0].figures]
-        rows = [cells(score) for score in (report.mean(languages), *report.scores)]
-        output.table(("language", "count#", *names), rows, title=f"{report.title}: {report.subject}")
+    return CaptionSet(Path(pictures), Path(captions), **numbers)
 
 
 def _show_extension(extended: "Extended", new: Sequence[str]) -> None:

@@ -22,6 +22,11 @@ from babelclip.vectors import FloatArray
 
 Names = Mapping[str, Mapping[int, tuple[int, ...]]]
 """language -> class -> rows of the text vectors: the names that a language has for a class."""
+Encode = Callable[[FloatArray], FloatArray]
+Measure = Callable[[Encode, Encode], dict[str, float]]
+"""Gets image features -> unit vectors and text vectors -> unit vectors; gives figures for the log."""
+Show = Callable[[int, int, dict[str, float]], None]
+"""Is told the step, how many there are, and the last entry of the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Aligned:
 class ClassifierHead(nn.Module):
     """Class probabilities mix class vectors, and a small network of the pooled channels adds to them."""
 
-    def __init__(self, start: FloatArray, channels: int, features: torch.Tensor, settings: Settings) -> None:
+    def __init__(self, start: FloatArray, channels: int, features: FloatArray, settings: Settings) -> None:
         """Start as the mix alone.
 
         :param start: float32 (classes, d)
@@ -79,8 +84,8 @@ class ClassifierHead(nn.Module):
         """
         super().__init__()
         self.channels = channels
-        self.mean = features[:, :channels].mean(dim=0)
-        self.deviation = features[:, :channels].std(dim=0) + 0.1
+        self.mean = torch.from_numpy(features[:, :channels].mean(axis=0))
+        self.deviation = torch.from_numpy(features[:, :channels].std(axis=0, ddof=1) + 0.1)
         self.temperature = nn.Parameter(torch.tensor(math.log(settings.temperature)))
         self.vectors = nn.Parameter(torch.from_numpy(start).clone())
         self.expand = nn.Linear(channels, settings.width)
@@ -140,10 +145,9 @@ def align(
     settings: Settings,
     *,
     source: str = "en",
-    measure: Callable[[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]], dict[str, float]]
-    | None = None,
+    measure: Measure | None = None,
     every: int = 250,
-    show: Callable[[int, int, dict[str, float]], None] | None = None,
+    show: Show | None = None,
 ) -> Aligned:
     """Learn the heads.
 
@@ -153,9 +157,9 @@ def align(
     :param names: the names of the classifier's classes; unused with a ProjectionHead
     :param settings: how
     :param source: the language whose class names are taken more often than one in so many
-    :param measure: gets image features -> unit vectors and text vectors -> unit vectors; gives figures for the log
+    :param measure: measures the heads as they are
     :param every: steps between measurements
-    :param show: is told the step, how many there are, and the last entry of the log
+    :param show: is told where the learning is
     :return: what was learned
     """
     torch.manual_seed(settings.seed)

@@ -3,9 +3,8 @@
 import csv
 import io
 import json
-import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,31 +14,33 @@ import numpy as np
 from babelclip import registry
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures, read_unzipped
-from babelclip.evaluation.classification import read_class_names
+from babelclip.evaluation.classification import read_numbered_names
 from babelclip.evaluation.retrieval import best_ranks
+from babelclip.export import copy_tower
+from babelclip.folders import require_empty
 from babelclip.layouts import read_image_spec, read_json, read_text_spec
-from babelclip.model import Model
-from babelclip.settings import settings
-from babelclip.specs import ImageSpec
+from babelclip.specs import ImageSpec, TextSpec
 from babelclip.training.align import (
     Aligned,
     CaptionedSet,
     ClassifierHead,
+    Encode,
+    Measure,
     ProjectionHead,
     Settings,
+    Show,
     align,
     captioned,
     class_vectors,
 )
 from babelclip.training.features import Features, read_features, source_of
-from babelclip.training.teacher import VectorStore
+from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
-from babelclip.weights import read_weights, write_weights
+from babelclip.weights import WEIGHTS, read_weights, write_weights
 
 LOG = "align.json"
 CUT = 10
 VIEWS = 6
-Say = Callable[[str], None]
 ClassTexts = dict[str, dict[int, list[str]]]
 """language -> class -> its names."""
 
@@ -70,38 +71,34 @@ class Alignment:
     training: Settings = field(default_factory=Settings)
 
 
-def run_alignment(
-    job: Alignment,
-    *,
-    say: Say | None = None,
-    show: Callable[[int, int, dict[str, float]], None] | None = None,
-) -> Aligned:
+def run_alignment(job: Alignment, *, say: Say | None = None, show: Show | None = None) -> Aligned:
     """Learn the heads and write the pair.
 
     :param job: what is tied to what
     :param say: is told what is under way
-    :param show: is told the step, how many there are, and the figures so far
+    :param show: is told where the learning is
     :return: what was learned; ``job.out`` holds ``text``, ``image`` and the log
-    :raises InputError: if the folder is there already
+    :raises InputError: if the folder is there already, or a tower is missing or cannot be tied
     :raises DataError: if the data have another form
     """
     say = say or (lambda _: None)
-    if job.out.exists() and any(job.out.iterdir()):
-        raise InputError(f"{job.out} is there already; give a new folder")
+    require_empty(job.out)
     text = registry.find(job.text).text
     image = registry.find(job.image)
     if text is None or image.image is None:
         raise InputError(
             f"{job.text if text is None else job.image} has no {'text' if text is None else 'image'} tower"
         )
-    spec = read_image_spec(image.image)
+    spec, text_spec = read_image_spec(image.image), read_text_spec(text)
+    if not text_spec.dense:
+        raise InputError(f"{job.text} has no Dense layer that a map could be folded into; distil a student first")
     captions = {one: _captions(one, job) for one in job.sets}
     classes = _read_classes(job.classes, job.languages) if job.classes else {}
     say("embedding texts")
-    texts = [c.text for rows in captions.values() for c in rows]
-    texts += [name for own in classes.values() for names in own.values() for name in names]
-    store = _text_vectors(text, texts, say)
-    rows = dict(zip(dict.fromkeys(texts), store.rows(list(dict.fromkeys(texts))).tolist(), strict=True))
+    named = [name for own in classes.values() for names in own.values() for name in names]
+    texts = list(dict.fromkeys([caption.text for rows in captions.values() for caption in rows] + named))
+    vectors = teacher_vectors((Teacher(str(text)),), texts, say=say).take(texts)
+    rows = {text: row for row, text in enumerate(texts)}
     fingerprint = registry.fingerprint(registry.ModelFolders(job.image, None, image.image, {}))
     found: dict[CaptionSet, Features] = {}
     for one in job.sets:
@@ -121,7 +118,6 @@ def run_alignment(
         code: {number: tuple(rows[name] for name in names) for number, names in own.items()}
         for code, own in classes.items()
     }
-    vectors = np.array(store.vectors)
     head = _start(spec, training, vectors, numbered, job)
     aligned = align(
         head,
@@ -134,7 +130,7 @@ def run_alignment(
         show=show,
     )
     say("writing the pair")
-    _write(job, text, spec, aligned)
+    _write(job, text_spec, spec, aligned)
     return aligned
 
 
@@ -151,10 +147,9 @@ def _read_classes(path: Path, languages: Sequence[str]) -> ClassTexts:
     """Class names: Babel-ImageNet's JSON, or a table with columns index, lang and name."""
     found: ClassTexts = defaultdict(lambda: defaultdict(list))
     if ".json" in path.name:
-        numbers: dict[str, int] = {}
-        for names in read_class_names(path):
-            for wnid, name in names.names.items():
-                found[names.language][numbers.setdefault(wnid, len(numbers))].append(name)
+        for code, names in read_numbered_names(path)[1].items():
+            for number, name in names.items():
+                found[code][number].append(name)
     else:
         table = csv.DictReader(io.StringIO(read_unzipped(path).decode("utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
         if not {"index", "lang", "name"} <= set(table.fieldnames or ()):
@@ -162,18 +157,6 @@ def _read_classes(path: Path, languages: Sequence[str]) -> ClassTexts:
         for row in table:
             found[row["lang"]][int(row["index"])].append(row["name"])
     return {code: dict(own) for code, own in found.items() if not languages or code in languages}
-
-
-def _text_vectors(text: Path, texts: Sequence[str], say: Say) -> VectorStore:
-    """The text tower's own vectors, from its store; what is missing is computed."""
-    model = Model.load(text=text)
-    store = VectorStore(settings().home / "teachers" / model.fingerprint, model.dimension)
-    store.add(
-        texts,
-        lambda chunk: model.encode_text(chunk, unit=False),
-        lambda done, total: say(f"embedding texts: {done} of {total}"),
-    )
-    return store
 
 
 def _part(
@@ -196,8 +179,6 @@ def _start(
     job: Alignment,
 ) -> ClassifierHead | ProjectionHead:
     """The image head that the learning starts from."""
-    import torch
-
     if spec.efficientnet is None:
         return ProjectionHead(read_weights(spec.folder)["visual_projection.weight"])
     if len(names.get(job.source, {})) != spec.efficientnet.classes:
@@ -205,19 +186,15 @@ def _start(
             f"--classes must name all {spec.efficientnet.classes} classes of {job.image} in {job.source!r}; it names "
             f"{len(names.get(job.source, {}))}"
         )
-    flat = torch.from_numpy(np.concatenate([one.features.reshape(-1, one.features.shape[2]) for one in training]))
+    flat = np.concatenate([one.features.reshape(-1, one.features.shape[2]) for one in training])
     start = class_vectors(vectors, names, job.source)
     return ClassifierHead(start, spec.efficientnet.head_channels, flat, job.training)
 
 
-def _measure(
-    held: Sequence[CaptionedSet], vectors: FloatArray, source: str
-) -> Callable[[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]], dict[str, float]]:
+def _measure(held: Sequence[CaptionedSet], vectors: FloatArray, source: str) -> Measure:
     """R@10 of the held-out pictures of every set: in the source language, and the mean of the others."""
 
-    def measure(
-        image: Callable[[FloatArray], FloatArray], text: Callable[[FloatArray], FloatArray]
-    ) -> dict[str, float]:
+    def measure(image: Encode, text: Encode) -> dict[str, float]:
         found: dict[str, float] = {}
         for one in held:
             pictures = image(one.features[:, 0])
@@ -240,22 +217,17 @@ def _measure(
     return measure
 
 
-def _write(job: Alignment, text: Path, spec: ImageSpec, aligned: Aligned) -> None:
+def _write(job: Alignment, text: TextSpec, spec: ImageSpec, aligned: Aligned) -> None:
     """``text`` with its map folded into the last Dense layer, ``image`` with its head, and the log."""
-    job.out.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(text, job.out / "text")
+    copy_tower(text.folder, job.out / "text")
     module = read_text_spec(job.out / "text").dense[-1]
     weights = read_weights(module.folder)
     weight = aligned.text_weight @ weights["linear.weight"]
     bias = aligned.text_bias + (aligned.text_weight @ weights["linear.bias"] if module.bias else 0)
-    for old in ("model.safetensors", "pytorch_model.bin"):
-        (module.folder / old).unlink(missing_ok=True)
-    write_weights(module.folder / "model.safetensors", {"linear.weight": weight, "linear.bias": bias})
+    write_weights(module.folder / WEIGHTS, {"linear.weight": weight, "linear.bias": bias})
     _update(module.folder / "config.json", {"bias": True})
-    shutil.copytree(spec.folder, job.out / "image")
-    for old in ("model.safetensors", "pytorch_model.bin"):
-        (job.out / "image" / old).unlink(missing_ok=True)
-    write_weights(job.out / "image" / "model.safetensors", {**read_weights(spec.folder), **aligned.image})
+    copy_tower(spec.folder, job.out / "image")
+    write_weights(job.out / "image" / WEIGHTS, {**read_weights(spec.folder), **aligned.image})
     changes: dict[str, Any] = {"projection_dim": len(aligned.text_bias)}
     if spec.efficientnet is not None:
         changes |= {"temperature": aligned.temperature, "residual_width": job.training.width}

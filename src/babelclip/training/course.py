@@ -9,31 +9,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.errors import InputError
 from babelclip.evaluation.captions import read_captions, read_pictures
 from babelclip.evaluation.report import as_data
 from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.evaluation.translation import Pairs, evaluate_translation
-from babelclip.hub import sha256
+from babelclip.folders import require_empty
 from babelclip.model import Model
-from babelclip.runtimes import Precision
-from babelclip.settings import settings
-from babelclip.training.distill import CHECKPOINTS, Progress, Settings, StudentEncoder, distill, processes
-from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
+from babelclip.training.distill import (
+    CHECKPOINTS,
+    Progress,
+    Settings,
+    StudentEncoder,
+    distill,
+    last_checkpoint,
+    processes,
+)
+from babelclip.training.pairs import Corpus, CorpusFile, hold_out, place, read_corpora
 from babelclip.training.record import CARD, PLOT, plot_log, write_card
 from babelclip.training.sampling import ALPHA, Plan, draw, shares
+from babelclip.training.store import VectorStore
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, write_dense
-from babelclip.training.teacher import Ensemble, VectorStore, place, read_vectors
+from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.training.vocabulary import count_tokens
 from babelclip.vectors import FloatArray, unit_rows
 
 FIT_TEXTS = 20_000
 """Texts that the student's Dense layer is fitted on before the training: fifty a dimension."""
-DIMENSION = 512
 START = "start"
 REPORT = "report.json"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,6 @@ class ImageSet:
     pictures: Path
     captions: Path
     image_model: str
-
-
-@dataclass(frozen=True, slots=True)
-class Teacher:
-    """A model's name or folder, or a Parquet file of vectors, and its part in what several teach together."""
-
-    name: str
-    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,23 +93,23 @@ def run_course(
     :param resume: go on from the last checkpoint of a course with the same settings
     :param say: is told what is under way
     :param show: is told where the training is
-    :return: the log and the reports; the student is in ``course.out``
-    :raises InputError: if something is there already, or there is nothing to resume
+    :return: the log and, in the first of several processes, the reports; the student is in ``course.out``
+    :raises InputError: if something is there already
     """
     # Of several processes the first prepares what the others find on disk.
     state = processes()
     first = state.is_main_process
     say = say if say is not None and first else (lambda _: None)
-    if first and not resume and course.out.exists() and any(course.out.iterdir()):
-        raise InputError(f"{course.out} is there already; give a new folder, or --resume")
+    if first and not resume:
+        require_empty(course.out, "or --resume")
     say("reading pairs")
     corpora = [
         corpus
         for file in course.corpora
         for corpus in read_corpora(file, source=course.source, languages=course.languages)
     ]
-    split = hold_out(corpora, course.held_out, place)
-    weights = {file.name: file.weight for file in course.corpora if file.weight is not None}
+    split = hold_out(corpora, course.held_out)
+    weights = {file.path: file.weight for file in course.corpora if file.weight is not None}
     fractions = shares(split.train, weights=weights, languages=course.language_weights, alpha=course.alpha)
     samples = course.samples or sum(map(len, split.train))
     plan = draw(split.train, fractions, samples=samples, source_share=course.source_share, seed=course.training.seed)
@@ -128,7 +124,8 @@ def run_course(
             say("making the student")
             _make_start(course, start, corpora, plan, store)
     evaluate = _Examination(held, store, course.images)
-    say("training")
+    resume = resume and last_checkpoint(course.out / CHECKPOINTS) is not None
+    say("training, from the last checkpoint" if resume else "training")
     log = distill(
         start,
         course.out,
@@ -137,14 +134,15 @@ def run_course(
         store.vectors,
         course.training,
         evaluate=evaluate,
-        resume=resume and (course.out / CHECKPOINTS).is_dir(),
+        resume=resume,
         show=show,
     )
     state.wait_for_everyone()
-    say("measuring the student")
-    reports = evaluate.reports(Model.load(text=course.out))
     languages = _counts(split.train)
+    reports: tuple[Report, ...] = ()
     if first:
+        say("measuring the student")
+        reports = evaluate.reports(Model.load(text=course.out))
         _write_report(course, log, reports, languages)
     return Outcome(log, reports, languages)
 
@@ -191,54 +189,6 @@ def _counts(corpora: Sequence[Corpus]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def teacher_vectors(
-    teachers: Sequence[Teacher],
-    texts: Sequence[str],
-    dimension: int = 0,
-    *,
-    bf16: bool = False,
-    say: Say | None = None,
-) -> VectorStore:
-    """The vectors that one or several teachers give some texts, from their stores; what is missing is computed.
-
-    :param teachers: the teachers
-    :param texts: the texts
-    :param dimension: numbers a vector; 0 is the teacher's own, or 512 where there are several
-    :param bf16: whether they calculate in bfloat16, where the runtime can
-    :param say: is told what is under way
-    :return: a store that has all of the texts
-    """
-    parts = [_own_vectors(teacher.name, texts, bf16, say or (lambda _: None)) for teacher in teachers]
-    if len(parts) == 1 and not dimension:
-        return parts[0]
-    sample = texts[:FIT_TEXTS]
-    weights = [teacher.weight for teacher in teachers]
-    ensemble = Ensemble.fit([part.take(sample) for part in parts], weights, dimension or DIMENSION)
-    store = VectorStore(settings().home / "teachers" / f"ensemble-{ensemble.fingerprint}", ensemble.rotation.shape[1])
-    store.add(texts, lambda chunk: ensemble.join([part.take(chunk) for part in parts]))
-    return store
-
-
-def _own_vectors(teacher: str, texts: Sequence[str], bf16: bool, say: Say) -> VectorStore:
-    """One teacher's vectors."""
-    folder = settings().home / "teachers"
-    if teacher.endswith(".parquet"):
-        known, vectors = read_vectors(Path(teacher))
-        rows = {text: i for i, text in enumerate(known)}
-        store = VectorStore(folder / f"file-{sha256(Path(teacher))}", vectors.shape[1])
-        store.add(known, lambda chunk: vectors[[rows[text] for text in chunk]])
-        return store
-    precision: Precision = "bfloat16" if bf16 and settings().runtime == "openvino" else "float32"
-    model = Model.load(text=teacher, precision=precision)
-    store = VectorStore(folder / f"{model.fingerprint}-{precision}", model.dimension)
-    store.add(
-        texts,
-        lambda chunk: model.encode_text(chunk, unit=False),
-        lambda done, total: say(f"teacher's vectors: {done} of {total}"),
-    )
-    return store
-
-
 def _token_counts(course: Course, corpora: Sequence[Corpus]) -> dict[str, NDArray[np.int64]]:
     """The use of each token of the student's tokenizer by language."""
     tokenizer = load_tokenizer(course.student)
@@ -282,7 +232,7 @@ class _Examination:
         """100 times the mean squared error of unit rows, as sentence-transformers reports it; lower is better."""
         scores = []
         for pairs in self._held:
-            targets = unit_rows(self._store.vectors[self._store.rows(pairs.english)])
+            targets = unit_rows(self._store.take(pairs.english))
             error: FloatArray = 100 * np.square(encoder.encode_text(pairs.translated) - targets).mean(axis=1)
             scores.append(LanguageScore(pairs.language, len(error), figures({"MSE x 100": error})))
         return Report("Distance from the teacher", f"{sum(score.count for score in scores)} pairs", tuple(scores))

@@ -5,7 +5,6 @@ loss = |teacher(source) - student(source)|^2 + |teacher(source) - student(transl
 """
 
 import json
-import logging
 import math
 import shutil
 import time
@@ -16,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import transformers
 from accelerate import PartialState
 from datasets import Dataset
 from numpy.typing import NDArray
@@ -29,6 +27,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from babelclip.batching import chunks
 from babelclip.errors import InputError
+from babelclip.quiet import silence
 from babelclip.training.sampling import Plan
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -50,7 +49,7 @@ class Settings:
     loss: Loss = "mse"
     batch: int = 256
     accumulate: int = 1
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     warmup: float = 0.1
     weight_decay: float = 0.01
     bf16: bool = False
@@ -113,7 +112,7 @@ def distill(
         raise InputError(f"{checkpoints} holds no checkpoint to resume from")
     if last is not None and not resume:
         raise InputError(f"{checkpoints} holds checkpoints of another training; give a new folder, or resume")
-    _quiet()
+    silence()
     model = _load(student, student)
     model.model_card_data.generate_widget_examples = False
     if settings.freeze_words:
@@ -225,13 +224,6 @@ def _load(folder: Path, student: Path) -> SentenceTransformer:
     return SentenceTransformer(
         str(folder), device=None, model_kwargs={**arguments, "attn_implementation": "eager"}, local_files_only=True
     )
-
-
-def _quiet() -> None:
-    """Keep the libraries' reports and bars out of the output."""
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
 class DistillationLoss(torch.nn.Module):

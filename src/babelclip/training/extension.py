@@ -6,30 +6,32 @@ all the same, the weights go back towards the old ones (Wortsman et al. 2022, Wi
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from babelclip.errors import DataError, InputError
+from babelclip.errors import DataError
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.evaluation.translation import evaluate_translation
+from babelclip.export import copy_tower
+from babelclip.folders import require_empty
+from babelclip.layouts import module_folders
 from babelclip.model import Model
-from babelclip.training.course import Teacher, held_out_pairs, teacher_vectors
+from babelclip.training.course import held_out_pairs
 from babelclip.training.distill import Progress, Settings, distill
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
 from babelclip.training.sampling import ALPHA, Plan, draw, shares
-from babelclip.training.teacher import place
-from babelclip.vectors import unit_rows
-from babelclip.weights import read_weights, write_weights
+from babelclip.training.teacher import Say, Teacher, teacher_vectors
+from babelclip.vectors import FloatArray
+from babelclip.weights import WEIGHTS, read_weights, write_weights
 
 BOUND = 0.02
 """Of one less the cosine between a text's old vector and its new one, mean over a language's held-out texts."""
 STEPS_BACK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """How far from the old weights to the new ones; the farthest that keeps the bound is taken."""
-START, TRAINED, REPORT = "start", "trained", "report.json"
+TRAINED, REPORT = "trained", "report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Extended:
 
 
 def run_extension(
-    job: Extension, *, say: Callable[[str], None] | None = None, show: Callable[[Progress], None] | None = None
+    job: Extension, *, say: Say | None = None, show: Callable[[Progress], None] | None = None
 ) -> Extended:
     """Add languages to a model.
 
@@ -72,11 +74,10 @@ def run_extension(
     :raises DataError: if there are no pairs in a new language, or none to replay
     """
     say = say or (lambda _: None)
-    if job.out.exists() and any(job.out.iterdir()):
-        raise InputError(f"{job.out} is there already; give a new folder")
+    require_empty(job.out)
     say("reading pairs")
     corpora = [corpus for file in job.corpora for corpus in read_corpora(file, source=job.source)]
-    split = hold_out(corpora, job.held_out, place)
+    split = hold_out(corpora, job.held_out)
     for language in job.new:
         if not any(corpus.language == language for corpus in split.train):
             raise DataError(f"there are no pairs in {language!r}")
@@ -86,10 +87,9 @@ def run_extension(
     say("the model's own vectors")
     teacher = (Teacher(str(job.model)),)
     store = teacher_vectors(teacher, list(dict.fromkeys(plan.sources)), bf16=job.training.bf16, say=say)
-    shutil.copytree(job.model, job.out / START)
     say("training")
     trained = job.out / TRAINED
-    distill(job.out / START, trained, plan, store.rows(plan.sources), store.vectors, job.training, show=show)
+    distill(job.model, trained, plan, store.rows(plan.sources), store.vectors, job.training, show=show)
     pairs = held_out_pairs(split.held_out, job.held_out)
     old = Model.load(text=job.model)
     texts = {own.language: own.translated for own in pairs if own.language not in job.new}
@@ -101,18 +101,17 @@ def run_extension(
     return Extended(before, after, moved, kept)
 
 
-def movement(old: TextEncoder, new: TextEncoder, texts: Mapping[str, Sequence[str]]) -> Report:
+def movement(texts: Mapping[str, Sequence[str]], old: Mapping[str, FloatArray], new: TextEncoder) -> Report:
     """How far a model's vectors have moved, by language.
 
-    :param old: the model as it was
-    :param new: the model as it is
     :param texts: language -> texts
+    :param old: language -> float32 (texts, dimension), unit rows: the vectors that they had
+    :param new: the model as it is
     :return: the figures ``moved`` (one less the cosine, mean) and ``worst`` (that of the text that moved most)
     """
     scores = []
     for language, own in sorted(texts.items()):
-        cosines = (unit_rows(old.encode_text(own)) * unit_rows(new.encode_text(own))).sum(axis=1)
-        far = np.maximum(0, 1 - cosines)
+        far = np.maximum(0, 1 - (old[language] * new.encode_text(own)).sum(axis=1))
         scores.append(LanguageScore(language, len(own), figures({"moved": far, "worst": np.full_like(far, far.max())})))
     return Report("Movement", f"{sum(map(len, texts.values()))} texts", tuple(scores))
 
@@ -132,17 +131,21 @@ def _plan(corpora: Sequence[Corpus], job: Extension) -> Plan:
 
 
 def _go_back(
-    job: Extension, trained: Path, old: Model, texts: Mapping[str, Sequence[str]], say: Callable[[str], None]
+    job: Extension, trained: Path, old: Model, texts: Mapping[str, Sequence[str]], say: Say
 ) -> tuple[float, Report]:
     """Write the model that is as far from the old one as the bound allows."""
-    shutil.copytree(job.model, job.out, dirs_exist_ok=True)
-    folders = [file.parent.relative_to(job.model) for file in sorted(job.model.rglob("*.safetensors"))]
+    copy_tower(job.model, job.out)
+    vectors = {language: old.encode_text(own) for language, own in texts.items()}
+    weights = {}
+    for folder in module_folders(job.out):
+        if (folder / WEIGHTS).is_file():
+            place = folder.relative_to(job.out)
+            weights[folder / WEIGHTS] = read_weights(job.model / place), read_weights(trained / place)
     for part in STEPS_BACK:
-        for folder in folders:
-            before, after = read_weights(job.model / folder), read_weights(trained / folder)
+        for file, (before, after) in weights.items():
             mixed = {name: array + part * (after[name] - array) for name, array in before.items() if name in after}
-            write_weights(job.out / folder / "model.safetensors", mixed)
-        moved = movement(old, Model.load(text=job.out), texts)
+            write_weights(file, mixed)
+        moved = movement(texts, vectors, Model.load(text=job.out))
         worst = max(score.figures["moved"].value for score in moved.scores)
         say(f"{part:.0%} of the way: the language that moved most moved by {worst:.4f}; the bound is {job.bound}")
         if worst <= job.bound:

@@ -12,8 +12,9 @@ translation, whose language is then the file's name.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _TARGET_COLUMNS = ("non_english", "target", "translation", "positive")
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Sentence pairs of one collection in one language: ``sources[i]`` is translated by ``texts[i]``."""
+    """Sentence pairs of one path, its name, in one language: ``sources[i]`` is translated by ``texts[i]``."""
 
     name: str
     language: str
@@ -63,20 +64,33 @@ def parse_corpus(option: str) -> CorpusFile:
 
     :param option: the words
     :return: the path and its settings
-    :raises DataError: if a setting is not known or is not a positive number
+    :raises DataError: if a setting is not known or is not a number over 0
     """
-    path, *settings = option.split(",")
-    values: dict[str, float] = {}
+    path, numbers = parse_numbers(option, "weight", "cap")
+    return CorpusFile(path, numbers.get("weight"), int(numbers["cap"]) if "cap" in numbers else None)
+
+
+def parse_numbers(option: str, *known: str) -> tuple[str, dict[str, float]]:
+    """A word with settings behind it: ``WORD``, or ``WORD,setting=2``.
+
+    :param option: the words
+    :param *known: the settings that it may have
+    :return: the word, and its settings
+    :raises DataError: if a setting is not known or is not a number over 0
+    """
+    word, *settings = option.split(",")
+    numbers: dict[str, float] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
         try:
-            values[key.strip()] = float(value)
+            numbers[key.strip()] = float(value)
         except ValueError:
-            values[key.strip()] = 0
-        if key.strip() not in ("weight", "cap") or values[key.strip()] <= 0:
-            raise DataError(f"{option!r}: {setting!r} is not weight=NUMBER or cap=NUMBER, with a number over 0")
-    cap = values.get("cap")
-    return CorpusFile(path, values.get("weight"), None if cap is None else int(cap))
+            numbers[key.strip()] = 0
+        if key.strip() not in known or not numbers[key.strip()] > 0:
+            raise DataError(
+                f"{option!r}: {setting!r} is not {' or '.join(f'{k}=NUMBER' for k in known)}, with a number over 0"
+            )
+    return word, numbers
 
 
 def read_corpora(file: CorpusFile, *, source: str = "en", languages: Sequence[str] = ()) -> list[Corpus]:
@@ -101,7 +115,7 @@ def read_corpora(file: CorpusFile, *, source: str = "en", languages: Sequence[st
             if file.cap is None or len(found) < file.cap:
                 found[pair] = None
     return [
-        Corpus(file.name, language, tuple(left for left, _ in found), tuple(right for _, right in found))
+        Corpus(file.path, language, tuple(left for left, _ in found), tuple(right for _, right in found))
         for language, found in sorted(pairs.items())
         if found
     ]
@@ -115,18 +129,17 @@ class Split:
     held_out: list[Corpus] = field(default_factory=list)
 
 
-def hold_out(corpora: Sequence[Corpus], count: int, keep: Callable[[str], float]) -> Split:
+def hold_out(corpora: Sequence[Corpus], count: int) -> Split:
     """Part pairs for evaluation by their sources, so that no language trains on what another is tested on.
 
     :param corpora: the pairs
     :param count: how many a language is tested on, if it has ten times as many; else a tenth of them
-    :param keep: text -> number in 0..1, the same for the same text in every run: low ones are held out
     :return: both parts; every held-out source is in no training pair of any language
     """
     wanted: dict[str, int] = {}
     for corpus in corpora:
         wanted[corpus.language] = wanted.get(corpus.language, 0) + len(corpus)
-    places = {source: keep(source) for corpus in corpora for source in corpus.sources}
+    places = {source: place(source) for corpus in corpora for source in corpus.sources}
     # A source is held out for all languages or for none, and the languages share most sources: the lowest places are
     # taken until the language with the fewest pairs below them has enough.
     held: set[str] = set()
@@ -141,6 +154,15 @@ def hold_out(corpora: Sequence[Corpus], count: int, keep: Callable[[str], float]
                 picked = tuple(corpus.sources[i] for i in rows), tuple(corpus.texts[i] for i in rows)
                 into.append(Corpus(corpus.name, corpus.language, *picked))
     return split
+
+
+def place(text: str) -> float:
+    """A number in 0..1 that a text always has: those with low ones are held out.
+
+    :param text: any text
+    :return: the number
+    """
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()[:8], "big") / 2**64
 
 
 def _read(path: str, source: str) -> Iterator[tuple[str, str, str]]:

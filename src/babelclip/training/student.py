@@ -21,6 +21,8 @@ from babelclip.vectors import FloatArray
 from babelclip.weights import read_weights, write_weights
 
 POOLING, DENSE = "1_Pooling", "2_Dense"
+POOLED = (("", "Transformer"), (POOLING, "Pooling"))
+"""The modules of a tower that ends in its pooling: their folders and kinds."""
 RIDGE = 3e-3
 """Weight of the penalty of the Dense layer's least-squares fit, against the variance of its inputs."""
 
@@ -102,7 +104,7 @@ def make_student(
     width = int(config.get("hidden_size") or config["dim"])
     (target / POOLING).mkdir()
     _write_json(target / POOLING / "config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True})
-    _write_modules(target, [("", "Transformer"), (POOLING, "Pooling")])
+    write_modules(target, POOLED)
 
 
 def load_tokenizer(base: Path) -> Tokenizer:
@@ -156,7 +158,7 @@ def write_dense(folder: Path, weight: FloatArray, bias: FloatArray | None) -> No
     )
     tensors = {"linear.weight": weight} if bias is None else {"linear.weight": weight, "linear.bias": bias}
     write_weights(folder / DENSE / "model.safetensors", tensors)
-    _write_modules(folder, [("", "Transformer"), (POOLING, "Pooling"), (DENSE, "Dense")])
+    write_modules(folder, [*POOLED, (DENSE, "Dense")])
 
 
 def _tensors(
@@ -186,8 +188,12 @@ def _write_tokenizer_config(target: Path, max_length: int) -> None:
     _write_json(source, config)
 
 
-def _write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
-    """List the modules in the form that every sentence-transformers version reads."""
+def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
+    """List the modules in the form that every sentence-transformers version reads.
+
+    :param folder: a sentence-transformers folder
+    :param modules: the folder and the kind of each, in order
+    """
     rows = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for i, (path, kind) in enumerate(modules)

@@ -1,119 +1,38 @@
-"""Vectors of a teacher, computed once and kept on disk.
+"""What teaches: models, or vectors that were computed elsewhere; one, or several as one.
 
-A store is a folder named by the teacher's fingerprint. ``keys`` holds 16 bytes a text (BLAKE2b of its UTF-8),
-``vectors`` float32 rows in the same order; both only grow, and one process writes at a time. Vectors are written before
-their keys, so whatever was being written when a process died is cut off.
+Their vectors are kept in stores, each in a folder named by the teacher's fingerprint and the precision it ran in.
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from numpy.typing import NDArray
 
-from babelclip.batching import chunks
 from babelclip.errors import DataError, InputError, MissingDependencyError
+from babelclip.hub import sha256
+from babelclip.model import Model
+from babelclip.runtimes import Precision
+from babelclip.settings import settings
+from babelclip.training.store import VectorStore
 from babelclip.vectors import FloatArray, unit_rows
 
-KEY_BYTES = 16
-CHUNK = 8192
-Encode = Callable[[Sequence[str]], FloatArray]
+DIMENSION = 512
+"""Of several teachers together, where nothing else is asked for."""
+FIT_TEXTS = 20_000
+"""Texts that the directions of several teachers are found on: forty a dimension."""
+Say = Callable[[str], None]
+"""Is told what is under way."""
 
 
-class VectorStore:
-    """The vectors of texts, memory-mapped; rows are found by the text."""
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A model's name or folder, or a Parquet file of vectors, and its part in what several teach together."""
 
-    def __init__(self, folder: Path, dimension: int) -> None:
-        """Open a store, or make an empty one.
-
-        :param folder: its folder
-        :param dimension: numbers a vector
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        self._keys_file, self._vectors_file = folder / "keys", folder / "vectors"
-        self._lock = FileLock(folder / "lock")
-        self._dimension = dimension
-        self._rows: dict[bytes, int] = {}
-        with self._lock:
-            self._repair()
-        self._read()
-
-    def _repair(self) -> None:
-        """Cut off what was not written to its end."""
-        for file in (self._keys_file, self._vectors_file):
-            file.touch()
-        width = 4 * self._dimension
-        rows = min(self._keys_file.stat().st_size // KEY_BYTES, self._vectors_file.stat().st_size // width)
-        os.truncate(self._keys_file, rows * KEY_BYTES)
-        os.truncate(self._vectors_file, rows * width)
-
-    def _read(self) -> None:
-        """Take in the keys that are there."""
-        stored = self._keys_file.read_bytes()
-        for row in range(len(self._rows), len(stored) // KEY_BYTES):
-            self._rows[stored[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = row
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def rows(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Where the vectors of texts are in ``vectors``.
-
-        :param texts: texts that were added
-        :return: int64 (n,)
-        :raises DataError: if one of them was not added
-        """
-        try:
-            return np.array([self._rows[_key(text)] for text in texts], dtype=np.int64)
-        except KeyError:
-            missing = next(text for text in texts if _key(text) not in self._rows)
-            raise DataError(f"no vector is stored for {missing[:80]!r}") from None
-
-    @property
-    def vectors(self) -> FloatArray:
-        """float32 (texts, dimension), memory-mapped and read-only."""
-        if not self._rows:
-            return np.empty((0, self._dimension), dtype=np.float32)
-        return np.memmap(self._vectors_file, dtype=np.float32, mode="r", shape=(len(self._rows), self._dimension))
-
-    def take(self, texts: Sequence[str]) -> FloatArray:
-        """The vectors of texts that were added.
-
-        :param texts: the texts
-        :return: float32 (n, dimension)
-        """
-        taken: FloatArray = self.vectors[self.rows(texts)]
-        return taken
-
-    def add(self, texts: Sequence[str], encode: Encode, progress: Callable[[int, int], None] | None = None) -> int:
-        """Compute and store the vectors of those texts that have none.
-
-        :param texts: any texts
-        :param encode: texts -> float32 (n, dimension)
-        :param progress: is told how many are done, of how many
-        :return: how many were computed
-        """
-        with self._lock:
-            self._repair()
-            self._read()
-            new = [text for text in dict.fromkeys(texts) if _key(text) not in self._rows]
-            done = 0
-            with self._keys_file.open("ab") as keys, self._vectors_file.open("ab") as vectors:
-                for chunk in chunks(new, CHUNK):
-                    vectors.write(np.ascontiguousarray(encode(chunk), dtype=np.float32).tobytes())
-                    vectors.flush()
-                    keys.write(b"".join(_key(text) for text in chunk))
-                    keys.flush()
-                    done += len(chunk)
-                    if progress is not None:
-                        progress(done, len(new))
-            self._read()
-        return len(new)
+    name: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +82,7 @@ class Ensemble:
     def fingerprint(self) -> str:
         """What tells it from other ensembles: 32 hexadecimal digits."""
         content = b"".join(array.tobytes() for array in (*self.means, self.rotation))
-        return blake2b(repr(self.weights).encode() + content, digest_size=KEY_BYTES).hexdigest()
+        return blake2b(repr(self.weights).encode() + content, digest_size=16).hexdigest()
 
 
 def read_vectors(path: Path) -> tuple[list[str], FloatArray]:
@@ -188,15 +107,49 @@ def read_vectors(path: Path) -> tuple[list[str], FloatArray]:
     return table["text"].to_pylist(), vectors
 
 
-def place(text: str) -> float:
-    """A number in 0..1 that a text always has: what decides whether it is held out.
+def teacher_vectors(
+    teachers: Sequence[Teacher],
+    texts: Sequence[str],
+    dimension: int = 0,
+    *,
+    bf16: bool = False,
+    say: Say | None = None,
+) -> VectorStore:
+    """The vectors that one or several teachers give some texts, from their stores; what is missing is computed.
 
-    :param text: any text
-    :return: the number
+    :param teachers: the teachers
+    :param texts: the texts
+    :param dimension: numbers a vector; 0 is the teacher's own, or 512 where there are several
+    :param bf16: whether they calculate in bfloat16, where the runtime can
+    :param say: is told what is under way
+    :return: a store that has all of the texts
     """
-    return int.from_bytes(_key(text)[:8], "big") / 2**64
+    parts = [_own_vectors(teacher.name, texts, bf16, say or (lambda _: None)) for teacher in teachers]
+    if len(parts) == 1 and not dimension:
+        return parts[0]
+    sample = texts[:FIT_TEXTS]
+    weights = [teacher.weight for teacher in teachers]
+    ensemble = Ensemble.fit([part.take(sample) for part in parts], weights, dimension or DIMENSION)
+    store = VectorStore(settings().home / "teachers" / f"ensemble-{ensemble.fingerprint}", ensemble.rotation.shape[1])
+    store.add(texts, lambda chunk: ensemble.join([part.take(chunk) for part in parts]))
+    return store
 
 
-def _key(text: str) -> bytes:
-    """What a text is stored under."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+def _own_vectors(teacher: str, texts: Sequence[str], bf16: bool, say: Say) -> VectorStore:
+    """One teacher's vectors."""
+    folder = settings().home / "teachers"
+    if teacher.endswith(".parquet"):
+        known, vectors = read_vectors(Path(teacher))
+        rows = {text: i for i, text in enumerate(known)}
+        store = VectorStore(folder / f"file-{sha256(Path(teacher))}", vectors.shape[1])
+        store.add(known, lambda chunk: vectors[[rows[text] for text in chunk]])
+        return store
+    precision: Precision = "bfloat16" if bf16 and settings().runtime == "openvino" else "float32"
+    model = Model.load(text=teacher, precision=precision)
+    store = VectorStore(folder / f"{model.fingerprint}-{precision}", model.dimension)
+    store.add(
+        texts,
+        lambda chunk: model.encode_text(chunk, unit=False),
+        lambda done, total: say(f"teacher's vectors: {done} of {total}"),
+    )
+    return store

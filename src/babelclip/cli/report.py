@@ -1,0 +1,18 @@
+"""An evaluation on the screen."""
+
+from collections.abc import Sequence
+
+from babelclip.cli import output
+from babelclip.evaluation.report import cells
+from babelclip.evaluation.scores import LanguageScore, Report
+
+
+def show_report(report: Report, summary: Sequence[LanguageScore]) -> None:
+    """A table by language on stdout.
+
+    :param report: what was measured
+    :param summary: the rows that stand above the languages
+    """
+    names = [f"{name}#" for name in report.scores[0].figures]
+    rows = [cells(score) for score in (*summary, *report.scores)]
+    output.table(("language", "count#", *names), rows, title=f"{report.title}: {report.subject}")
