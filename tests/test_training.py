@@ -204,6 +204,16 @@ def test_a_training_that_is_killed_goes_on_to_the_same_losses(school: Path, tmp_
     assert np.allclose(ours, theirs, atol=1e-3)
 
 
+def test_dropout_is_what_is_asked_for_and_none_by_default(school: Path, tmp_path: Path) -> None:
+    first = {}
+    for part in ("0", "0.5", None):
+        run(*command(school, tmp_path / f"{part}", "--samples", 320, *(("--dropout", part) if part else ())))
+        first[part] = losses(tmp_path / f"{part}")[1]
+    assert first[None] == first["0"]
+    # The Dense layer is fitted to what the student gives without dropout, so noise only makes it worse.
+    assert first["0.5"] > 1.05 * first["0"]
+
+
 def test_a_finished_training_is_not_overwritten(school: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "something").touch()
