@@ -1,84 +1,132 @@
-"""Turns the float form of ``mini`` into the bundled model: 4-bit blocks, model card, checksums.
+"""Turns a trained pair into the bundled model: compact weights, verdicts, model card, checksums, docs.
 
-    python tools/ship_mini.py --float DIR --data ../shared/data
+    python tools/ship_mini.py DIR --data ../shared/data --licences research
 
-DIR is what build_mini.py wrote. The card's table is measured on the shipped form.
+DIR is what train_mini.py wrote with both kinds of licences. The shipped form is what is measured; the other kind is
+measured as it was trained. docs/quality.md gets the figures, with those of compare_speed.py where DIR/speed.json is,
+and docs/training the logs.
 """
 
 import argparse
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from babelclip import registry
-from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
-from babelclip.evaluation.report import language_table, summary_table
-from babelclip.evaluation.retrieval import evaluate_retrieval
-from babelclip.evaluation.scores import Report
 from babelclip.export import CARD, export_folder, write_manifest
 from babelclip.languages import CODES
 from babelclip.layouts import MANIFEST
-from babelclip.model import Model
+from babelclip.training.alignment import LOG
+from babelclip.weights import Storage
+from quality_page import JUDGED, Measured, bars_table, languages_table, measures_table, page, verdicts
 
-VERSION = "1"
-LICENCE = "MIT (text), Apache-2.0 (image); see MODEL_CARD.md"
-NATURAL_OBJECTS = ("animals", "town", "food", "household", "vehicles", "clothes", "plants", "hobbies", "sports")
+VERSION = "2"
+STORAGE: Storage = "int8"
+LICENCES = {
+    "open": "MIT and Apache-2.0, trained on data under open licences; see MODEL_CARD.md",
+    "research": "research use only, for the data it was trained on; see MODEL_CARD.md",
+}
+ROOT = Path(__file__).parent.parent
 
 log = logging.getLogger("ship_mini")
 
 
 def main() -> None:
     """Ship what the command line names."""
-    parser = argparse.ArgumentParser(description="Turn the float form of mini into the bundled model.")
-    parser.add_argument("--float", type=Path, required=True, help="the folder that build_mini.py wrote")
-    parser.add_argument("--data", type=Path, required=True, help="the data folder, for the card's table")
+    parser = argparse.ArgumentParser(description="Turn a trained pair into the bundled model.")
+    parser.add_argument("trained", type=Path, help="the folder that train_mini.py wrote")
+    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument("--licences", choices=tuple(LICENCES), required=True, help="which of the two is shipped")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    ship(arguments.float, arguments.data, registry.BUNDLED / "mini")
+    ship(arguments.trained, arguments.data, arguments.licences, registry.BUNDLED / "mini")
 
 
-def ship(source: Path, data: Path, target: Path) -> None:
-    """Export, measure, and write the card.
+def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
+    """Export, measure, judge, and write the card and the page.
 
-    :param source: the float form.
+    :param trained: the folder that train_mini.py wrote.
     :param data: the data folder.
+    :param licences: "open" or "research".
     :param target: the bundled folder; an old one is replaced.
     """
     shutil.rmtree(target, ignore_errors=True)
-    facts = {"name": "mini", "version": VERSION, "licence": LICENCE, "languages": list(CODES)}
-    export_folder(
-        registry.ModelFolders("mini", source / "text", source / "image", {}), target, storage="int4", facts=facts
-    )
-    log.info("measuring %s", target)
-    pictures = beginning_with(read_pictures(data / "images/tuxpaint.tar"), NATURAL_OBJECTS)
-    captions = [c for c in read_captions(data / "captions/tuxpaint.tsv.gz") if c.language in CODES]
-    report = evaluate_retrieval(Model.load(target), pictures, captions, progress=log.info)
-    record = json.loads((source / "build.json").read_text(encoding="utf-8"))
-    template = (Path(__file__).parent / "mini_card.md").read_text(encoding="utf-8")
-    (target / CARD).write_text(fill(template, report, record), encoding="utf-8")
-    manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-    del manifest["files"]
-    write_manifest(target, manifest)
-
-
-def fill(template: str, report: Report, record: dict[str, object]) -> str:
-    """Set the measured tables and the build's facts into the card.
-
-    :param template: Markdown with ``{{names}}``.
-    :param report: what was measured.
-    :param record: build.json.
-    :return: the card.
-    """
+    pair = trained / licences / "pair"
+    facts = {
+        "name": "mini",
+        "version": VERSION,
+        "licence": LICENCES[licences],
+        "languages": list(CODES),
+        "logit_scale": round(json.loads((pair / LOG).read_text(encoding="utf-8"))["scale"], 3),
+    }
+    towers = registry.ModelFolders("mini", pair / "text", pair / "image", {})
+    export_folder(towers, target, storage=STORAGE, facts=facts)
+    models = {}
+    for name in LICENCES:
+        file = trained / name / "measured.json"
+        if name == licences or not file.is_file():
+            measure(target if name == licences else trained / name / "pair", data, file)
+        models[name] = Measured(file)
+    (ROOT / "docs/quality.md").write_text(page(models, licences, trained / "speed.json"), encoding="utf-8")
+    keep_logs(trained, data, ROOT / "docs/training")
+    template = (ROOT / "tools/mini_card.md").read_text(encoding="utf-8")
+    record = json.loads((trained / "base/build.json").read_text(encoding="utf-8"))
     values = {
-        "summary": summary_table(report, CODES),
-        "languages": language_table(report, CODES),
-        "subject": report.subject,
-        **{key: json.dumps(value) if isinstance(value, dict | list) else str(value) for key, value in record.items()},
+        "version": VERSION,
+        "bars": bars_table({"this model": models[licences]}),
+        "measures": measures_table({"this model": models[licences]}),
+        "languages": languages_table(models[licences], [*JUDGED, "laser-tatoeba"]),
+        **{key: str(value) for key, value in record.items()},
     }
     for name, value in values.items():
         template = template.replace("{{" + name + "}}", value)
-    return template
+    (target / CARD).write_text(template, encoding="utf-8")
+    manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    del manifest["files"]
+    write_manifest(target, {**manifest, "verdicts": verdicts(models[licences])})
+
+
+def keep_logs(trained: Path, data: Path, target: Path) -> None:
+    """Copy what the commands said and the losses they logged, without the folders of this machine.
+
+    :param trained: the folder that train_mini.py wrote.
+    :param data: the data folder.
+    :param target: the folder to write; an old one is replaced.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    found = {file.name: file for file in (trained / "logs").glob("*.log")}
+    for name in LICENCES:
+        found |= {
+            f"distill-{name}.jsonl": trained / name / "student/log.jsonl",
+            f"align-{name}.json": trained / name / "pair" / LOG,
+        }
+    for name, file in found.items():
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            for folder, word in (
+                (trained.resolve(), "OUT"),
+                (data.resolve(), "DATA"),
+                (trained, "OUT"),
+                (data, "DATA"),
+            ):
+                text = text.replace(str(folder), word)
+            (target / name).write_text(text, encoding="utf-8")
+
+
+def measure(model: Path, data: Path, out: Path) -> None:
+    """Measure a pair in a process of its own.
+
+    :param model: the pair.
+    :param data: the data folder.
+    :param out: the file to write.
+    """
+    log.info("measuring %s", model)
+    script = ROOT / "tools/measure_mini.py"
+    subprocess.run([sys.executable, script, model, "--data", data, "--out", out], check=True)
 
 
 if __name__ == "__main__":
