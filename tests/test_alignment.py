@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
@@ -16,7 +17,7 @@ from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import read_pictures
 from babelclip.layouts import read_image_spec
 from babelclip.model import Model
-from babelclip.training.align import Names, class_vectors
+from babelclip.training.align import ClassifierHead, Names, Settings, class_vectors
 from babelclip.training.features import read_features, source_of
 from babelclip.training.student import make_student
 from babelclip.vectors import FloatArray
@@ -105,6 +106,20 @@ def classes(tmp_path: Path) -> Path:
     ]
     (tmp_path / "classes.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return tmp_path / "classes.tsv"
+
+
+def test_a_painted_class_gains_in_the_classifiers_own_logits() -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.standard_normal((6, 16)).astype(np.float32), rng.standard_normal(6).astype(np.float32)
+    features = torch.from_numpy(np.abs(rng.standard_normal((500, 22))).astype(np.float32))
+    head = ClassifierHead(np.eye(6, 5, dtype=np.float32), weight, bias, features.numpy(), Settings())
+    painted = head.paint(features, rng)
+    assert painted.shape == features.shape
+    channels, logits = painted[:, :16].numpy(), painted[:, 16:].numpy()
+    assert np.allclose(logits, channels @ weight.T + bias, atol=1e-4)
+    assert channels.min() >= 0
+    assert np.bincount(logits.argmax(axis=1), minlength=6).min() > 30
+    assert head.probabilities(painted).max(dim=1).values.mean() > 0.8
 
 
 def aligned(school: Path, image: Path, gallery: Path, out: Path, *more: object) -> Model:

@@ -3,8 +3,9 @@
 The image head is learned with a symmetric contrastive loss (Radford et al. 2021) over captions in any language; a text
 that several pictures share counts as right for all of them. An encoder that has a classifier starts as ConSE (Norouzi
 et al. 2013): its probabilities mix the text vectors of the class names. It keeps its knowledge by a second loss: the
-cosines with the names of the classes, in a random language, shall give the classifier's own probabilities. A linear
-map of the text vectors may be learned too; it is folded into the text folder's last Dense layer.
+cosines with the names of the classes, in a random language, shall give the classifier's own probabilities. Since few
+classes occur in a collection, this is asked of painted pictures too: features of a picture, moved in the direction of a
+class. A linear map of the text vectors may be learned too; it is folded into the text folder's last Dense layer.
 """
 
 import math
@@ -28,10 +29,19 @@ Measure = Callable[[Encode, Encode], dict[str, float]]
 Show = Callable[[int, int, dict[str, float]], None]
 """Is told the step, how many there are, and the last entry of the log."""
 
+PAINTED_LOGITS = 6.0, 16.0
+"""How much a painted class gains in its logit: from hardly noticed to beyond doubt."""
+PAINTED_OVER = 0.2, 1.0
+"""The part of a picture's own features that stays when a class is painted on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the heads are learned. ``text_rate`` 0 leaves the text vectors as they are."""
+    """How the heads are learned. ``text_rate`` 0 leaves the text vectors as they are.
+
+    ``others`` is the weight of the other languages' names against the source's where the class vectors begin,
+    ``source_share`` the part of the steps whose class names are the source's.
+    """
 
     steps: int = 1500
     batch: int = 512
@@ -43,6 +53,7 @@ class Settings:
     width: int = 768
     dropout: float = 0.3
     classes: float = 1.0
+    others: float = 2.0
     temperature: float = 1.5
     source_share: float = 0.3
     warmup: int = 50
@@ -74,16 +85,21 @@ class Aligned:
 class ClassifierHead(nn.Module):
     """Class probabilities mix class vectors, and a small network of the pooled channels adds to them."""
 
-    def __init__(self, start: FloatArray, channels: int, features: FloatArray, settings: Settings) -> None:
+    def __init__(
+        self, start: FloatArray, weight: FloatArray, bias: FloatArray, features: FloatArray, settings: Settings
+    ) -> None:
         """Start as the mix alone.
 
         :param start: float32 (classes, d)
-        :param channels: how many of the features are pooled channels; the rest are logits
-        :param features: float32 (n, channels + classes), whose mean and deviation scale the channels
+        :param weight: float32 (classes, channels), the classifier's own, which gives logits from pooled channels
+        :param bias: float32 (classes,), the classifier's own
+        :param features: float32 (n, channels + classes), pooled channels and logits; their mean and deviation scale the
+            channels
         :param settings: width and dropout
         """
         super().__init__()
-        self.channels = channels
+        self.channels = channels = weight.shape[1]
+        self.classifier = torch.from_numpy(weight), torch.from_numpy(bias)
         self.mean = torch.from_numpy(features[:, :channels].mean(axis=0))
         self.deviation = torch.from_numpy(features[:, :channels].std(axis=0, ddof=1) + 0.1)
         self.temperature = nn.Parameter(torch.tensor(math.log(settings.temperature)))
@@ -105,6 +121,17 @@ class ClassifierHead(nn.Module):
     def probabilities(self, features: torch.Tensor) -> torch.Tensor:
         """What the classifier itself says: (n, classes)."""
         return torch.softmax(features[:, self.channels :], dim=1)
+
+    def paint(self, features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Features (n, channels + classes) with a random class painted on each: a step along its weights."""
+        weight, bias = self.classifier
+        n = len(features)
+        chosen = weight[torch.from_numpy(rng.integers(0, len(weight), n))]
+        gained = torch.from_numpy(rng.uniform(*PAINTED_LOGITS, (n, 1)).astype(np.float32))
+        kept = torch.from_numpy(rng.uniform(*PAINTED_OVER, (n, 1)).astype(np.float32))
+        step = gained * chosen / chosen.square().sum(dim=1, keepdim=True)
+        channels = (kept * features[:, : self.channels] + step).clamp_min(0)
+        return torch.cat([channels, channels @ weight.T + bias], dim=1)
 
     def tensors(self) -> dict[str, FloatArray]:
         """The head as the image folder keeps it, the scaling of the channels folded into the first layer."""
@@ -188,8 +215,13 @@ def align(
         parts = {"step": step, "contrastive": loss.item()}
         if isinstance(head, ClassifierHead) and names and settings.classes:
             named = _draw_names(names, source, settings.source_share, rng)
+            painted = head.paint(seen, rng)
             kept = _keep_classes(
-                head.probabilities(seen), images, text_unit(bank[named[1]]), named[0], class_scale.exp()
+                head.probabilities(torch.cat([seen, painted])),
+                torch.cat([images, functional.normalize(head(painted), dim=1)]),
+                text_unit(bank[named[1]]),
+                named[0],
+                class_scale.exp(),
             )
             parts["classes"] = kept.item()
             loss = loss + settings.classes * kept
@@ -214,7 +246,7 @@ def align(
     )
 
 
-def class_vectors(texts: FloatArray, names: Names, source: str, *, others: float = 2.0) -> FloatArray:
+def class_vectors(texts: FloatArray, names: Names, source: str, others: float) -> FloatArray:
     """A vector for each class: the mean of its name in the source language and, so many times, of the other languages.
 
     :param texts: float32 (m, d)

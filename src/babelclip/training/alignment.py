@@ -187,8 +187,9 @@ def _start(
             f"{len(names.get(job.source, {}))}"
         )
     flat = np.concatenate([one.features.reshape(-1, one.features.shape[2]) for one in training])
-    start = class_vectors(vectors, names, job.source)
-    return ClassifierHead(start, spec.efficientnet.head_channels, flat, job.training)
+    start = class_vectors(vectors, names, job.source, job.training.others)
+    weights = read_weights(spec.folder)
+    return ClassifierHead(start, weights["classifier.weight"], weights["classifier.bias"], flat, job.training)
 
 
 def _measure(held: Sequence[CaptionedSet], vectors: FloatArray, source: str) -> Measure:

@@ -46,7 +46,7 @@ LENGTH = "length"
 class Settings:
     """How a student is trained. The rate and the batch suit a small student; ``patience`` 0 is no early stop.
 
-    The targets of a distillation are noise enough: dropout, which BERT is pretrained with, costs it a fifth of its speed.
+    The targets of a distillation are noise enough; dropout, which BERT is pretrained with, costs a fifth of the speed.
     """
 
     loss: Loss = "mse"
