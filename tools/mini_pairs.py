@@ -3,7 +3,8 @@
     python tools/mini_pairs.py --data ../shared/data --out PAIRS
 
 PAIRS/names/LANG.tsv holds the names of the ImageNet classes, PAIRS/captions/LANG.tsv the captions of Tux Paint, and
-PAIRS/stories/LANG.tsv those of the storybooks (not for a model under open licences alone). PAIRS/held_out.txt names the
+PAIRS/photos/LANG.tsv those of flickr8k (not for a model under open licences alone), each with an English caption of the
+same picture. PAIRS/held_out.txt names the
 pictures that nothing is trained on: a third of the Tux Paint stamps by their concept, a third of the emoji by theirs,
 and the splits dev and other of flickr8k. PAIRS/classes.tsv holds the class names for ``babelclip align``.
 """
@@ -54,7 +55,7 @@ def write(data: Path, out: Path) -> None:
                     file.write(f"{index}\t{language}\t{name}\n")
                     names[language].append((classes.english, name))
     _write_pairs(out / "names", names)
-    for folder, source in (("captions", "tuxpaint"), ("stories", "storybook")):
+    for folder, source in (("captions", "tuxpaint"), ("photos", "flickr8k")):
         _write_pairs(out / folder, caption_pairs(data / "captions" / f"{source}.tsv.gz", held))
 
 

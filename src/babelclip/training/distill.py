@@ -126,6 +126,8 @@ def distill(
         model[0].auto_model.get_input_embeddings().requires_grad_(False)
     out.mkdir(parents=True, exist_ok=True)
     callbacks: list[TrainerCallback] = [_Journal(out / LOG, show)]
+    if evaluate is not None:
+        callbacks.append(_MeasureLast())
     if evaluate is not None and settings.patience:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
     trainer = _Trainer(
@@ -316,6 +318,13 @@ class _Evaluator(BaseEvaluator):
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         return self._evaluate(StudentEncoder(model))
+
+
+class _MeasureLast(TrainerCallback):
+    """Measures after the last step too: the best checkpoint is chosen among those that were measured."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_evaluate = control.should_evaluate or state.global_step >= state.max_steps
 
 
 class _Journal(TrainerCallback):
