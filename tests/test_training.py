@@ -162,6 +162,8 @@ def test_a_student_learns_what_its_teacher_says(school: Path, tmp_path: Path) ->
     log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert losses[-1] < 0.6 * losses[0]
+    # The last step is measured too, or the best of the steps would be one before it.
+    assert [entry["step"] for entry in log if "eval_score" in entry] == [80, 160, 188]
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["pairs"].keys() == {"de", "xx"}
     lines = (school / "pairs/de.tsv").read_text(encoding="utf-8").splitlines()[:50]

@@ -32,7 +32,7 @@ LAYERS = "0,1,2,4,6,8,10,11"
 # The base agrees with itself from the start and keeps names of things apart; MiniLM knows better what goes together.
 TEACHERS = {"minilm": 0.3, "base": 0.7}
 OPEN_TEXTS = 760_000
-RESEARCH_TEXTS = 240_000
+RESEARCH_TEXTS = 150_000
 RATE, RESEARCH_RATE = 4e-4, 2e-4
 OPEN_PAIRS = {
     "text/wordnet-nouns": (0.45, 12_000),
