@@ -67,6 +67,9 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
     models = {}
     for name in LICENCES:
         file = trained / name / "measured.json"
+        if not (trained / name / "pair").is_dir():
+            log.info("there is no %s pair to compare with", name)
+            continue
         if name == licences or not file.is_file():
             measure(target if name == licences else trained / name / "pair", data, file)
         models[name] = Measured(file)

@@ -43,7 +43,8 @@ OPEN_PAIRS = {
     "text/tico19": (0.01, 0),
 }
 OWN_PAIRS = {"names": 0.14, "captions": 0.07}
-VIEWS = 4
+ALIGN_STEPS = 400
+VIEWS = 3
 """Of a picture, at the alignment."""
 OWN_RESEARCH_PAIRS = {"photos": 0.08}
 RESEARCH_PAIRS = {"text/multi30k": 0.12, "text/multiscript30k": 0.16, "text/framed-multi30k": 0.06}
@@ -147,7 +148,7 @@ def align(out: Path, data: Path, licences: str) -> None:
         *("align", out / licences / "pair", "--text", out / licences / "student", "--image", out / "base/image"),
         *(f"--captions={one}" for one in sets),
         *("--classes", out / "pairs/classes.tsv", "--held-out", out / "pairs/held_out.txt"),
-        *("--languages", ",".join(CODES), "--views", VIEWS, "--seed", 0),
+        *("--languages", ",".join(CODES), "--views", VIEWS, "--steps", ALIGN_STEPS, "--seed", 0),
     )
 
 

@@ -158,7 +158,7 @@ def align(
     languages: Annotated[str, typer.Option(help="Only these, parted by commas. [default: all]")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Batches of pictures.")] = 1500,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 512,
-    learning_rate: Annotated[float, typer.Option(help="Of the image head, at its highest.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Of the image head, at its highest.")] = 4e-4,
     text_rate: Annotated[float, typer.Option(min=0, help="Of the text map; 0 leaves the text side as it is.")] = 3e-4,
     width: Annotated[int, typer.Option(min=1, help="Inner width of the image head.")] = 768,
     views: Annotated[int, typer.Option(min=1, help="Views a picture: whole, mirrored, cut out.")] = 6,

@@ -45,13 +45,13 @@ class Settings:
 
     steps: int = 1500
     batch: int = 512
-    learning_rate: float = 1e-3
+    learning_rate: float = 4e-4
     text_rate: float = 3e-4
     class_rate: float = 3e-4
     scale_rate: float = 1e-2
     weight_decay: float = 0.05
     width: int = 768
-    dropout: float = 0.3
+    dropout: float = 0.5
     classes: float = 1.0
     others: float = 2.0
     temperature: float = 1.5
