@@ -149,6 +149,7 @@ def test_pairs_come_from_tables_or_parallel_lines(tmp_path: Path) -> None:
     (tmp_path / "lines/en.txt").write_text("a dog\na cat\n")
     (tmp_path / "lines/de.txt").write_text("ein Hund\neine Katze\n")
     (tmp_path / "lines/image_names.txt").write_text("1\n2\n3\n")
+    (tmp_path / "lines/index.tsv").write_text("1\tanimals\tx\n")
     expected = [Pairs("de", ["a dog", "a cat"], ["ein Hund", "eine Katze"])]
     assert list(read_pairs(tmp_path / "tables")) == list(read_pairs(tmp_path / "lines")) == expected
     with pytest.raises(DataError, match="holds neither"):

@@ -63,17 +63,17 @@ class Measured:
             self.subjects[row["evaluation"]] = row["subject"]
 
     def languages(self, title: str) -> list[str]:
-        """The languages that a measure has figures for."""
-        return list(self._rows[title])
+        """The languages that a measure has figures for; none where it was not measured."""
+        return list(self._rows.get(title, {}))
 
     def count(self, title: str, language: str) -> int:
         """How many queries a language has in a measure."""
-        row = self._rows[title].get(language)
+        row = self._rows.get(title, {}).get(language)
         return int(str(row["count"])) if row else 0
 
     def value(self, title: str, figure: str, language: str) -> float | None:
         """A figure, or None where it was not measured."""
-        row = self._rows[title].get(language)
+        row = self._rows.get(title, {}).get(language)
         found = row[figure] if row else None
         return float(found[0]) if isinstance(found, list) else None
 
@@ -86,7 +86,7 @@ class Measured:
         """The plain mean over the listed languages but English."""
         values = [self.value(title, figure, code) for code in CODES if code != "en"]
         present = [value for value in values if value is not None]
-        return sum(present) / len(present)
+        return sum(present) / len(present) if present else float("nan")
 
     def verdict(self, language: str) -> tuple[str, float]:
         """Good, fair or poor, and the mean of a language's figures against those of English."""
@@ -95,6 +95,8 @@ class Measured:
             own, english = self.value(title, figure, language), self.value(title, figure, "en")
             if own is not None and english and self.count(title, language) >= LEAST:
                 ratios.append(own / english)
+        if not ratios:
+            return "not measured", float("nan")
         ratio = sum(ratios) / len(ratios)
         return "good" if ratio >= GOOD else "fair" if ratio >= FAIR else "poor", ratio
 
@@ -112,7 +114,10 @@ def bars_table(models: Mapping[str, Measured]) -> str:
         for measured in models.values():
             own = measured.value(bar.title, bar.figure, "en")
             mean = f"{measured.others(bar.title, bar.figure):.3f}"
-            found.append(mean if own is None else f"{own:.3f} / {mean}")
+            if not measured.languages(bar.title):
+                found.append("not measured")
+            else:
+                found.append(mean if own is None else f"{own:.3f} / {mean}")
         lines.append(f"| {bar.what} | {least} | " + " | ".join(found) + " |")
     return "\n".join(lines)
 
@@ -127,6 +132,8 @@ def measures_table(models: Mapping[str, Measured]) -> str:
     lines.append("|---|---|---:|" + "---:|" * len(models))
     first = next(iter(models.values()))
     for title, figure in SHOWN.items():
+        if not first.languages(title):
+            continue
         found = []
         for measured in models.values():
             own = measured.value(title, figure, "en")
@@ -160,7 +167,7 @@ def verdicts(measured: Measured) -> dict[str, str]:
     :param measured: of one model.
     :return: code -> verdict.
     """
-    return {code: measured.verdict(code)[0] for code in CODES}
+    return {code: verdict for code in CODES if (verdict := measured.verdict(code)[0]) != "not measured"}
 
 
 def speed_table(file: Path) -> str:

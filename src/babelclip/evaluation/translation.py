@@ -41,14 +41,16 @@ def read_pairs(folder: Path) -> Iterator[Pairs]:
     :yield: a language's pairs, in order of the codes
     :raises DataError: if a file has another form, or there is none
     """
-    tables = sorted([*folder.glob("*.tsv"), *folder.glob("*.tsv.gz")])
+    parallel = (folder / "en.txt").is_file()
+    # Beside parallel texts a table is something else, such as an index of the lines.
+    tables = [] if parallel else sorted([*folder.glob("*.tsv"), *folder.glob("*.tsv.gz")])
     texts = sorted(folder.glob("*.txt"))
     for path in tables:
         rows = [line.split("\t") for line in _lines(path)]
         if any(len(row) != 2 for row in rows):
             raise DataError(f"{path}: a line does not have two columns")
         yield Pairs(path.name.split(".")[0], [row[0] for row in rows], [row[1] for row in rows])
-    if not tables and (folder / "en.txt").is_file():
+    if parallel:
         english = _lines(folder / "en.txt")
         for path in texts:
             lines = _lines(path)
