@@ -7,14 +7,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from babelclip.class_names import ClassNames, read_class_names, read_numbered_names
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import Caption, beginning_with, read_captions, read_pictures
-from babelclip.evaluation.classification import ClassNames, evaluate_zero_shot, read_class_names, read_numbered_names
+from babelclip.evaluation.classification import (
+    NamedPictures,
+    area_under_curve,
+    embed_named,
+    read_labelled,
+    score_abstention,
+    score_accuracy,
+    score_calibration,
+)
 from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import best_ranks, evaluate_retrieval
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, figures
 from babelclip.evaluation.translation import Pairs, evaluate_translation, read_pairs
 from babelclip.model import Model
+from babelclip.vectors import unit_rows
 
 HEADER = "image\tlang\tkind\tcaption\n"
 
@@ -131,7 +141,8 @@ def test_class_names_are_read_in_the_form_of_babel_imagenet(tmp_path: Path) -> N
 def test_zero_shot_is_measured_among_the_named_classes_alone(pair: Model, photos: Path) -> None:
     pictures = [(path.stem, path.read_bytes()) for path in sorted(photos.rglob("*.*"))]
     names = {"a": "one", "b": "two", "d": "three", "missing": "four"}
-    report = evaluate_zero_shot(pair, pictures, [ClassNames("en", names), ClassNames("de", {"zzz": "nichts"})])
+    named = embed_named(pair, pictures)
+    report = score_accuracy(pair, named, [ClassNames("en", names), ClassNames("de", {"zzz": "nichts"})], templates=True)
     (score,) = report.scores
     vectors = pair.encode_images([content for name, content in pictures if name in names])
     guesses = (vectors @ pair.encode_text(list(names.values())).T).argmax(axis=1)
@@ -139,7 +150,44 @@ def test_zero_shot_is_measured_among_the_named_classes_alone(pair: Model, photos
     assert score.figures["top-1"].value == pytest.approx(np.mean(guesses == np.arange(3)))
     assert score.figures["top-5"].value == 1
     with pytest.raises(DataError, match="no picture is of a class"):
-        evaluate_zero_shot(pair, pictures, [ClassNames("de", {"zzz": "nichts"})])
+        score_accuracy(pair, named, [ClassNames("de", {"zzz": "nichts"})])
+
+
+def test_labels_of_a_caption_table_name_the_classes_of_its_pictures(pair: Model, photos: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name}\ten\tlabel\t{label}\n" for name, label in (("a", "dog"), ("b", "cat"), ("c", "dog")))
+    (tmp_path / "labels.tsv").write_text(HEADER + rows + "a\tde\tlabel\tHund\n")
+    class_of, classes = read_labelled(tmp_path / "labels.tsv")
+    assert class_of == {"a": "dog", "b": "cat", "c": "dog"}
+    assert classes == [ClassNames("de", {"dog": "Hund"}), ClassNames("en", {"dog": "dog", "cat": "cat"})]
+    pictures = [(path.stem, path.read_bytes()) for path in sorted(photos.rglob("*.*"))]
+    named = embed_named(pair, pictures, class_of)
+    assert named.classes == ["dog", "cat", "dog"]
+    report = score_accuracy(pair, named, classes[1:])
+    (score,) = report.scores
+    right = (named.vectors @ pair.encode_text(["dog", "cat"]).T).argmax(axis=1) == np.array([0, 1, 0])
+    assert score.figures["top-1"].value == pytest.approx(right.mean())
+    assert score.figures["class mean"].value == pytest.approx((right[[0, 2]].mean() + right[1]) / 2)
+
+
+def test_calibration_and_abstention_are_measured_by_language(pair: Model) -> None:
+    rng = np.random.default_rng(0)
+    names = {f"n{i}": f"name {i}" for i in range(8)}
+    truth = rng.integers(0, 8, 2000)
+    text = pair.encode_text(list(names.values()))
+    noise = 0.2 * rng.standard_normal((2000, pair.dimension)).astype(np.float32)
+    named = NamedPictures([f"n{i}" for i in truth], unit_rows(text[truth] + noise), [])
+    classes = [ClassNames("en", names)]
+    (score,) = score_calibration(pair, named, classes).scores
+    assert score.count == 1000
+    assert score.figures["ECE"].value < min(0.1, score.figures["ECE unfitted"].value)
+    (score,) = score_abstention(pair, named, classes).scores
+    assert score.count == 2000
+    assert 0 <= score.figures["AUC"].value <= 1
+
+
+def test_the_area_is_the_chance_of_being_higher() -> None:
+    assert area_under_curve(np.array([3.0, 4.0], np.float32), np.array([1.0, 2.0], np.float32)) == 1
+    assert area_under_curve(np.array([1.0, 2.0], np.float32), np.array([1.0, 3.0], np.float32)) == (0.5 + 1) / 4
 
 
 def test_pairs_come_from_tables_or_parallel_lines(tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ import babelclip
 
 
 def test_the_public_names_are_these() -> None:
-    assert babelclip.__all__ == ["BabelclipError", "Hit", "Index", "Model", "__version__"]
+    assert babelclip.__all__ == [
+        "BabelclipError",
+        "Classifier",
+        "Hit",
+        "Index",
+        "Model",
+        "Prediction",
+        "__version__",
+        "classify",
+    ]
     for name in babelclip.__all__:
         assert getattr(babelclip, name) is not None
 

@@ -6,15 +6,19 @@ if TYPE_CHECKING:
     from babelclip.errors import BabelclipError
     from babelclip.model import Model
     from babelclip.search import Hit, Index
+    from babelclip.zeroshot import Classifier, Prediction, classify
 
 __version__ = "0.1.0"
-__all__ = ["BabelclipError", "Hit", "Index", "Model", "__version__"]
+__all__ = ["BabelclipError", "Classifier", "Hit", "Index", "Model", "Prediction", "__version__", "classify"]
 
 _HOMES = {
     "BabelclipError": "babelclip.errors",
+    "Classifier": "babelclip.zeroshot",
     "Hit": "babelclip.search",
     "Index": "babelclip.search",
     "Model": "babelclip.model",
+    "Prediction": "babelclip.zeroshot",
+    "classify": "babelclip.zeroshot",
 }
 
 

@@ -1,8 +1,10 @@
 """Model: both towers in one object."""
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,10 +24,13 @@ from babelclip.settings import settings
 from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad
 from babelclip.vectors import FloatArray, cosine, unit_rows
+from babelclip.weights import read_weights
 
 TEXT_BATCH_TOKENS = 4096
 TEXT_BATCH_ROWS = 256
 IMAGE_BATCH = 16
+LOGIT_SCALE = 100.0
+"""Where a model does not state its own: the limit that CLIP was trained with, and reached (Radford et al. 2021)."""
 DECODED_AHEAD = 4 * IMAGE_BATCH
 """Decoded pictures that may wait for the encoder: 10 MB at 224 pixels square."""
 
@@ -122,6 +127,17 @@ class Model:
     def verdicts(self) -> dict[str, str]:
         """What its card says of languages: good, fair or poor by code; empty where nothing was measured."""
         return dict(self._folders.manifest.get("verdicts", {}))
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before a softmax: what babelclip.json or the CLIP weights state, else 100."""
+        if "logit_scale" in self._folders.manifest:
+            return float(self._folders.manifest["logit_scale"])
+        if self.image_spec is not None and self.image_spec.family == "clip_vision":
+            weights = read_weights(self.image_spec.folder)
+            if "logit_scale" in weights:
+                return math.exp(weights["logit_scale"].item())
+        return LOGIT_SCALE
 
     @property
     def fingerprint(self) -> str:

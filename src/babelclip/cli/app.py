@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
-from babelclip.cli import benchmark, collection, embed, evaluate, models, output, train
+from babelclip.cli import benchmark, classify, collection, embed, evaluate, models, output, train
 
 APP = typer.Typer(
     name="babelclip",
@@ -36,6 +36,7 @@ for command in (
     collection.index,
     collection.search,
     collection.similar,
+    classify.classify,
     embed.embed,
     models.pull,
     models.models,

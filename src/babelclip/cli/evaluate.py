@@ -1,17 +1,24 @@
 """babelclip evaluate: how good a model is, by language."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from babelclip.class_names import read_class_names
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Runtime, load, words
 from babelclip.cli.report import show_report
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
-from babelclip.evaluation.classification import evaluate_zero_shot, read_class_names
+from babelclip.evaluation.classification import (
+    embed_named,
+    read_labelled,
+    score_abstention,
+    score_accuracy,
+    score_calibration,
+)
 from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import evaluate_retrieval
 from babelclip.evaluation.scores import Report
@@ -19,7 +26,13 @@ from babelclip.evaluation.translation import evaluate_translation, read_pairs
 from babelclip.model import Model
 from babelclip.registry import DEFAULT
 
-PLOTTED = {"Retrieval": "T>I R@10", "Zero-shot classification": "top-1", "Translation": "both"}
+PLOTTED = {
+    "Retrieval": "T>I R@10",
+    "Zero-shot classification": "top-1",
+    "Calibration": "ECE",
+    "Abstention": "AUC",
+    "Translation": "both",
+}
 
 
 def evaluate(
@@ -30,8 +43,19 @@ def evaluate(
         Path | None, typer.Option(help="Retrieval: a table (.tsv, .tsv.gz) of image, lang, kind, caption.")
     ] = None,
     zero_shot: Annotated[
-        Path | None, typer.Option("--zero-shot", help="Classification: class names as in Babel-ImageNet (.json.gz).")
+        Path | None,
+        typer.Option(
+            "--zero-shot",
+            help="Classification: class names as in Babel-ImageNet (.json.gz), or a caption table of labels.",
+        ),
     ] = None,
+    templates: Annotated[bool, typer.Option("--templates", help="With --zero-shot: with templates too.")] = False,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="With --zero-shot: do probabilities mean what they say?")
+    ] = False,
+    abstention: Annotated[
+        bool, typer.Option("--abstention", help="With --zero-shot: are pictures of other classes noticed?")
+    ] = False,
     pairs: Annotated[
         Path | None, typer.Option(help="Translation: a folder of LANG.tsv.gz (English, tab, translation) or LANG.txt.")
     ] = None,
@@ -50,6 +74,8 @@ def evaluate(
         raise typer.BadParameter("give --captions, --zero-shot or --pairs, or several of them")
     if (captions or zero_shot) and images is None:
         raise typer.BadParameter("--captions and --zero-shot need --images")
+    if zero_shot is None and (templates or calibration or abstention):
+        raise typer.BadParameter("--templates, --calibration and --abstention need --zero-shot")
     loaded = load(model, runtime)
     prefixes, codes = words(only), words(languages)
     reports = []
@@ -59,10 +85,15 @@ def evaluate(
             pictures = beginning_with(read_pictures(images), prefixes)
             reports.append(evaluate_retrieval(loaded, pictures, rows, progress=finished))
     if zero_shot and images:
-        classes = [names for names in read_class_names(zero_shot) if not codes or names.language in codes]
-        with _counted("zero-shot", len(classes)) as finished:
-            pictures = beginning_with(read_pictures(images), prefixes)
-            reports.append(evaluate_zero_shot(loaded, pictures, classes, progress=finished))
+        reports += _zero_shot(
+            loaded,
+            beginning_with(read_pictures(images), prefixes),
+            zero_shot,
+            codes,
+            templates=templates,
+            calibration=calibration,
+            abstention=abstention,
+        )
     if pairs:
         sets = [found for found in read_pairs(pairs) if not codes or found.language in codes]
         with _counted("translation", len(sets)) as finished:
@@ -74,9 +105,9 @@ def evaluate(
         part = f" (names beginning with {', '.join(prefixes)})" if prefixes else ""
         source = (
             f"Model {loaded.name} ({loaded.fingerprint[:12]}); data: {', '.join(files)}{part}. Cosine of unit rows; "
-            "intervals are 95% bootstrap over the queries, for means over the languages. T>I: every caption is a query "
-            "over all pictures; I>T: every picture is a query over all captions of the language. Written by "
-            "`babelclip evaluate --markdown`."
+            "intervals are 95% bootstrap over the queries, for means over the languages, for AUC over the ways of "
+            "parting the classes. T>I: every caption is a query over all pictures; I>T: every picture is a query over "
+            "all captions of the language. Written by `babelclip evaluate --markdown`."
         )
         page = as_markdown(reports, loaded.languages, heading="Quality by language", source=source)
         markdown.write_text(page, encoding="utf-8")
@@ -87,6 +118,33 @@ def evaluate(
             file = plots / f"{report.title.lower().replace(' ', '-')}.png"
             plot(report, PLOTTED[report.title], loaded.languages, file)
             output.message(f"plot: {file}")
+
+
+def _zero_shot(
+    model: Model,
+    pictures: Iterator[tuple[str, bytes]],
+    source: Path,
+    languages: Sequence[str],
+    *,
+    templates: bool,
+    calibration: bool,
+    abstention: bool,
+) -> list[Report]:
+    """The measurements of classification that were asked for."""
+    class_of = None
+    if ".tsv" in source.name:
+        class_of, classes = read_labelled(source)
+    else:
+        classes = read_class_names(source)
+    chosen = [names for names in classes if not languages or names.language in languages]
+    with _counted("zero-shot", len(chosen) * (1 + calibration + abstention)) as finished:
+        named = embed_named(model, pictures, class_of)
+        reports = [score_accuracy(model, named, chosen, templates=templates, progress=finished)]
+        if calibration:
+            reports.append(score_calibration(model, named, chosen, progress=finished))
+        if abstention:
+            reports.append(score_abstention(model, named, chosen, progress=finished))
+    return reports
 
 
 @contextmanager

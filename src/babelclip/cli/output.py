@@ -1,5 +1,7 @@
 """What commands print: tables and JSON lines on stdout, messages and progress on stderr."""
 
+import csv
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,6 +42,16 @@ def json_line(content: Any) -> None:
     # Surrogates stand for file name bytes that are not UTF-8; escaping them keeps the output valid.
     text = json.dumps(content, ensure_ascii=False)
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
+def csv_line(cells: Sequence[object]) -> None:
+    """A row of CSV on stdout.
+
+    :param cells: its cells
+    """
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow(cells)
+    sys.stdout.write(row.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def message(text: str) -> None:
@@ -88,7 +100,9 @@ def progress(label: str, total: int | None = None) -> Iterator[Bar]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bars:
+    # Where stdout is no terminal, what is printed meanwhile must go there, not above the bar.
+    shared = sys.stdout.isatty()
+    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal, redirect_stdout=shared) as bars:
         task = bars.add_task(label, total=total, rate="")
 
         def show(done: int, total: int | None = None, label: str | None = None) -> None:

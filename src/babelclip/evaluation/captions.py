@@ -5,7 +5,6 @@ picture's name without its suffix.
 """
 
 import csv
-import gzip
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from babelclip.errors import DataError
+from babelclip.gzipped import read_unzipped
 
 COLUMNS = ("image", "lang", "kind", "caption")
 
@@ -24,16 +24,6 @@ class Caption:
     image: str
     language: str
     text: str
-
-
-def read_unzipped(path: Path) -> bytes:
-    """The content of a file, unzipped where its name ends in .gz.
-
-    :param path: the file
-    :return: its bytes; OSError and EOFError where it is missing or damaged
-    """
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
 def read_captions(path: Path) -> list[Caption]:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from babelclip import registry
+from babelclip.class_names import read_numbered_names
 from babelclip.errors import DataError, InputError
-from babelclip.evaluation.captions import Caption, read_captions, read_pictures, read_unzipped
-from babelclip.evaluation.classification import read_numbered_names
+from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.retrieval import best_ranks
 from babelclip.export import copy_tower
 from babelclip.folders import require_empty
+from babelclip.gzipped import read_unzipped
 from babelclip.layouts import read_image_spec, read_json, read_text_spec
 from babelclip.specs import ImageSpec, TextSpec
 from babelclip.training.align import (

@@ -1,0 +1,125 @@
+"""Few-shot: a handful of pictures of each class refine what its texts say.
+
+Prototypes beside the text prior, as in Tip-Adapter (Zhang et al. 2022) without its cache: the class vector becomes
+(1 - w) x text + w x the mean of its pictures' unit vectors. What has no pictures, other labels and everyday things,
+gets the mean of all prototypes in their place, so that it stays comparable. The weight and the temperature are chosen
+by leave-one-out: every picture is classified by prototypes that were made without it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from babelclip.crawl import photos_below
+from babelclip.errors import InputError
+from babelclip.pixels import ImageSource
+from babelclip.vectors import FloatArray
+from babelclip.zeroshot.background import folded
+from babelclip.zeroshot.calibration import calibration_error, fit_temperature, softmax
+from babelclip.zeroshot.classifier import Classifier
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+LEAST_PROBABILITY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What examples did, by leave-one-out over them: accuracy by texts alone and with the other examples, the expected
+    calibration error that is left, and the weight and temperature that were chosen on the same pictures.
+    """
+
+    examples: int
+    classes: int
+    text_accuracy: float
+    accuracy: float
+    calibration_error: float
+    weight: float
+    temperature: float
+
+
+def refine(classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]) -> Refinement:
+    """Refine a classifier by example pictures, and choose its temperature on them.
+
+    :param classifier: is changed: its matrix, its everyday things and its temperature; not while it is used elsewhere
+    :param examples: a label's name, or its key where several have one name -> pictures
+    :return: what it brought
+    :raises InputError: if a name is no label or that of several, or there are no pictures
+    :raises ImageError: if a picture cannot be used
+    """
+    pictures = [(place, picture) for place, own in _placed(classifier, examples) for picture in own]
+    if not pictures:
+        raise InputError("there are no example pictures")
+    vectors = classifier.model.encode_images([picture for _, picture in pictures])
+    truth = np.array([place for place, _ in pictures], dtype=np.int64)
+    text = classifier.text_matrix
+    sums = np.zeros_like(text)
+    np.add.at(sums, truth, vectors)
+    counts = np.bincount(truth, minlength=len(text)).astype(np.float32)
+    there = counts > 0
+    prototypes = sums / np.maximum(counts, 1)[:, None]
+    missing: FloatArray = prototypes[there].mean(axis=0)
+    prototypes[~there] = missing
+    rows = np.arange(len(truth))
+    by_text, by_example = vectors @ text.T, vectors @ prototypes.T
+    # Only a picture's own prototype changes when it is left out; where it was the only one, the class has none.
+    others = counts[truth] - 1
+    left_out = (sums[truth] - vectors) / np.maximum(others, 1)[:, None]
+    left_out[others == 0] = missing
+    by_example[rows, truth] = (vectors * left_out).sum(axis=1)
+    scale = np.float32(classifier.model.logit_scale)
+    found = []
+    for weight in WEIGHTS:
+        logits = scale * ((1 - weight) * by_text + weight * by_example).astype(np.float32)
+        temperature = fit_temperature(logits, truth)
+        probabilities = softmax(logits / np.float32(temperature))
+        likely = float(np.log(probabilities[rows, truth] + LEAST_PROBABILITY).mean())
+        accuracy = float((logits.argmax(axis=1) == truth).mean())
+        found.append((likely, -weight, temperature, accuracy, calibration_error(probabilities, truth)))
+    _, negative, temperature, accuracy, error = max(found)
+    weight = -negative
+    classifier.matrix = ((1 - weight) * text + weight * prototypes).astype(np.float32)
+    if classifier.everyday is not None:
+        things = ((1 - weight) * classifier.everyday.vectors + weight * missing).astype(np.float32)
+        classifier.everyday = replace(classifier.everyday, vectors=things)
+    classifier.temperature = temperature
+    return Refinement(len(truth), int(there.sum()), found[0][3], accuracy, error, weight, temperature)
+
+
+def read_examples(folder: Path, on_error: Callable[[OSError], None]) -> dict[str, list[Path]]:
+    """Examples in folders: one folder a label, named by it.
+
+    :param folder: the folder of folders; hidden ones are passed over
+    :param on_error: is told of folders that cannot be read
+    :return: label -> photo files
+    :raises InputError: if there is no such folder, or nothing in it
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; examples are one folder a label in it")
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = {own.name: list(photos_below(own, on_error)) for own in folders}
+    if not any(found.values()):
+        raise InputError(f"{folder} holds no folders with photos; examples are one folder a label in it")
+    return {name: photos for name, photos in found.items() if photos}
+
+
+def _placed(
+    classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]
+) -> list[tuple[int, Sequence[ImageSource]]]:
+    """The examples by the place of their label, which its key or its name alone tells."""
+    keys = {label.key: place for place, label in enumerate(classifier.labels) if label.key}
+    names = {folded(label.name): place for place, label in enumerate(classifier.labels)}
+    times = Counter(folded(label.name) for label in classifier.labels)
+    placed = []
+    for name, own in examples.items():
+        if name not in keys and times[folded(name)] > 1:
+            raise InputError(
+                f"{name!r} is the name of {times[folded(name)]} labels; name the examples by a label's key"
+            )
+        if name not in keys and folded(name) not in names:
+            known = ", ".join(label.name for label in classifier.labels[:10])
+            raise InputError(f"{name!r} has examples but is no label; labels are {known}")
+        placed.append((keys[name] if name in keys else names[folded(name)], own))
+    return placed

@@ -1,0 +1,107 @@
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from babelclip.cli.app import APP
+from babelclip.errors import InputError
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(APP, ["classify", *(str(argument) for argument in arguments)], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_a_folder_is_classified_as_a_table_with_a_row_a_photo(photos: Path) -> None:
+    lines = run(photos, "--labels", "Hund,Katze").splitlines()
+    assert len(lines) == 1 + 5
+    assert all(line.count("Hund ") + line.count("Katze ") >= 2 for line in lines[1:])
+
+
+def test_json_has_an_object_a_photo_with_scores_of_sum_one(photos: Path) -> None:
+    rows = [json.loads(line) for line in run(photos, "--labels", "dog,cat,bird", "--json").splitlines()]
+    assert [Path(row["image"]).name for row in rows] == ["a.jpg", "b.png", "c.webp", "d.jpeg", "e.gif"]
+    for row in rows:
+        assert row["label"] == row["ranked"][0]["label"]
+        assert sum(one["score"] for one in row["ranked"]) == pytest.approx(1, abs=1e-4)
+        assert row["holding"] == row["ranked"][:1]
+        assert "none" not in row
+
+
+def test_abstention_says_none_of_these(photos: Path) -> None:
+    output = run(photos, "--labels", "quark,gluon", "--abstain", "0.01", "--json")
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert all(row["label"] is None and row["none"] > 0.01 for row in rows)
+    assert "none of these" in run(photos, "--labels", "quark,gluon", "--abstain", "0.01")
+
+
+def test_csv_has_a_row_a_label(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("animal\n  dog\n  cat\n", encoding="utf-8")
+    output = run(photos / "a.jpg", "--labels-file", tmp_path / "labels.txt", "--csv", "--no-templates")
+    rows = list(csv.DictReader(io.StringIO(output)))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["label"] == "animal"
+    assert {row["label"] for row in rows[1:]} == {"animal > dog", "animal > cat"}
+    assert all(float(row["none"]) + float(rows[0]["score"]) == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+def test_examples_refine_and_their_gain_is_told(photos: Path, tmp_path: Path) -> None:
+    for label, name in (("x", "a.jpg"), ("y", "b.png")):
+        (tmp_path / "examples" / label).mkdir(parents=True)
+        (tmp_path / "examples" / label / name).write_bytes((photos / name).read_bytes())
+    folder = str(tmp_path / "examples")
+    result = CliRunner().invoke(APP, ["classify", str(photos), "--labels", "x,y", "--examples", folder])
+    assert result.exit_code == 0
+    assert "2 examples of 2 labels" in result.stderr
+
+
+def test_a_broken_photo_is_named_the_rest_answered_and_the_exit_code_is_1(photos: Path) -> None:
+    (photos / "b.png").write_bytes(b"broken")
+    result = CliRunner().invoke(APP, ["classify", str(photos), "--labels", "dog,cat", "--json"])
+    assert result.exit_code == 1
+    assert "b.png" in result.stderr
+    assert len(result.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--labels", "a", "--labels-file", "b"),
+        ("--labels", "a", "--json", "--csv"),
+        ("--labels", "a", "--template", "x {}", "--no-templates"),
+        ("--labels", "a", "--top", "0"),
+        ("--labels", "a", "--examples", "x", "--temperature", "2"),
+    ],
+)
+def test_options_that_exclude_each_other_are_wrong_usage(photos: Path, options: tuple[str, ...]) -> None:
+    run(photos, *options, code=2)
+
+
+def test_a_folder_without_photos_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no photos"):
+        run(tmp_path, "--labels", "dog")
+
+
+def test_json_goes_to_stdout_while_the_bar_is_on_a_terminal(photos: Path, tmp_path: Path) -> None:
+    terminal, bar = pty.openpty()
+    command = [sys.executable, "-m", "babelclip", "classify", str(photos), "--labels", "dog,cat", "--json"]
+    with (tmp_path / "out.jsonl").open("w") as out:
+        subprocess.run(command, stdout=out, stderr=bar, check=True)
+    os.close(bar)
+    os.close(terminal)
+    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_the_language_that_was_guessed_is_told(photos: Path) -> None:
+    for labels, said in (("Hund,Katze,Pferd", "labels in German"), ("blorp,flumph", "cannot be told")):
+        result = CliRunner().invoke(APP, ["classify", str(photos / "a.jpg"), "--labels", labels])
+        assert said in result.stderr
