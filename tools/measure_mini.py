@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from babelclip.class_names import read_class_names
 from babelclip.evaluation.captions import read_captions, read_pictures
-from babelclip.evaluation.classification import evaluate_zero_shot, read_class_names
+from babelclip.evaluation.classification import embed_named, score_accuracy
 from babelclip.evaluation.report import as_data
 from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report
@@ -78,8 +79,8 @@ def measure(model: Model, data: Path, only: str = "") -> Iterator[Report]:
         classes = [
             names for names in read_class_names(data / "labels/babel_imagenet.json.gz") if names.language in CODES
         ]
-        report = evaluate_zero_shot(model, read_pictures(data / "images/imagenet-sample.tar"), classes)
-        yield _kept(report, "imagenet")
+        named = embed_named(model, read_pictures(data / "images/imagenet-sample.tar"))
+        yield _kept(score_accuracy(model, named, classes), "imagenet")
     for name in TRANSLATIONS:
         if name.startswith(only):
             pairs = (own for own in read_pairs(data / "eval" / name) if own.language in CODES)
