@@ -50,8 +50,16 @@ def test_the_folder_is_whole_and_within_its_budget() -> None:
 
 def test_its_card_names_origins_licences_and_limits() -> None:
     card = (registry.BUNDLED / "mini/MODEL_CARD.md").read_text()
-    for word in ("multilingual-e5-small", "EfficientNet-Lite2", "ImageNet", "MIT", "Apache-2.0", "wordnet-nouns"):
+    for word in ("multilingual-e5-small", "EfficientNet-Lite2", "ImageNet", "Apache-2.0", "wordnet-nouns", "flickr8k"):
         assert word in card
+    assert "**Research use only.**" in card
+    assert "research use only" in registry.find("mini").manifest["licence"]
+
+
+def test_it_states_a_verdict_for_every_language_and_its_own_scale(mini: Model) -> None:
+    assert mini.verdicts.keys() == set(CODES)
+    assert set(mini.verdicts.values()) <= {"good", "fair", "poor"}
+    assert 10 < mini.logit_scale < 100
 
 
 def test_vectors_have_512_dimensions_and_the_published_languages(mini: Model) -> None:
@@ -88,9 +96,10 @@ def test_retrieval_keeps_its_bars_on_real_pictures(mini: Model, shared: Path) ->
     report = evaluate_retrieval(mini, pictures, captions)
     scores = {score.language: score.figures["T>I R@10"].value for score in report.scores}
     assert report.subject == "371 pictures"
-    assert scores["en"] >= 0.45
-    assert report.mean(CODES).figures["T>I R@10"].value >= 0.26
-    assert min(scores.values()) >= 0.15
+    # Among all 371, of which two thirds were learned from; docs/quality.md has those that were held out.
+    assert scores["en"] >= 0.6
+    assert report.mean(CODES).figures["T>I R@10"].value >= 0.5
+    assert min(scores.values()) >= 0.4
 
 
 def test_photographs_find_their_captions(mini: Model, shared: Path, tmp_path: Path) -> None:
@@ -98,4 +107,4 @@ def test_photographs_find_their_captions(mini: Model, shared: Path, tmp_path: Pa
         archive.extractall(tmp_path, archive.getmembers()[:100], filter="data")
     captions = [c for c in read_captions(shared / "captions/flickr8k.tsv.gz") if c.language in ("en", "de")]
     report = evaluate_retrieval(mini, read_pictures(tmp_path), captions)
-    assert min(score.figures["T>I R@10"].value for score in report.scores) >= 0.4
+    assert min(score.figures["T>I R@10"].value for score in report.scores) >= 0.6

@@ -25,6 +25,8 @@ from quality_page import JUDGED, Measured, bars_table, languages_table, measures
 
 VERSION = "2"
 STORAGE: Storage = "int8"
+TRAINING_FILES = ("README.md", "report.json", "settings.json")
+"""What a student's folder says of its training; docs/training has it."""
 LICENCES = {
     "open": "MIT and Apache-2.0, trained on data under open licences; see MODEL_CARD.md",
     "research": "research use only, for the data it was trained on; see MODEL_CARD.md",
@@ -64,6 +66,8 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
     }
     towers = registry.ModelFolders("mini", pair / "text", pair / "image", {})
     export_folder(towers, target, storage=STORAGE, facts=facts)
+    for name in TRAINING_FILES:
+        (target / "text" / name).unlink(missing_ok=True)
     models = {}
     for name in LICENCES:
         file = trained / name / "measured.json"
