@@ -43,12 +43,14 @@ def export_folder(
         card = folders.text.parent / CARD
         if card.is_file():
             shutil.copyfile(card, root / CARD)
+        # The bound of int8 belongs to the calibration, which is not copied.
+        stated = {key: value for key, value in folders.manifest.items() if key != "int8"}
         manifest = {
             "name": folders.name,
             "version": "1",
             "licence": "see the model's own page",
             "languages": list(CODES),
-            **folders.manifest,
+            **stated,
             **(facts or {}),
             "format": FORMAT,
             "dimension": text.dimension,

@@ -16,10 +16,12 @@ from babelclip import registry
 from babelclip.batching import by_length, chunks, ordered_map
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.graphs import build_image_graph, build_text_graph
+from babelclip.graphs.quantization import read_calibration
 from babelclip.languages import CODES
 from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.pixels import ImageSource, Pixels, describe, read_image, to_pixels
-from babelclip.runtimes import PRECISIONS, Precision, Session, load_runtime
+from babelclip.precision import PRECISIONS, Choice, Precision, choose
+from babelclip.runtimes import Session, capabilities, load_runtime
 from babelclip.settings import settings
 from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad
@@ -50,10 +52,11 @@ class Model:
 
         :param folders: where the towers are
         :param runtime: one of runtimes.RUNTIMES
-        :param precision: in what the sums are done
+        :param precision: in what the towers calculate
         :param threads: how many, or 0 for the engine's own choice
         """
         self._folders = folders
+        self._runtime_name = runtime
         self._runtime = load_runtime(runtime)
         self._precision: Precision = precision
         self._threads = threads
@@ -90,7 +93,8 @@ class Model:
         :param text: instead of a name: the text tower's name or folder
         :param image: instead of a name: the image tower's name or folder
         :param runtime: one of runtimes.RUNTIMES; None takes BABELCLIP_RUNTIME, else openvino
-        :param precision: "float32", or "bfloat16" (openvino only; faster where the processor has it)
+        :param precision: "float32", "bfloat16" (openvino only), "int8" (models that are calibrated for it), or "auto":
+            the fastest of these that model, engine and processor have
         :param threads: threads of the engine; None takes BABELCLIP_THREADS, else its own choice
         :return: the model; its towers are compiled at their first use
         :raises InputError: if name stands beside text or image, or precision is not known
@@ -103,14 +107,18 @@ class Model:
         if text is None and image is None:
             folders = registry.find(str(name) if name is not None else registry.DEFAULT)
         else:
-            found_text = registry.find(str(text)).text if text is not None else None
-            found_image = registry.find(str(image)).image if image is not None else None
+            text_folders = registry.find(str(text)) if text is not None else None
+            image_folders = registry.find(str(image)) if image is not None else None
+            found_text = text_folders.text if text_folders else None
+            found_image = image_folders.image if image_folders else None
             if text is not None and found_text is None:
                 raise ModelError(f"{text} has no text tower")
             if image is not None and found_image is None:
                 raise ModelError(f"{image} has no image tower")
             label = " + ".join(str(part) for part in (text, image) if part is not None)
-            folders = registry.ModelFolders(label, found_text, found_image, {})
+            both = {"text": text_folders, "image": image_folders}
+            calibrations = {t: f.calibrations[t] for t, f in both.items() if f is not None and t in f.calibrations}
+            folders = registry.ModelFolders(label, found_text, found_image, {}, calibrations)
         return cls(
             folders,
             runtime=runtime or settings().runtime,
@@ -266,16 +274,33 @@ class Model:
             raise ModelError(f"{self.name} has no image tower; load one with image=")
         return self.image_spec
 
+    def precision(self, tower: str) -> Choice:
+        """In what a tower calculates, and why.
+
+        :param tower: "text" or "image"
+        :return: the choice
+        :raises InputError: if the engine cannot do what was asked for
+        :raises ModelError: if int8 was asked for and the model is not calibrated
+        """
+        return choose(
+            self._precision,
+            self._runtime_name,
+            calibrated=tower in self._folders.calibrations,
+            capabilities=capabilities(self._runtime_name) if self._precision == "auto" else (),
+        )
+
     def _session(self, tower: str) -> Session:
         """The compiled tower, made by whoever asks first while others wait."""
         with self._lock:
             if tower not in self._sessions:
+                choice = self.precision(tower)
+                calibration = read_calibration(self._folders.calibrations[tower]) if choice.int8 else None
                 graph = (
-                    build_text_graph(self._require_text())
+                    build_text_graph(self._require_text(), calibration=calibration)
                     if tower == "text"
-                    else build_image_graph(self._require_image())
+                    else build_image_graph(self._require_image(), calibration=calibration)
                 )
-                self._sessions[tower] = self._runtime.compile(graph, precision=self._precision, threads=self._threads)
+                self._sessions[tower] = self._runtime.compile(graph, precision=choice.rest, threads=self._threads)
             return self._sessions[tower]
 
 

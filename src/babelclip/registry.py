@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from babelclip.settings import settings
 DEFAULT = "mini"
 BUNDLED = Path(__file__).parent / "bundled"
 FORMAT = 1
+CALIBRATIONS = "int8"
+"""The folder of a model folder's int8 calibrations, by tower."""
 
 PAIRS: dict[str, tuple[str, str]] = {
     "clip-ViT-B-32-multilingual-v1": (
@@ -30,12 +32,16 @@ _ALIASES = {text: name for name, (text, _) in PAIRS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ModelFolders:
-    """Where the towers of a model are; one of them may be missing. ``manifest`` is babelclip.json, or empty."""
+    """Where the towers of a model are; one of them may be missing. ``manifest`` is babelclip.json, or empty.
+
+    ``calibrations`` are the files that let a tower run in int8, by "text" and "image", where there are any.
+    """
 
     name: str
     text: Path | None
     image: Path | None
     manifest: dict[str, Any]
+    calibrations: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find(name: str) -> ModelFolders:
@@ -82,7 +88,9 @@ def from_folder(path: Path, name: str) -> ModelFolders:
         manifest = read_json(path / MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise LayoutError(f"{path / MANIFEST} is not of format {FORMAT}; a newer babelclip may read it")
-        return ModelFolders(name, path / "text", path / "image", manifest)
+        files = {tower: path / CALIBRATIONS / f"{tower}.safetensors" for tower in ("text", "image")}
+        calibrations = {tower: file for tower, file in files.items() if file.is_file()}
+        return ModelFolders(name, path / "text", path / "image", manifest, calibrations)
     config = encoder_folder(path) / "config.json"
     kind = read_json(config).get("model_type") if config.is_file() else None
     if kind in ("clip_vision_model", "efficientnet-lite"):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
-from babelclip.cli import benchmark, classify, collection, embed, evaluate, models, output, train
+from babelclip.cli import benchmark, classify, collection, embed, evaluate, models, output, quantize, train
 
 APP = typer.Typer(
     name="babelclip",
@@ -41,6 +41,7 @@ for command in (
     models.pull,
     models.models,
     models.export,
+    quantize.quantize,
     models.doctor,
     evaluate.evaluate,
     train.distill,

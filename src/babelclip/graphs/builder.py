@@ -1,5 +1,6 @@
 """A small writer of ONNX graphs: values are names, every call appends a node and returns the name of its output."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+
+from babelclip.errors import WeightsError
+from babelclip.graphs.quantization import Calibration, LayerInput
+from babelclip.vectors import FloatArray
+from babelclip.weights import compact_rows
+
+OBSERVED = "layers"
+"""The property of a graph that observes."""
+
+UINT8_STEPS = 255
+SMALLEST_RANGE = 1e-8
+"""Of an input that is always 0; any number would do."""
 
 OPSET = 17
 """The first with LayerNormalization as one operator."""
@@ -16,10 +29,23 @@ IR_VERSION = 8
 
 
 class GraphBuilder:
-    """Collects nodes and constants, then gives the model."""
+    """Collects nodes and constants, then gives the model.
 
-    def __init__(self) -> None:
-        """Start an empty graph."""
+    With a calibration, the layers that it names read uint8 and have int8 weights. A graph that observes gives what a
+    calibration is made of instead of vectors.
+    """
+
+    def __init__(self, calibration: Calibration | None = None, *, observe: bool = False) -> None:
+        """Start an empty graph.
+
+        :param calibration: the layers to run in int8
+        :param observe: collect the range of every channel of every layer's input
+        """
+        self._calibration = calibration or {}
+        self._observe = observe
+        self._observed: list[tuple[str, str, int, bool]] = []
+        self._observations: list[str] = []
+        self._quantized: dict[tuple[str, float, float, bytes], str] = {}
         # Everything is added in place: a protobuf message is copied whenever it is put into another one, and the
         # constants are the weights.
         self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="babelclip")
@@ -81,15 +107,115 @@ class GraphBuilder:
         self._graph.node.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 
-    def model(self, output: str, dimension: int, name: str) -> onnx.ModelProto:
+    def layer_input(self, x: str, name: str, channels: int, *, convolution: bool = False) -> str:
+        """The input of a layer as the layer reads it: as it is, or rounded to uint8.
+
+        :param x: float32, (..., channels) for a matrix, (n, channels, height, width) for a convolution
+        :param name: the layer
+        :param channels: how many it reads
+        :param convolution: whether it is one
+        :return: float32, the same shape
+        """
+        if self._observe:
+            flat = x if convolution else self.node("Reshape", x, self.integers(-1, channels))
+            axes = [0, 2, 3] if convolution else [0]
+            figures = ("ReduceMin", "ReduceMax", "ReduceMean")
+            self._observations += [self.node(figure, flat, axes=axes, keepdims=0) for figure in figures]
+            self._observed.append((name, x, channels, not convolution))
+        own = self._calibration.get(name)
+        if own is None:
+            return x
+        key = x, own.low, own.high, b"" if own.smooth is None else own.smooth.tobytes()
+        if key not in self._quantized:
+            if own.smooth is not None:
+                x = self.node("Mul", x, self.constant(1 / own.smooth))
+            scale = max(own.high - own.low, SMALLEST_RANGE) / UINT8_STEPS
+            zero = np.array(round(-own.low / scale), dtype=np.uint8)
+            parameters = self.scalar(scale), self.constant(zero)
+            rounded = self.node("QuantizeLinear", x, *parameters)
+            self._quantized[key] = self.node("DequantizeLinear", rounded, *parameters)
+        return self._quantized[key]
+
+    def layer_weight(self, weight: FloatArray, name: str, *, transposed: bool = False) -> str:
+        """The weight of a layer, in int8 where the layer runs in int8.
+
+        :param weight: float32 (outputs, inputs, ...), as torch has it
+        :param name: the layer
+        :param transposed: give a matrix as (inputs, outputs)
+        :return: float32, the same shape, or transposed
+        """
+        if self._observe and transposed:
+            self._observations.append(self.constant(np.abs(weight).max(axis=0)))
+        own = self._calibration.get(name)
+        if own is None:
+            return self.constant(weight.T if transposed else weight, name)
+        rows, scales = _compact(weight, own, name)
+        zeros = np.zeros(len(scales), dtype=np.int8)
+        return self.node(
+            "DequantizeLinear",
+            self.constant(np.ascontiguousarray(rows.T) if transposed else rows, name),
+            self.constant(scales),
+            self.constant(zeros),
+            axis=1 if transposed else 0,
+        )
+
+    def layer_bias(self, bias: FloatArray, weight: FloatArray, name: str) -> str:
+        """The bias of a layer; in int8 less what the rounding of the weight does to the mean output.
+
+        :param bias: float32 (outputs,)
+        :param weight: float32 (outputs, inputs, ...), or (outputs, 1, ...) of a depthwise convolution
+        :param name: the layer
+        :return: float32 (outputs,)
+        """
+        own = self._calibration.get(name)
+        if own is not None:
+            rows, scales = _compact(weight, own, name)
+            rounded = rows.astype(np.float32) * scales.reshape(-1, *[1] * (weight.ndim - 1))
+            lost = weight - (rounded if own.smooth is None else rounded / own.smooth)
+            lost = lost.reshape(*lost.shape[:2], -1).sum(axis=2)
+            depthwise = lost.shape[1] == 1 and len(own.mean) == len(lost)
+            bias = bias + (lost[:, 0] * own.mean if depthwise else lost @ own.mean)
+        return self.constant(bias.astype(np.float32), name)
+
+    def rows(self, table: FloatArray, ids: str, name: str) -> str:
+        """Rows of a table by number; with a calibration the table is in int8.
+
+        :param table: float32 (rows, w)
+        :param ids: int64, any shape
+        :param name: a name for people who look into the graph
+        :return: float32 (..., w)
+        """
+        if not self._calibration:
+            return self.node("Gather", self.constant(table, name), ids, axis=0)
+        compact, scales = compact_rows(table)
+        whole = self.node("Cast", self.node("Gather", self.constant(compact, name), ids, axis=0), to=TensorProto.FLOAT)
+        return self.node("Mul", whole, self.node("Gather", self.constant(scales[:, None]), ids, axis=0))
+
+    def model(self, output: str, dimension: int | str, name: str) -> onnx.ModelProto:
         """The finished model; its one output is called ``vectors``.
 
         :param output: the value to give out, float32 (n, dimension)
         :param dimension: the length of a vector
         :param name: the graph's name
-        :return: the model
+        :return: the model; if it observes, its output is float32 (1, all observations): for each layer the lowest and
+            the highest value and the mean of every channel of its input, and, of a matrix, the largest weight of every
+            channel. Its property OBSERVED lists the layers in JSON, in order: name, value that it reads, channels,
+            whether a matrix
         """
+        if self._observe:
+            output = self.node("Unsqueeze", self.node("Concat", *self._observations, axis=0), self.integers(0))
+            dimension = "observations"
+            helper.set_model_props(self._model, {OBSERVED: json.dumps(self._observed)})
         self._graph.node.append(helper.make_node("Identity", [output], ["vectors"], name="vectors"))
         self._graph.output.append(helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", dimension]))
         self._graph.name = name
         return self._model
+
+
+def _compact(weight: FloatArray, own: LayerInput, name: str) -> tuple[NDArray[np.int8], FloatArray]:
+    """The int8 rows of a layer's weight, after its input's smoothing, and their scales."""
+    if own.smooth is not None and own.smooth.shape != weight.shape[1:]:
+        raise WeightsError(
+            f"the calibration of layer {name!r} is of {own.smooth.shape} channels, the layer of {weight.shape[1:]}"
+        )
+    return compact_rows(weight if own.smooth is None else weight * own.smooth)

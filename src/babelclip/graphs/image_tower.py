@@ -9,12 +9,19 @@ from onnx import TensorProto
 from babelclip.errors import WeightsError
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.graphs.layers import activate, as_float, clip_layer_names, encoder_layer, layer_norm, linear, unit_length
+from babelclip.graphs.quantization import Calibration
 from babelclip.specs import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
 from babelclip.weights import Weights, read_weights
 
 
 def build_image_graph(
-    spec: ImageSpec, weights: Weights | None = None, *, unit: bool = False, features: bool = False
+    spec: ImageSpec,
+    weights: Weights | None = None,
+    *,
+    unit: bool = False,
+    features: bool = False,
+    calibration: Calibration | None = None,
+    observe: bool = False,
 ) -> onnx.ModelProto:
     """One graph from the bytes of the pixels to vectors.
 
@@ -23,17 +30,19 @@ def build_image_graph(
     :param unit: whether the graph scales its rows to length one
     :param features: stop at what the head reads: the normed class token of a ViT (n, width); of an EfficientNet-Lite
         the pooled channels and the class logits, side by side (n, channels + classes)
+    :param calibration: the layers that run in int8
+    :param observe: give what a calibration is made of instead of vectors; see GraphBuilder.model
     :return: the model: ``pixels`` uint8 (n, height, width, 3) -> ``vectors`` float32 (n, dimension)
     :raises WeightsError: if a tensor is missing or has the wrong shape
     """
     weights = read_weights(spec.folder) if weights is None else weights
-    g = GraphBuilder()
+    g = GraphBuilder(calibration, observe=observe)
     pixels = _scaled(g, g.input("pixels", TensorProto.UINT8, ["n", *spec.pixels.shape]), spec.pixels)
     if spec.transformer is not None:
         width = spec.transformer.width
         vectors = read = _vision_transformer(g, pixels, spec, spec.transformer, weights)
         if not features:
-            vectors = linear(g, read, weights, "visual_projection", bias=False)
+            vectors = linear(g, read, weights, "visual_projection", bias=False, exact=True)
     elif spec.efficientnet is not None:
         width = spec.efficientnet.head_channels + spec.efficientnet.classes
         pooled, logits = _efficientnet(g, pixels, spec.pixels.shape[0], spec.efficientnet, weights)
@@ -97,9 +106,9 @@ def _convolve(
     before, after = _same_pads(size, kernel, stride)
     return g.node(
         "Conv",
-        x,
-        g.constant(w[f"{name}.weight"], name),
-        g.constant(w[f"{name}.bias"], name),
+        g.layer_input(x, name, w[f"{name}.weight"].shape[1] * groups, convolution=True),
+        g.layer_weight(w[f"{name}.weight"], name),
+        g.layer_bias(w[f"{name}.bias"], w[f"{name}.weight"], name),
         kernel_shape=[kernel] * 2,
         strides=[stride] * 2,
         pads=[before, before, after, after],
@@ -128,7 +137,7 @@ def _efficientnet(g: GraphBuilder, pixels: str, size: int, spec: EfficientNetSpe
         x = g.node("Add", x, inner) if same else inner
     x = _relu6(g, _convolve(g, x, w, "head", size=size))
     pooled = g.node("ReduceMean", x, axes=[2, 3], keepdims=0)
-    return pooled, linear(g, pooled, w, "classifier")
+    return pooled, linear(g, pooled, w, "classifier", exact=True)
 
 
 def _class_mix(g: GraphBuilder, pooled: str, logits: str, spec: EfficientNetSpec, w: Weights) -> str:
@@ -137,5 +146,5 @@ def _class_mix(g: GraphBuilder, pooled: str, logits: str, spec: EfficientNetSpec
     vectors = g.node("MatMul", g.node("Softmax", scaled, axis=-1), g.constant(w["class_vectors"], "classes"))
     if not spec.residual:
         return vectors
-    inner = activate(g, linear(g, pooled, w, "residual.expand"), "gelu")
-    return g.node("Add", vectors, linear(g, inner, w, "residual.contract"))
+    inner = activate(g, linear(g, pooled, w, "residual.expand", exact=True), "gelu")
+    return g.node("Add", vectors, linear(g, inner, w, "residual.contract", exact=True))

@@ -32,7 +32,7 @@ class LayerNames:
     feed_forward_norm: str
 
 
-def linear(g: GraphBuilder, x: str, weights: Weights, name: str, *, bias: bool = True) -> str:
+def linear(g: GraphBuilder, x: str, weights: Weights, name: str, *, bias: bool = True, exact: bool = False) -> str:
     """Multiply by a matrix and add: x W^T + b, with torch's (out, in) weight.
 
     :param g: the graph
@@ -40,10 +40,19 @@ def linear(g: GraphBuilder, x: str, weights: Weights, name: str, *, bias: bool =
     :param weights: the tensors
     :param name: prefix of ``.weight`` and ``.bias``
     :param bias: whether there is one
+    :param exact: never in int8; for the few small matrices after an encoder
     :return: float32 (..., out)
     """
-    product = g.node("MatMul", x, g.constant(weights[f"{name}.weight"].T, name))
-    return g.node("Add", product, g.constant(weights[f"{name}.bias"], name)) if bias else product
+    weight = weights[f"{name}.weight"]
+    if exact:
+        product = g.node("MatMul", x, g.constant(weight.T, name))
+    else:
+        x = g.layer_input(x, name, weight.shape[1])
+        product = g.node("MatMul", x, g.layer_weight(weight, name, transposed=True))
+    if not bias:
+        return product
+    shift = weights[f"{name}.bias"]
+    return g.node("Add", product, g.constant(shift, name) if exact else g.layer_bias(shift, weight, name))
 
 
 def layer_norm(g: GraphBuilder, x: str, weights: Weights, name: str, eps: float) -> str:

@@ -16,6 +16,7 @@ from babelclip.graphs.layers import (
     sequence_length,
     unit_length,
 )
+from babelclip.graphs.quantization import Calibration
 from babelclip.specs import DenseSpec, TextSpec
 from babelclip.vectors import FloatArray
 from babelclip.weights import Weights, read_weights
@@ -27,17 +28,26 @@ _PREFIXES = ("bert.", "distilbert.", "roberta.", "model.")
 _SMALLEST_COUNT = 1e-9
 
 
-def build_text_graph(spec: TextSpec, weights: Weights | None = None, *, unit: bool = False) -> onnx.ModelProto:
+def build_text_graph(
+    spec: TextSpec,
+    weights: Weights | None = None,
+    *,
+    unit: bool = False,
+    calibration: Calibration | None = None,
+    observe: bool = False,
+) -> onnx.ModelProto:
     """One graph from token ids to vectors.
 
     :param spec: the tower
     :param weights: its encoder's tensors; read from its folder where None
     :param unit: whether the graph scales its rows to length one
+    :param calibration: the layers that run in int8
+    :param observe: give what a calibration is made of instead of vectors; see GraphBuilder.model
     :return: the model: ``ids`` and ``mask`` int64 (n, s) -> ``vectors`` float32 (n, dimension)
     :raises WeightsError: if a tensor is missing or has the wrong shape
     """
     weights = read_weights(spec.folder) if weights is None else weights
-    g = GraphBuilder()
+    g = GraphBuilder(calibration, observe=observe)
     ids = g.input("ids", TensorProto.INT64, ["n", "s"])
     mask = g.input("mask", TensorProto.INT64, ["n", "s"])
     if spec.family == "clip_text":
@@ -102,7 +112,7 @@ def _bert_layer_names(family: str, layer: int) -> LayerNames:
 
 def _embed(g: GraphBuilder, ids: str, length: str, words: FloatArray, positions: FloatArray) -> str:
     """Each token's row of the word table, plus the row of its place: float32 (n, s, w)."""
-    looked_up = g.node("Gather", g.constant(words, "words"), ids, axis=0)
+    looked_up = g.rows(words, ids, "words")
     placed = g.node("Slice", g.constant(positions, "positions"), g.integers(0), length, g.integers(0))
     return g.node("Add", looked_up, placed)
 
@@ -145,7 +155,7 @@ def _dense(g: GraphBuilder, x: str, module: DenseSpec) -> str:
             f"{module.folder}: linear.weight is {weights['linear.weight'].shape}, "
             f"the config says {(module.out_features, module.in_features)}"
         )
-    x = linear(g, x, weights, "linear", bias=module.bias)
+    x = linear(g, x, weights, "linear", bias=module.bias, exact=True)
     return g.node("Tanh", x) if module.activation == "Tanh" else x
 
 
@@ -170,4 +180,4 @@ def _clip_text(g: GraphBuilder, ids: str, mask: str, spec: TextSpec, weights: We
     numbers = g.node("Slice", g.integers(*range(spec.max_positions)), g.integers(0), length, g.integers(0))
     picked = g.node("Unsqueeze", as_float(g, g.node("Equal", numbers, end)), g.integers(1))  # (n, 1, s)
     state = g.node("Squeeze", g.node("MatMul", picked, x), g.integers(1))
-    return linear(g, state, weights, "text_projection", bias=False)
+    return linear(g, state, weights, "text_projection", bias=False, exact=True)

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import onnx
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from babelclip.errors import InputError, MissingDependencyError, ModelError
 from babelclip.vectors import FloatArray
 
 Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
+"""In what an engine does the sums of a graph; the layers of an int8 graph are in int8 whatever it is."""
 
 MAX_GRAPH_BYTES = 2**31 - 2**20
 """The limit of protobuf, with room for the nodes."""
@@ -34,6 +34,10 @@ class Session(Protocol):
 
 class Runtime(Protocol):
     """An engine."""
+
+    def capabilities(self) -> list[str]:
+        """What the processor does natively, in OpenVINO's words; empty where the engine does not say."""
+        ...
 
     def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> Session:
         """Make a graph ready to run.
@@ -64,6 +68,15 @@ def load_runtime(name: str) -> Runtime:
             raise
         raise MissingDependencyError(name, extra=name) from None
     return runtime
+
+
+def capabilities(name: str) -> tuple[str, ...]:
+    """What the processor does natively, as far as an engine says it.
+
+    :param name: one of RUNTIMES
+    :return: words of OpenVINO, such as BF16; empty for other engines
+    """
+    return tuple(load_runtime(name).capabilities())
 
 
 def serialized(model: onnx.ModelProto) -> bytes:

@@ -26,6 +26,10 @@ class _OnnxSession:
 class _OnnxRuntime:
     """The engine."""
 
+    def capabilities(self) -> list[str]:
+        """As Runtime.capabilities."""
+        return []
+
     def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _OnnxSession:
         """As Runtime.compile."""
         require_float32(precision, "onnxruntime")

@@ -147,6 +147,10 @@ class _TorchSession:
 class _Torch:
     """The engine."""
 
+    def capabilities(self) -> list[str]:
+        """As Runtime.capabilities."""
+        return []
+
     def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _TorchSession:
         """As Runtime.compile; torch's thread count belongs to the process, so it is set only when asked for."""
         require_float32(precision, "torch")
