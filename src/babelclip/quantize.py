@@ -166,10 +166,7 @@ def _part(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
 
 
 def _calibrated(tower: _Tower, engine: str) -> tuple[dict[str, LayerInput], Bound]:
-    """The best calibration of a tower, and its bound.
-
-    :raises ModelError: if it misses the bound
-    """
+    """The best calibration of a tower, and its bound; a ModelError where it misses that."""
     seen = _observe(tower.build(None, True), tower.observed, engine)
     exact = tower.build(None, False)
     wanted, wanted_held = _run(exact, tower.observed, engine), _run(exact, tower.held_out, engine)
