@@ -15,6 +15,7 @@ from babelclip.languages import BY_CODE
 from babelclip.registry import DEFAULT
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels
 from babelclip.zeroshot.examples import read_examples, refine
+from babelclip.zeroshot.templates import BARE
 
 NONE = "none of these"
 PARTED = " > "
@@ -66,7 +67,8 @@ def classify(
         raise typer.BadParameter("give --temperature or --examples, which choose it, not both")
     given: Sequence[Any] = words(labels) if labels else read_labels(labels_file or Path(), language)
     unreadable: list[OSError] = []
-    files = [file for path in paths for file in photos_below(path.expanduser(), unreadable.append)]
+    found = (file for path in paths for file in photos_below(path.expanduser(), unreadable.append))
+    files = list(dict.fromkeys(found))
     shots = read_examples(examples, unreadable.append) if examples is not None else {}
     for error in unreadable:
         output.message(f"{error.filename}: {error.strerror}")
@@ -76,7 +78,7 @@ def classify(
         classifier = Classifier(
             load(model, runtime),
             given,
-            templates=["{}"] if no_templates else template,
+            templates=[BARE] if no_templates else template,
             language=language,
             temperature=temperature or 1.0,
             multi=multi,
@@ -96,7 +98,7 @@ def classify(
     def answers() -> Iterator[tuple[Path, Prediction]]:
         nonlocal failed
         with output.progress("classifying", len(files)) as bar:
-            for done, (file, prediction) in enumerate(classifier.stream(list(dict.fromkeys(files)), top), 1):
+            for done, (file, prediction) in enumerate(classifier.stream(files, top), 1):
                 bar(done)
                 if isinstance(prediction, ImageError):
                     failed += 1
