@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import ImageError, InputError, ModelMismatchError
+from babelclip.indexing import IndexProgress
 from babelclip.model import Model
-from babelclip.search import Index, IndexProgress
+from babelclip.search import Index
 
 
 @pytest.fixture

@@ -1,26 +1,17 @@
 """Index: a photo collection that answers queries in words and pictures."""
 
-import hashlib
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from babelclip.batching import ordered_map
-from babelclip.catalog import Catalog, Content, Photo
-from babelclip.crawl import photos_below
-from babelclip.errors import ImageError, InputError
+from babelclip.catalog import Catalog
+from babelclip.errors import InputError
+from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.model import Model
 from babelclip.neighbours import ExactNeighbours
 from babelclip.pixels import ImageSource
-from babelclip.settings import settings
 from babelclip.vectors import FloatArray, unit_rows
-
-SAVE_EVERY_SECONDS = 2.0
-SAVE_EVERY_PHOTOS = 256
-HASHED_AHEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +21,6 @@ class Hit:
     rank: int
     path: str
     score: float
-
-
-@dataclass(slots=True)
-class IndexReport:
-    """What happened to the files of one or more folders; ``failed`` holds (path, reason)."""
-
-    added: int = 0
-    unchanged: int = 0
-    known_content: int = 0
-    removed: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class IndexProgress:
-    """How far indexing is: files settled so far, and files found in all."""
-
-    done: int
-    total: int
 
 
 class Index:
@@ -115,70 +87,10 @@ class Index:
         :raises InputError: if there is nothing at that path
         :raises CatalogError: if the index cannot be written
         """
-        report = IndexReport()
-        base = str(Path(root).expanduser().absolute())
-        unreadable: list[str] = []
-
-        def note(error: OSError) -> None:
-            unreadable.append(str(error.filename))
-            report.failed.append((str(error.filename), error.strerror or str(error)))
-
-        files = [str(path) for path in photos_below(Path(base), note)]
-        unseen = tuple(folder + os.sep for folder in unreadable)
-        gone = set(self._catalog.paths_below(base)) - set(files)
-        gone = {path for path in gone if not path.startswith(unseen)}
-        if gone:
-            self._catalog.forget(gone)
-        report.removed = len(gone)
-        self._add(files, self._catalog.known_files(base), report, progress)
-        self._neighbours = None
-        return report
-
-    def _add(
-        self,
-        files: list[str],
-        known: dict[str, tuple[int, int]],
-        report: IndexReport,
-        progress: Callable[[IndexProgress], None] | None,
-    ) -> None:
-        """Read, hash and encode what is new among the files, and save as it goes."""
-        writer = _Writer(self._catalog, report, progress, total=len(files))
         try:
-            awaited: dict[Path, list[Photo]] = {}
-            new = self._new_contents(files, known, writer, awaited)
-            for path, vector in self._model.stream_images(new):
-                photos = awaited.pop(path)
-                if _changed(photos[0]):
-                    writer.skip(photos, "changed while it was read; run again")
-                elif isinstance(vector, ImageError):
-                    writer.content(photos, None, str(vector))
-                else:
-                    writer.content(photos, vector, None)
+            return bring_up_to_date(self._catalog, self._model, Path(root), progress=progress)
         finally:
-            writer.flush()
-
-    def _new_contents(
-        self,
-        files: list[str],
-        known: dict[str, tuple[int, int]],
-        writer: "_Writer",
-        awaited: dict[Path, list[Photo]],
-    ) -> Iterator[Path]:
-        """The photos whose content must be encoded; a copy of one that is under way waits beside it."""
-        under_way: dict[bytes, Path] = {}
-        for name, photo in ordered_map(lambda n: _look(n, known), files, workers=2, ahead=HASHED_AHEAD):
-            if photo is None:
-                writer.unchanged()
-            elif photo.hash is None:
-                writer.unreadable(photo)
-            elif under_way.get(photo.hash) in awaited:
-                awaited[under_way[photo.hash]].append(photo)
-            elif self._catalog.has_content(photo.hash) or writer.holds(photo.hash):
-                writer.known_content(photo)
-            else:
-                under_way[photo.hash] = Path(name)
-                awaited[Path(name)] = [photo]
-                yield Path(name)
+            self._neighbours = None
 
     def search(self, query: str | ImageSource, k: int = 10) -> list[Hit]:
         """The photos that fit best.
@@ -227,110 +139,3 @@ class Index:
             self._neighbours = ExactNeighbours(unit_rows(vectors))
             self._seen_change = change
         return self._neighbours
-
-
-class _Writer:
-    """Gathers results, saves them every few seconds, and keeps the report."""
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        report: IndexReport,
-        progress: Callable[[IndexProgress], None] | None,
-        total: int,
-    ) -> None:
-        self._catalog = catalog
-        self._report = report
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._photos: list[Photo] = []
-        self._contents: dict[bytes, Content] = {}
-        self._saved_at = time.monotonic()
-
-    def unchanged(self) -> None:
-        self._report.unchanged += 1
-        self._step(1)
-
-    def known_content(self, photo: Photo) -> None:
-        self._report.known_content += 1
-        self._photos.append(photo)
-        self._step(1)
-
-    def unreadable(self, photo: Photo) -> None:
-        if _storable(photo.path):
-            self._photos.append(photo)
-        self.skip([photo], photo.error or "")
-
-    def skip(self, photos: Iterable[Photo], reason: str) -> None:
-        for photo in photos:
-            self._report.failed.append((photo.path, reason))
-            self._step(1)
-
-    def content(self, photos: list[Photo], vector: FloatArray | None, error: str | None) -> None:
-        digest = photos[0].hash
-        if digest is None:
-            raise ValueError("a content has a hash")
-        self._contents[digest] = Content(digest, vector, error)
-        self._photos.extend(photos)
-        if error is None:
-            self._report.added += len(photos)
-        else:
-            self._report.failed.extend((photo.path, error) for photo in photos)
-        self._step(len(photos))
-
-    def holds(self, digest: bytes) -> bool:
-        return digest in self._contents
-
-    def _step(self, files: int) -> None:
-        self._done += files
-        if self._progress is not None:
-            self._progress(IndexProgress(self._done, self._total))
-        due = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
-        if due or len(self._photos) >= SAVE_EVERY_PHOTOS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._photos:
-            self._catalog.save(self._photos, self._contents.values())
-        self._photos, self._contents = [], {}
-        self._saved_at = time.monotonic()
-
-
-def _look(name: str, known: dict[str, tuple[int, int]]) -> Photo | None:
-    """A file's state and content hash, or None where it is as the catalog knows it."""
-    size = mtime = 0
-    try:
-        if not _storable(name):
-            return Photo(name, 0, 0, None, "its name is not valid UTF-8; rename it")
-        stat = os.stat(name)
-        size, mtime = stat.st_size, stat.st_mtime_ns
-        if known.get(name) == (size, mtime):
-            return None
-        if size > settings().max_image_bytes:
-            limit = settings().max_image_bytes
-            return Photo(
-                name, size, mtime, None, f"{size} bytes, over the limit of {limit} (BABELCLIP_MAX_IMAGE_BYTES)"
-            )
-        with open(name, "rb") as file:
-            return Photo(name, size, mtime, hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        return Photo(name, size, mtime, None, error.strerror or str(error))
-
-
-def _storable(name: str) -> bool:
-    """Whether a path can be kept as text; file names on Linux may be any bytes."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _changed(photo: Photo) -> bool:
-    """Whether a file is no longer what it was when it was hashed."""
-    try:
-        stat = os.stat(photo.path)
-    except OSError:
-        return True
-    return (stat.st_size, stat.st_mtime_ns) != (photo.size, photo.mtime_ns)

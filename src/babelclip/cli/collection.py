@@ -11,8 +11,9 @@ from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Runtime, load
 from babelclip.errors import InputError
+from babelclip.indexing import IndexReport
 from babelclip.registry import DEFAULT
-from babelclip.search import Hit, Index, IndexReport
+from babelclip.search import Hit, Index
 from babelclip.settings import settings
 
 FAILURES_SHOWN = 20
