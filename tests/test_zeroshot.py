@@ -116,6 +116,13 @@ class TestClassifier:
         ]
         assert np.allclose(found, unit_rows(np.stack(expected)), atol=1e-6)
 
+    def test_the_bare_name_weighs_three_times_what_the_templates_of_its_language_do_together(self, pair: Model) -> None:
+        one = Classifier(pair, ["Hund"], language="de")
+        bare, *others = pair.encode_text([template.replace("{}", "Hund") for template in one.templates])
+        expected = 0.75 * bare + 0.25 * np.mean(others, axis=0)
+        assert len(others) > 1
+        assert np.allclose(one.matrix, unit_rows(expected[None]), atol=1e-6)
+
     def test_many_labels_in_pieces_give_the_same_matrix(self, pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         labels = {f"label {i}": [f"other {i} {j}" for j in range(i % 4)] for i in range(30)}
         whole = Classifier(pair, labels, templates=["{}", "the {}"]).matrix

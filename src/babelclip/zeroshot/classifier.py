@@ -1,7 +1,7 @@
 """Classifying pictures by labels that are texts.
 
 A class is the mean of the unit vectors of its prompts, of unit length again (Radford et al. 2021; open_clip does the
-same). The logit of a picture is the model's logit scale times the cosine, divided by a temperature. All classes are one
+same), in which the bare name weighs more than a language's own templates. The logit of a picture is the model's logit scale times the cosine, divided by a temperature. All classes are one
 matrix, made once, so a picture costs one row of one matrix product.
 """
 
@@ -27,6 +27,9 @@ from babelclip.zeroshot.prediction import Prediction, Ranked
 from babelclip.zeroshot.templates import check_templates, fill, templates_of
 
 PROMPTS_AT_ONCE = 8192
+BARE_SHARE = 0.75
+"""Of the bare name in a class, beside the templates of its language together: with equal shares templates cost Finnish
+four points of top-1 on ImageNet names, with this one no language more than one (docs/quality-classification.md)."""
 PICTURES_AT_ONCE = 64
 TOP = 10
 """Labels that are ranked where nothing else is asked for."""
@@ -84,6 +87,7 @@ class Classifier:
         self.labels = as_labels(labels)
         self.language = language.casefold().replace("_", "-") if language else language_of(self.labels)
         self.templates = templates_of(self.language) if templates is None else check_templates(templates)
+        self._shares = _shares(self.templates, BARE_SHARE if templates is None else 1 / len(self.templates))
         self.temperature = temperature
         _require_words(model, self.labels)
         self._parents = _parents(self.labels)
@@ -92,7 +96,7 @@ class Classifier:
         self._alone = multi or len(self._below[-1]) == 1
         self._multi = multi
         self._limit = LIMIT if abstain is None and self._alone else abstain
-        self.text_matrix = self.matrix = _class_matrix(model, self.labels, self.templates, progress)
+        self.text_matrix = self.matrix = _class_matrix(model, self.labels, self.templates, self._shares, progress)
         self.everyday: Background | None = self._everyday() if self._limit is not None else None
 
     def logits(self, vectors: FloatArray) -> FloatArray:
@@ -191,7 +195,7 @@ class Classifier:
     def _everyday(self) -> Background:
         """Everyday things, told by the same templates as the labels."""
         words = everyday_words(self.language)
-        vectors = _class_matrix(self.model, as_labels(words), self.templates, None)
+        vectors = _class_matrix(self.model, as_labels(words), self.templates, self._shares, None)
         return background(words, vectors, [label.texts for label in self.labels], self.text_matrix)
 
     def _with_below(self, found: FloatArray) -> FloatArray:
@@ -315,10 +319,17 @@ def _parents(labels: Sequence[Label]) -> NDArray[np.int64]:
     return np.array(parents, dtype=np.int64)
 
 
+def _shares(templates: Sequence[str], first: float) -> FloatArray:
+    """What each template weighs: the first so much, the others the rest together."""
+    rest = np.full(len(templates), (1 - first) / max(1, len(templates) - 1), dtype=np.float32)
+    rest[0] = first if len(templates) > 1 else 1
+    return rest
+
+
 def _class_matrix(
-    model: Model, labels: Sequence[Label], templates: Sequence[str], progress: Progress | None
+    model: Model, labels: Sequence[Label], templates: Sequence[str], shares: FloatArray, progress: Progress | None
 ) -> FloatArray:
-    """A unit row a label: the mean of the unit vectors of its prompts, so many labels at a time."""
+    """A unit row a label: the weighed mean of the unit vectors of its prompts, so many labels at a time."""
     prompts = [[prompt for text in label.texts for prompt in fill(templates, text)] for label in labels]
     total = sum(map(len, prompts))
     rows = np.empty((len(labels), model.dimension), dtype=np.float32)
@@ -329,6 +340,7 @@ def _class_matrix(
             count += len(prompts[stop])
             stop += 1
         vectors = model.encode_text([prompt for own in prompts[start:stop] for prompt in own])
+        vectors *= np.tile(shares, len(vectors) // len(shares))[:, None]
         places = np.cumsum([0, *(len(own) for own in prompts[start : stop - 1])])
         rows[start:stop] = np.add.reduceat(vectors, places, axis=0)
         start, done = stop, done + count
