@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog import Catalog, Content, Photo
-from babelclip.errors import CatalogError, ModelMismatchError
+from babelclip.catalog import Catalog, Content, Known, Mark, Photo, Place
+from babelclip.errors import CatalogError, InputError, ModelMismatchError
+from babelclip.photo_facts import Facts
+from babelclip.vectors import to_bytes, unit_rows
 
 VECTOR = np.array([0.6, 0.8], dtype=np.float32)
 
@@ -34,7 +36,11 @@ def test_what_is_saved_is_there_after_reopening(tmp_path: Path) -> None:
     paths, vectors = catalog.vectors()
     assert paths == ["/a/1.jpg"]
     np.testing.assert_allclose(vectors, [VECTOR], atol=1e-3)
-    assert catalog.known_files("/a") == {"/a/1.jpg": (10, 20), "/a/2.jpg": (11, 21)}
+    known = catalog.known_files("/a")
+    assert {path: (one.size, one.mtime_ns) for path, one in known.items()} == {
+        "/a/1.jpg": (10, 20),
+        "/a/2.jpg": (11, 21),
+    }
     assert catalog.failures() == [("/a/2.jpg", "damaged"), ("/a/3", "no")]
     assert catalog.count() == 1
     catalog.close()
@@ -140,4 +146,114 @@ def test_another_process_sees_the_change_counter_move(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "p.bc")], check=True)
     assert catalog.change_counter() != before
     assert catalog.count() == 1
+    catalog.close()
+
+
+V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE contents (hash BLOB PRIMARY KEY, vector BLOB, error TEXT);
+CREATE TABLE photos (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, hash BLOB, error TEXT);
+CREATE INDEX photos_by_hash ON photos (hash);
+PRAGMA application_id = 1650682992;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_version_1_is_brought_up_to_date_with_its_vectors(tmp_path: Path) -> None:
+    other = np.array([0.8, -0.6], dtype=np.float32)
+    with sqlite3.connect(tmp_path / "p.bc") as old:
+        old.executescript(V1)
+        old.executemany(
+            "INSERT INTO meta VALUES (?, ?)", [("model", "tiny"), ("fingerprint", "f" * 64), ("dimension", "2")]
+        )
+        old.executemany(
+            "INSERT INTO contents VALUES (?, ?, ?)",
+            [
+                (digest(1), to_bytes(VECTOR), None),
+                (digest(2), None, "damaged"),
+                (digest(3), to_bytes(other), None),
+            ],
+        )
+        old.executemany(
+            "INSERT INTO photos VALUES (?, ?, ?, ?, ?)",
+            [
+                ("/a/1.jpg", 10, 20, digest(1), None),
+                ("/a/b/copy.jpg", 10, 22, digest(1), None),
+                ("/2.jpg", 11, 21, digest(2), None),
+                ("/a/3.jpg", 0, 0, None, "no"),
+            ],
+        )
+    old.close()
+    catalog = opened(tmp_path / "p.bc")
+    assert catalog.vectors()[0] == ["/a/1.jpg", "/a/b/copy.jpg"]
+    assert catalog.failures() == [("/2.jpg", "damaged"), ("/a/3.jpg", "no")]
+    assert catalog.known_files("/a/b") == {"/a/b/copy.jpg": Known(10, 22, 0, 0)}
+    assert catalog.rows("SELECT folder FROM photos ORDER BY path") == [("/",), ("/a",), ("/a",), ("/a/b",)]
+    assert catalog.mark() == Mark(1, 0)
+    catalog.save([Photo("/back.jpg", 1, 1, digest(3))], [])
+    ((ids, vectors),) = catalog.vectors_since(1)
+    assert ids.tolist() == [2]
+    np.testing.assert_allclose(vectors, [other], atol=1e-3)
+    assert len(catalog.identity) == 32
+    catalog.close()
+
+
+def test_a_reader_learns_what_is_new_and_what_is_gone(tmp_path: Path) -> None:
+    catalog = opened(tmp_path / "p.bc")
+    photos = [Photo(f"/{i}.jpg", 1, 1, digest(i)) for i in range(5)]
+    catalog.save(photos, [Content(digest(i), VECTOR) for i in range(5)])
+    blocks = list(catalog.vectors_since(0, block=2))
+    assert [len(ids) for ids, _ in blocks] == [2, 2, 1]
+    have = {int(i) for ids, _ in blocks for i in ids}
+    mark = catalog.mark()
+    catalog.forget(["/1.jpg", "/2.jpg"])
+    catalog.save([Photo("/moved.jpg", 1, 1, digest(2)), Photo("/3.jpg", 2, 2, digest(9))], [Content(digest(9), VECTOR)])
+    for ids, _ in catalog.vectors_since(mark.vector):
+        have |= set(ids.tolist())
+    gone, removal = catalog.removed_since(mark.removal)
+    have -= set(gone.tolist())
+    assert have == {row[0] for row in catalog.rows("SELECT id FROM vectors")}
+    assert len(have) == 4
+    places = catalog.places(sorted(have))
+    assert {place.path for found in places.values() for place in found} == {"/0.jpg", "/3.jpg", "/4.jpg", "/moved.jpg"}
+    assert catalog.mark() == Mark(max(have), removal)
+    assert catalog.removed_since(removal)[0].tolist() == []
+    catalog.close()
+
+
+def test_a_copy_keeps_the_vector_when_the_first_file_goes(tmp_path: Path) -> None:
+    catalog = opened(tmp_path / "p.bc")
+    catalog.save([Photo("/1", 1, 1, digest(1)), Photo("/2", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
+    before = catalog.mark()
+    catalog.forget(["/1"])
+    assert catalog.mark() == before
+    assert catalog.vectors()[0] == ["/2"]
+    catalog.close()
+
+
+def test_a_video_has_a_vector_for_each_frame(tmp_path: Path) -> None:
+    catalog = opened(tmp_path / "p.bc")
+    frames = np.stack([VECTOR, -VECTOR])
+    facts = Facts(kind="video", duration_ms=9000)
+    catalog.save([Photo("/v.mp4", 1, 1, digest(1))], [Content(digest(1), frames, None, facts, (0, 4000))])
+    assert catalog.count() == 1
+    places = catalog.places([1, 2])
+    assert places == {1: [Place(1, "/v.mp4", 0)], 2: [Place(2, "/v.mp4", 4000)]}
+    catalog.close()
+
+
+def test_vectors_in_int8_take_half_and_stay_near(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = unit_rows(rng.standard_normal((50, 512)).astype(np.float32))
+    catalog = Catalog(tmp_path / "p.bc", model_name="t", fingerprint="f", dimension=512, vectors="int8")
+    photos = [Photo(f"/{i}", 1, 1, digest(i)) for i in range(50)]
+    catalog.save(photos, [Content(digest(i), rows[i]) for i in range(50)])
+    ((_, stored),) = catalog.vectors_since()
+    assert (unit_rows(stored) * rows).sum(1).min() > 0.9999
+    assert catalog.rows("SELECT max(length(vector)) FROM vectors") == [(516,)]
+    catalog.close()
+    with pytest.raises(InputError, match=r"stores its vectors as int8, not float16.*--index NEW"):
+        Catalog(tmp_path / "p.bc", model_name="t", fingerprint="f", dimension=512, vectors="float16")
+    catalog = Catalog(tmp_path / "p.bc", model_name="t", fingerprint="f", dimension=512)
+    assert len(catalog.vectors()[0]) == 50
     catalog.close()

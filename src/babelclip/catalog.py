@@ -1,59 +1,45 @@
 """The catalog: one SQLite file that is the truth about a photo collection. Everything else is derived from it.
 
-Stored form, version 1 (``PRAGMA user_version``; ``PRAGMA application_id`` is "bclp"):
-  meta      key, value      model name, model fingerprint, dimension
-  contents  hash, ...       one row for each different file content, by sha256: its vector as little-endian float16
-                            numbers (vectors.to_bytes), or the reason why it has none
-  photos    path, ...       one row for each file: absolute path, size, mtime in ns, the content's hash, or the reason
-                            why the file could not be read
+The tables are in schema.py, and docs/storage.md says what every column holds. Three rules carry the rest:
 
-Vectors belong to contents, so a renamed, moved or copied photo keeps its vector. Writes happen in transactions over a
-write-ahead log: after a kill at any moment the last whole transaction stands, and other processes may read meanwhile.
+- Vectors, facts and tags belong to contents (by sha256), not to files, so a renamed, moved or copied photo keeps them.
+- ``vectors`` holds what can be found and nothing else. When the last file of a content goes, its vectors are retired;
+  when one comes back, they return under new ids. Ids only grow and are never given twice, so a reader that remembers
+  how far it has come (``Mark``) learns what is new and what is gone.
+- Writes happen in transactions over a write-ahead log: after a kill at any moment the last whole transaction stands,
+  and other processes may read meanwhile.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from babelclip.errors import CatalogError, ModelMismatchError
-from babelclip.vectors import FloatArray, from_bytes, to_bytes
+from babelclip import schema
+from babelclip.errors import CatalogError, InputError, ModelMismatchError
+from babelclip.photo_facts import FACTS_VERSION, Facts
+from babelclip.vectors import FloatArray, StoredForm, from_bytes, stored_bytes, to_bytes
 
-APPLICATION_ID = int.from_bytes(b"bclp", "big")
 BUSY_TIMEOUT_SECONDS = 30.0
-
-_MIGRATIONS = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE contents (
-        hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
-        vector BLOB,
-        error TEXT,
-        CHECK ((vector IS NULL) <> (error IS NULL))
-    );
-    CREATE TABLE photos (
-        path TEXT PRIMARY KEY,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        hash BLOB,
-        error TEXT,
-        CHECK ((hash IS NULL) <> (error IS NULL))
-    );
-    CREATE INDEX photos_by_hash ON photos (hash);
-    """,
-)
-"""Migration i takes a file from version i to i + 1; a landed one never changes."""
+BLOCK_ROWS = 16384
+KEEP_RETIRED_DAYS = 90
+INSIDE = "!/"
+"""What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
     """A file as it was found: absolute path, size in bytes, time of change in nanoseconds, sha256 of its content.
 
-    ``hash`` is None where the file could not be read, and ``error`` says why.
+    ``hash`` is None where the file could not be read, and ``error`` says why. ``sidecar_ns`` is the time of change of
+    the XMP file beside it, 0 without one. A member of an archive has the archive's time.
     """
 
     path: str
@@ -61,27 +47,63 @@ class Photo:
     mtime_ns: int
     hash: bytes | None
     error: str | None = None
+    sidecar_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file content became: a float32 (d,) unit vector, or the reason why there is none."""
+    """What a file content became: vectors and facts, or the reason why there are none.
+
+    ``vector`` is float32 (d,) for a picture and (n, d) for a video, unit rows; ``at_ms`` are the n times of its frames.
+    """
 
     hash: bytes
     vector: FloatArray | None
     error: str | None = None
+    facts: Facts | None = None
+    at_ms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A settled file as the catalog knows it; ``facts`` is the version of the reader that read its facts."""
+
+    size: int
+    mtime_ns: int
+    sidecar_ns: int
+    facts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a reader of vectors has come: the last vector's id, and the last removal's number."""
+
+    vector: int = 0
+    removal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a vector is found: its id, a file that has it, and the time in a video (None for pictures)."""
+
+    vector: int
+    path: str
+    at_ms: int | None
 
 
 class Catalog:
     """An open catalog file. One thread uses it at a time; several processes may share the file."""
 
-    def __init__(self, path: Path, *, model_name: str, fingerprint: str, dimension: int) -> None:
+    def __init__(
+        self, path: Path, *, model_name: str, fingerprint: str, dimension: int, vectors: StoredForm | None = None
+    ) -> None:
         """Open a catalog, or make one.
 
         :param path: the file; its folder is made if need be
         :param model_name: the model's name, for messages
         :param fingerprint: what tells the model's vectors from another's
         :param dimension: the length of a vector
+        :param vectors: how vectors are stored; None takes what the file has, float16 in a new one
         :raises CatalogError: if the file is not a catalog, is damaged, locked or newer than this version
         :raises ModelMismatchError: if it was made by another model
         """
@@ -92,19 +114,27 @@ class Catalog:
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
         try:
             with self._guard():
-                self._migrate()
-                self._check_model(model_name, fingerprint)
+                schema.prepare(self._db, path)
+            if schema.version(self._db) < schema.VERSION:
+                with self._transaction():
+                    schema.migrate(self._db)
+            self._meta = self._check_model(model_name, fingerprint, vectors)
         except BaseException:
             self._db.close()
             raise
+        self._form: StoredForm = "int8" if self._meta["vectors"] == "int8" else "float16"
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Turn what SQLite and the file system raise into a CatalogError that names the file."""
+        """Turn what SQLite and the file system raise into a CatalogError that names the file and the way out."""
         try:
             yield
         except sqlite3.OperationalError as error:
-            hint = " Another program is writing to it; try again." if "locked" in str(error) else ""
+            hints = {
+                "locked": " Another program is writing to it; try again.",
+                "full": " Make room; what was saved before stands, and the same command goes on from there.",
+            }
+            hint = next((text for word, text in hints.items() if word in str(error)), "")
             raise CatalogError(f"index {self.path}: {error}.{hint}") from None
         except (sqlite3.DatabaseError, OSError) as error:
             raise CatalogError(f"index {self.path} cannot be used: {error}") from None
@@ -116,45 +146,46 @@ class Catalog:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # A full disk may have ended the transaction already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    def _migrate(self) -> None:
-        """Bring the file to this version, one step at a time."""
-        application = int(self._db.execute("PRAGMA application_id").fetchone()[0])
-        tables = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if tables and application != APPLICATION_ID:
-            raise CatalogError(f"{self.path} is an SQLite file, but not an index of babelclip")
-        if self._version() > len(_MIGRATIONS):
-            raise CatalogError(f"index {self.path} was made by a newer babelclip; update to read it")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        if self._version() == len(_MIGRATIONS):
-            return
-        with self._transaction():
-            # Looked up again inside: another process may have done it meanwhile.
-            for step in range(self._version(), len(_MIGRATIONS)):
-                for statement in _MIGRATIONS[step].split(";\n"):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
-
-    def _check_model(self, name: str, fingerprint: str) -> None:
+    def _check_model(self, name: str, fingerprint: str, vectors: StoredForm | None) -> dict[str, str]:
         """Note the model in a new file; refuse an old one that another model made."""
-        stated = {"model": name, "fingerprint": fingerprint, "dimension": str(self._dimension)}
-        with self._transaction():
-            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", stated.items())
-        found = dict(self._db.execute("SELECT key, value FROM meta"))
-        if found.get("fingerprint") != fingerprint:
+        stated = {
+            "model": name,
+            "fingerprint": fingerprint,
+            "dimension": str(self._dimension),
+            "vectors": vectors or "float16",
+        }
+        found = self._read_meta()
+        if stated.keys() - found.keys():
+            with self._transaction():
+                self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", stated.items())
+            found = self._read_meta()
+        if found["fingerprint"] != fingerprint:
             raise ModelMismatchError(
-                f"index {self.path} was made by model {found.get('model')} ({str(found.get('fingerprint'))[:12]}), "
+                f"index {self.path} was made by model {found['model']} ({found['fingerprint'][:12]}), "
                 f"not by {name} ({fingerprint[:12]}). Use that model (--model), or make a new index (--index NEW)"
             )
+        if vectors is not None and found["vectors"] != vectors:
+            raise InputError(
+                f"index {self.path} stores its vectors as {found['vectors']}, not {vectors}; "
+                "make a new index (--index NEW)"
+            )
+        return found
+
+    def _read_meta(self) -> dict[str, str]:
+        with self._guard():
+            return dict(self._db.execute("SELECT key, value FROM meta"))
+
+    @property
+    def identity(self) -> str:
+        """32 hexadecimal digits that no other catalog has; what is derived from a catalog notes them."""
+        return self._meta["identity"]
 
     def close(self) -> None:
         """Close the file."""
@@ -165,36 +196,46 @@ class Catalog:
 
         :return: SQLite's data_version
         """
+        return int(self.rows("PRAGMA data_version")[0][0])
+
+    def rows(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query on the tables, for filters.
+
+        :param query: a SELECT
+        :param parameters: what its placeholders stand for
+        :return: its rows
+        :raises CatalogError: if the file cannot be read
+        """
         with self._guard():
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            return self._db.execute(query, parameters).fetchall()
 
     def count(self) -> int:
-        """How many photos can be found.
+        """How many files can be found.
 
-        :return: rows with a vector
+        :return: rows of photos with a vector
         """
-        with self._guard():
-            query = "SELECT count(*) FROM photos JOIN contents USING (hash) WHERE vector IS NOT NULL"
-            return int(self._db.execute(query).fetchone()[0])
+        query = "SELECT count(*) FROM photos WHERE content IN (SELECT content FROM vectors)"
+        return int(self.rows(query)[0][0])
 
-    def known_files(self, root: str) -> dict[str, tuple[int, int]]:
-        """The files at or below a path whose state is settled: read, and its content encoded or found unreadable.
+    def known_files(self, root: str) -> dict[str, Known]:
+        """The files at or below a path whose state is settled: read, and their content encoded or found unreadable.
 
         :param root: an absolute path
-        :return: path -> (size, mtime in ns)
+        :return: what is known by path
         """
-        query = "SELECT path, size, mtime_ns FROM photos JOIN contents USING (hash) WHERE " + _BELOW
-        with self._guard():
-            return {path: (size, mtime) for path, size, mtime in self._db.execute(query, _below(root))}
+        query = (
+            "SELECT path, size, mtime_ns, sidecar_ns, facts FROM photos JOIN contents ON contents.id = content WHERE "
+            + _BELOW
+        )
+        return {path: Known(*rest) for path, *rest in self.rows(query, _below(root))}
 
     def paths_below(self, root: str) -> list[str]:
-        """All files at or below a path that the catalog names.
+        """All files at or below a path that the catalog names, members of archives among them.
 
         :param root: an absolute path
         :return: absolute paths
         """
-        with self._guard():
-            return [row[0] for row in self._db.execute(f"SELECT path FROM photos WHERE {_BELOW}", _below(root))]
+        return [row[0] for row in self.rows(f"SELECT path FROM photos WHERE {_BELOW}", _below(root))]
 
     def has_content(self, digest: bytes) -> bool:
         """Whether a content has been encoded or found unreadable.
@@ -202,63 +243,191 @@ class Catalog:
         :param digest: its sha256
         :return: whether it is known
         """
-        with self._guard():
-            return self._db.execute("SELECT 1 FROM contents WHERE hash = ?", (digest,)).fetchone() is not None
+        return bool(self.rows("SELECT 1 FROM contents WHERE hash = ?", (digest,)))
 
     def save(self, photos: Iterable[Photo], contents: Iterable[Content]) -> None:
-        """Write files and contents in one transaction; what is there under the same key is replaced.
+        """Write files and contents in one transaction. A content that is there keeps its vectors and gets its facts.
 
-        :param photos: files
+        :param photos: files; what is there under the same path is replaced
         :param contents: what contents became
         """
-        content_rows = [
-            (item.hash, None if item.vector is None else to_bytes(item.vector), item.error) for item in contents
-        ]
-        photo_rows = [(photo.path, photo.size, photo.mtime_ns, photo.hash, photo.error) for photo in photos]
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", content_rows)
-            self._db.executemany("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?)", photo_rows)
+            touched = {self._save_content(content) for content in contents}
+            for photo in photos:
+                touched |= self._save_photo(photo)
+            self._settle(touched)
+
+    def _save_content(self, content: Content) -> int:
+        """Write a content; its vectors stay retired until a file has it."""
+        query = "SELECT id FROM contents WHERE hash = ?"
+        found = self._db.execute(query, (content.hash,)).fetchone()
+        if found is None:
+            self._db.execute("INSERT INTO contents (hash, error) VALUES (?, ?)", (content.hash, content.error))
+            found = self._db.execute(query, (content.hash,)).fetchone()
+            if content.vector is not None:
+                rows = np.atleast_2d(content.vector)
+                times = content.at_ms or (None,) * len(rows)
+                now = int(time.time())
+                self._db.executemany(
+                    "INSERT INTO retired VALUES (?, ?, ?, ?)",
+                    [(found[0], at, to_bytes(row, self._form), now) for at, row in zip(times, rows, strict=True)],
+                )
+        if content.facts is not None:
+            self._save_facts(found[0], content.facts)
+        return int(found[0])
+
+    def _save_facts(self, content: int, facts: Facts) -> None:
+        """Replace what a content's file says of itself; what the user said of it stays."""
+        columns = ("kind", "width", "height", "duration_ms", "taken_at", "latitude", "longitude", "camera", "caption")
+        self._db.execute(
+            f"UPDATE contents SET facts = ?, {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?",
+            (FACTS_VERSION, *(getattr(facts, column) for column in columns), content),
+        )
+        self._db.execute("DELETE FROM tags WHERE content = ? AND source = 'file'", (content,))
+        self._db.executemany(
+            "INSERT OR IGNORE INTO tags VALUES (?, ?, 'file')", [(content, word) for word in facts.keywords]
+        )
+
+    def _save_photo(self, photo: Photo) -> set[int]:
+        """Write a file; gives the contents that it has now and had before."""
+        before = self._db.execute("SELECT content FROM photos WHERE path = ?", (photo.path,)).fetchone()
+        content = None
+        if photo.hash is not None:
+            row = self._db.execute("SELECT id FROM contents WHERE hash = ?", (photo.hash,)).fetchone()
+            if row is None:
+                # Another process has purged the content meanwhile.
+                return set()
+            content = row[0]
+        self._db.execute(
+            "INSERT INTO photos (path, folder, size, mtime_ns, sidecar_ns, content, error) "
+            "VALUES (:path, folder_of(:path), :size, :mtime_ns, :sidecar_ns, :content, :error) "
+            "ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, "
+            "sidecar_ns = excluded.sidecar_ns, content = excluded.content, error = excluded.error",
+            {**asdict(photo), "content": content},
+        )
+        return {one for one in (content, before and before[0]) if one is not None}
+
+    def _settle(self, contents: Iterable[int]) -> None:
+        """Retire the vectors of contents that no file has any more, and bring back those of contents that one has."""
+        for content in contents:
+            used = self._db.execute("SELECT 1 FROM photos WHERE content = ? LIMIT 1", (content,)).fetchone()
+            one = (content,)
+            if used:
+                self._db.execute(
+                    "INSERT INTO vectors (content, at_ms, vector) "
+                    "SELECT content, at_ms, vector FROM retired WHERE content = ? ORDER BY at_ms",
+                    one,
+                )
+                self._db.execute("DELETE FROM retired WHERE content = ?", one)
+            else:
+                self._db.execute("INSERT INTO removals (vector) SELECT id FROM vectors WHERE content = ?", one)
+                self._db.execute(
+                    "INSERT INTO retired SELECT content, at_ms, vector, CAST(strftime('%s', 'now') AS INTEGER) "
+                    "FROM vectors WHERE content = ?",
+                    one,
+                )
+                self._db.execute("DELETE FROM vectors WHERE content = ?", one)
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Take files out. Their contents stay, so that a file which comes back need not be encoded again.
+        """Take files out. Their contents stay, retired, so that a file which comes back need not be encoded again.
 
         :param paths: absolute paths
         """
         with self._transaction():
-            self._db.executemany("DELETE FROM photos WHERE path = ?", ((path,) for path in paths))
+            touched = set()
+            for path in paths:
+                row = self._db.execute("DELETE FROM photos WHERE path = ? RETURNING content", (path,)).fetchall()
+                touched |= {content for (content,) in row if content is not None}
+            self._settle(touched)
 
     def failures(self) -> list[tuple[str, str]]:
         """The files that have no vector.
 
         :return: (path, reason), in the order of paths
         """
-        query = """
-            SELECT path, coalesce(photos.error, contents.error) AS reason
-            FROM photos LEFT JOIN contents USING (hash) WHERE reason IS NOT NULL ORDER BY path
+        return [
+            (path, reason)
+            for path, reason in self.rows(
+                "SELECT path, coalesce(photos.error, contents.error) AS reason FROM photos "
+                "LEFT JOIN contents ON contents.id = content WHERE reason IS NOT NULL ORDER BY path"
+            )
+        ]
+
+    def mark(self) -> Mark:
+        """How far a reader has come that has read everything.
+
+        :return: the newest vector and removal that ever were
         """
-        with self._guard():
-            return list(self._db.execute(query))
+        query = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('vectors', 'removals')"
+        newest = dict(self.rows(query))
+        return Mark(newest.get("vectors", 0), newest.get("removals", 0))
+
+    def vectors_since(
+        self, vector: int = 0, *, block: int = BLOCK_ROWS
+    ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+        """The vectors that can be found and are newer than one, in blocks, so that any number fits into memory.
+
+        Writing may go on meanwhile. A reader that keeps vectors reads these first and ``removed_since`` after.
+
+        :param vector: the id of the last one that the reader has; 0 for all
+        :param block: vectors a block
+        :yield: int64 (n,) ids, growing, and float32 (n, d) vectors, unit rows within the rounding of the stored form
+        :raises CatalogError: if a vector is damaged
+        """
+        query = "SELECT id, vector FROM vectors WHERE id > ? ORDER BY id LIMIT ?"
+        while rows := self.rows(query, (vector, block)):
+            yield np.fromiter((row[0] for row in rows), np.int64, len(rows)), self._floats([row[1] for row in rows])
+            vector = rows[-1][0]
+
+    def _floats(self, stored: list[bytes]) -> FloatArray:
+        """Stored vectors as float32 (n, d)."""
+        expected = stored_bytes(self._dimension, self._form)
+        if any(len(one) != expected for one in stored):
+            raise CatalogError(f"index {self.path} is damaged: a vector does not have {self._dimension} numbers")
+        return from_bytes(b"".join(stored), self._dimension, self._form)
+
+    def removed_since(self, removal: int = 0) -> tuple[NDArray[np.int64], int]:
+        """The vectors that went after a removal.
+
+        :param removal: ``Mark.removal`` of the reader
+        :return: int64 (n,) ids, of which the reader may never have seen some; and the number of the last removal
+        """
+        rows = self.rows("SELECT id, vector FROM removals WHERE id > ? ORDER BY id", (removal,))
+        return np.array([row[1] for row in rows], dtype=np.int64), rows[-1][0] if rows else removal
+
+    def places(self, vectors: Sequence[int]) -> dict[int, list[Place]]:
+        """Where vectors are found; every copy of a photo is a place.
+
+        :param vectors: ids, at most 30,000
+        :return: by id, in the order of paths; ids that are gone are left out
+        """
+        marks = ",".join("?" * len(vectors))
+        found: dict[int, list[Place]] = {}
+        for vector, path, at_ms in self.rows(
+            "SELECT vectors.id, path, at_ms FROM vectors JOIN photos USING (content) "
+            f"WHERE vectors.id IN ({marks}) ORDER BY path",
+            tuple(map(int, vectors)),
+        ):
+            found.setdefault(vector, []).append(Place(vector, path, at_ms))
+        return found
 
     def vectors(self) -> tuple[list[str], FloatArray]:
-        """Everything that can be found.
+        """Everything that can be found, at once; ``vectors_since`` gives it in blocks.
 
-        :return: absolute paths in order, and float32 (n, d) vectors, unit rows within float16 rounding
+        :return: absolute paths in order, and float32 (n, d) vectors, unit rows within the rounding of the stored form
         """
-        query = "SELECT path, vector FROM photos JOIN contents USING (hash) WHERE vector IS NOT NULL ORDER BY path"
-        with self._guard():
-            rows = self._db.execute(query).fetchall()
-        if any(len(stored) != 2 * self._dimension for _, stored in rows):
-            raise CatalogError(f"index {self.path} is damaged: a vector does not have {self._dimension} numbers")
+        rows = self.rows("SELECT path, vector FROM photos JOIN vectors USING (content) ORDER BY path, at_ms")
         if not rows:
             return [], np.empty((0, self._dimension), dtype=np.float32)
-        return [path for path, _ in rows], from_bytes(b"".join(stored for _, stored in rows), self._dimension)
+        return [path for path, _ in rows], self._floats([stored for _, stored in rows])
 
 
-# A path itself, or whatever starts with it and a separator.
-_BELOW = "(path = ? OR (path > ? AND path < ?))"
+# A path itself, or whatever starts with it and a separator, or is inside it where it is an archive.
+_BELOW = "(path = ? OR (path > ? AND path < ?) OR (path > ? AND path < ?))"
 
 
-def _below(root: str) -> tuple[str, str, str]:
+def _below(root: str) -> tuple[str, ...]:
     """The parameters of _BELOW."""
     stem = root.rstrip(os.sep)
-    return root, stem + os.sep, stem + chr(ord(os.sep) + 1)
+    inside = stem + INSIDE
+    return root, stem + os.sep, stem + chr(ord(os.sep) + 1), inside, inside[:-1] + chr(ord(inside[-1]) + 1)

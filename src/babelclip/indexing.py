@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babelclip.batching import ordered_map
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog import Catalog, Content, Known, Photo
 from babelclip.crawl import photos_below
 from babelclip.errors import ImageError
 from babelclip.model import Model
@@ -77,7 +77,7 @@ def _add(
     catalog: Catalog,
     model: Model,
     files: list[str],
-    known: dict[str, tuple[int, int]],
+    known: dict[str, Known],
     report: IndexReport,
     progress: Callable[[IndexProgress], None] | None,
 ) -> None:
@@ -101,7 +101,7 @@ def _add(
 def _new_contents(
     catalog: Catalog,
     files: list[str],
-    known: dict[str, tuple[int, int]],
+    known: dict[str, Known],
     writer: "_Writer",
     awaited: dict[Path, list[Photo]],
 ) -> Iterator[Path]:
@@ -190,7 +190,7 @@ class _Writer:
         self._saved_at = time.monotonic()
 
 
-def _look(name: str, known: dict[str, tuple[int, int]]) -> Photo | None:
+def _look(name: str, known: dict[str, Known]) -> Photo | None:
     """A file's state and content hash, or None where it is as the catalog knows it."""
     size = mtime = 0
     try:
@@ -198,7 +198,8 @@ def _look(name: str, known: dict[str, tuple[int, int]]) -> Photo | None:
             return Photo(name, 0, 0, None, "its name is not valid UTF-8; rename it")
         stat = os.stat(name)
         size, mtime = stat.st_size, stat.st_mtime_ns
-        if known.get(name) == (size, mtime):
+        before = known.get(name)
+        if before is not None and (before.size, before.mtime_ns) == (size, mtime):
             return None
         if size > settings().max_image_bytes:
             limit = settings().max_image_bytes

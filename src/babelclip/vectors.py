@@ -1,5 +1,7 @@
 """Vectors: unit rows, cosine, the best k, and the bytes in which a vector is stored."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,7 @@ from babelclip.errors import InputError
 
 FloatArray = NDArray[np.float32]
 
+StoredForm = Literal["float16", "int8"]
 STORED_DTYPE = np.dtype("<f2")
 """Stored vectors are little-endian float16: cosine changes by less than 1e-3 at 512 dimensions."""
 
@@ -47,20 +50,40 @@ def top_k(scores: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
     return order, np.take_along_axis(scores, order, axis=1)
 
 
-def to_bytes(vector: FloatArray) -> bytes:
+def to_bytes(vector: FloatArray, form: StoredForm = "float16") -> bytes:
     """The stored form of one vector.
 
     :param vector: float32 (d,)
-    :return: d little-endian float16 numbers
+    :param form: "float16": d little-endian numbers; "int8": a little-endian float32 scale, then d numbers, and
+        value = scale x number
+    :return: 2 d or d + 4 bytes
     """
-    return vector.astype(STORED_DTYPE).tobytes()
+    if form == "float16":
+        return vector.astype(STORED_DTYPE).tobytes()
+    scale = np.float32(np.abs(vector).max(initial=0.0) / 127)
+    numbers = np.rint(vector / scale) if scale > 0 else np.zeros_like(vector)
+    return scale.astype("<f4").tobytes() + numbers.astype(np.int8).tobytes()
 
 
-def from_bytes(stored: bytes, dimension: int) -> FloatArray:
+def stored_bytes(dimension: int, form: StoredForm = "float16") -> int:
+    """How long the stored form of a vector is.
+
+    :param dimension: d
+    :param form: as in to_bytes
+    :return: bytes
+    """
+    return 2 * dimension if form == "float16" else dimension + 4
+
+
+def from_bytes(stored: bytes, dimension: int, form: StoredForm = "float16") -> FloatArray:
     """Vectors from their stored form, joined end to end.
 
-    :param stored: n x d little-endian float16 numbers
+    :param stored: n vectors as to_bytes gives them
     :param dimension: d
-    :return: float32 (n, d), as stored (float16 rounding: lengths are one within 1e-3)
+    :param form: as in to_bytes
+    :return: float32 (n, d), as stored: lengths are one within 1e-3
     """
-    return np.frombuffer(stored, dtype=STORED_DTYPE).reshape(-1, dimension).astype(np.float32)
+    if form == "float16":
+        return np.frombuffer(stored, dtype=STORED_DTYPE).reshape(-1, dimension).astype(np.float32)
+    rows = np.frombuffer(stored, dtype=np.dtype([("scale", "<f4"), ("numbers", "i1", (dimension,))]))
+    return rows["numbers"] * rows["scale"][:, None].astype(np.float32)
