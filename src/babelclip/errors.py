@@ -12,8 +12,11 @@
     │   │   └── UnsafeWeightsError   a pickle asks for something that is not a tensor
     │   └── DownloadError            the hub cannot be reached, or sent the wrong bytes
     ├── MissingDependencyError       an optional package is not installed; says how to get it
-    └── CatalogError                 an index file cannot be used
-        └── ModelMismatchError       it was made by another model
+    ├── CatalogError                 an index file cannot be used
+    │   └── ModelMismatchError       it was made by another model
+    └── ServiceError                 the service cannot do what it should
+        ├── StoreError               the database of keys and ledger, or the store of rate limits, cannot be used
+        └── BusyError                there is more to do than can be taken on; says when to try again
 
 A message names the bad value, the limit and the way out.
 """
@@ -81,3 +84,24 @@ class CatalogError(BabelclipError):
 
 class ModelMismatchError(CatalogError):
     """An index was made by another model, so its vectors cannot be compared with this one's."""
+
+
+class ServiceError(BabelclipError):
+    """The service cannot do what it should."""
+
+
+class StoreError(ServiceError):
+    """The database of keys and ledger, or the store of rate limits, cannot be used."""
+
+
+class BusyError(ServiceError):
+    """There is more to do than can be taken on."""
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        """Say what is too much, and when to try again.
+
+        :param message: what is too much
+        :param retry_seconds: when there may be room
+        """
+        super().__init__(message)
+        self.retry_seconds = retry_seconds

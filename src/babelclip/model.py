@@ -185,9 +185,21 @@ class Model:
         """
         if isinstance(texts, str):
             return _only_row(self.encode_text([texts], unit=unit))
+        return self.encode_tokens(self.tokenizer.encode(texts), unit=unit, progress=progress)
+
+    def encode_tokens(
+        self, ids: Sequence[Sequence[int]], *, unit: bool = True, progress: Progress | None = None
+    ) -> FloatArray:
+        """Vectors of texts that are tokens already.
+
+        :param ids: the ids of each text as ``tokenizer.encode`` gives them, special tokens included
+        :param unit: scale to length one; False gives what the tower itself gives
+        :param progress: is told how many texts were done, batch by batch
+        :return: float32 (n, dimension), unit rows
+        :raises ModelError: if the model has no text tower
+        """
         spec = self._require_text()
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        ids = self.tokenizer.encode(texts)
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         session = self._session("text")
         for rows in by_length([len(row) for row in ids], max_tokens=TEXT_BATCH_TOKENS, max_rows=TEXT_BATCH_ROWS):
             padded, mask = pad([ids[row] for row in rows], spec.pad_id)
@@ -229,12 +241,12 @@ class Model:
         :yield: in the order given, the image as it came and its float32 (dimension,) vector, or why it has none
         :raises ModelError: if the model has no image tower
         """
-        spec = self._require_image()
+        self._require_image()
         session = self._session("image")
 
         def decode(image: Source) -> Pixels | ImageError:
             try:
-                return to_pixels(read_image(_image(image)), spec.pixels)
+                return self.pixels(image)
             except ImageError as error:
                 return error
 
@@ -245,6 +257,31 @@ class Model:
             rows = iter(unit_rows(vectors) if unit else vectors)
             for image, pixels in batch:
                 yield image, pixels if isinstance(pixels, ImageError) else next(rows)
+
+    def pixels(self, image: ImageSource) -> Pixels:
+        """One picture as the image tower reads it.
+
+        :param image: a path, the bytes of a file, a PIL image or an array (h, w, 3)
+        :return: uint8 (height, width, 3)
+        :raises ImageError: if it cannot be used; names it
+        :raises ModelError: if the model has no image tower
+        """
+        return to_pixels(read_image(_image(image)), self._require_image().pixels)
+
+    def encode_pixels(self, pixels: Sequence[Pixels], *, unit: bool = True) -> FloatArray:
+        """Vectors of pictures that ``pixels`` has made ready.
+
+        :param pixels: uint8 (height, width, 3), each of the tower's own size
+        :param unit: scale to length one; False gives what the tower itself gives
+        :return: float32 (n, dimension), unit rows
+        :raises ModelError: if the model has no image tower
+        """
+        session = self._session("image")
+        vectors = np.empty((len(pixels), self.dimension), dtype=np.float32)
+        for start in range(0, len(pixels), IMAGE_BATCH):
+            batch = slice(start, start + IMAGE_BATCH)
+            vectors[batch] = session.run({"pixels": np.stack(pixels[batch])})
+        return unit_rows(vectors) if unit else vectors
 
     def similarity(self, a: FloatArray, b: FloatArray) -> FloatArray:
         """Cosine of every row of one array with every row of another.

@@ -60,3 +60,49 @@ def settings() -> Settings:
         max_image_bytes=_whole_number("BABELCLIP_MAX_IMAGE_BYTES", 256 * 2**20, least=1),
         max_image_pixels=_whole_number("BABELCLIP_MAX_IMAGE_PIXELS", 178_000_000, least=1),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What the environment says of the service.
+
+    ``database_url`` is SQLAlchemy's; "" is a SQLite file in the home folder. ``limits_url`` is that of the rate limits:
+    ``memory://`` or ``redis://...``. ``prices`` is read by service.prices. ``image_urls`` is ``off``, ``public`` or
+    hosts parted by commas. ``request_seconds`` is how long a request may wait and run.
+    """
+
+    database_url: str
+    limits_url: str
+    prices: str
+    image_urls: str
+    cors_origins: tuple[str, ...]
+    open_metrics: bool
+    max_body_bytes: int
+    max_upload_pixels: int
+    max_queue_tokens: int
+    max_connections: int
+    request_seconds: int
+
+
+@cache
+def service_settings() -> ServiceSettings:
+    """The settings of the service in this process.
+
+    :return: what the environment said at the first call
+    :raises InputError: if a variable holds something that is not what it must be
+    """
+    database = os.environ.get("BABELCLIP_DATABASE_URL", "") or f"sqlite:///{settings().home / 'service.db'}"
+    origins = os.environ.get("BABELCLIP_CORS_ORIGINS", "").split(",")
+    return ServiceSettings(
+        database_url=database,
+        limits_url=os.environ.get("BABELCLIP_LIMITS_URL", "") or "memory://",
+        prices=os.environ.get("BABELCLIP_PRICES", ""),
+        image_urls=os.environ.get("BABELCLIP_IMAGE_URLS", "") or "off",
+        cors_origins=tuple(origin.strip() for origin in origins if origin.strip()),
+        open_metrics=_whole_number("BABELCLIP_OPEN_METRICS", 0, least=0) > 0,
+        max_body_bytes=_whole_number("BABELCLIP_MAX_BODY_BYTES", 32 * 2**20, least=1),
+        max_upload_pixels=_whole_number("BABELCLIP_MAX_UPLOAD_PIXELS", 50_000_000, least=1),
+        max_queue_tokens=_whole_number("BABELCLIP_MAX_QUEUE_TOKENS", 2**20, least=1),
+        max_connections=_whole_number("BABELCLIP_MAX_CONNECTIONS", 1000, least=1),
+        request_seconds=_whole_number("BABELCLIP_REQUEST_SECONDS", 60, least=1),
+    )

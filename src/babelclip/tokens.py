@@ -1,11 +1,12 @@
 """Strings -> token ids and mask, by the tokenizers library."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Encoding, Regex, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.models import BPE
@@ -47,12 +48,51 @@ class TextTokenizer:
         :return: a list of ids a text
         :raises InputError: if one of them is not a string
         """
+        return [encoding.ids for encoding in self._encodings(texts)]
+
+    def encode_counted(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """The ids of each text as ``encode`` gives them, and how many tokens it has before it is cut.
+
+        :param texts: any strings
+        :return: a list of ids a text, and the tokens of each in all, special tokens included
+        :raises InputError: if one of them is not a string
+        """
+        special = len(self.frame)
+        ids, totals = [], []
+        for encoding in self._encodings(texts):
+            ids.append(encoding.ids)
+            totals.append(len(encoding.ids) + sum(len(part.ids) - special for part in encoding.overflowing))
+        return ids, totals
+
+    @cached_property
+    def frame(self) -> list[int]:
+        """The special tokens that every text gets: the ids of an empty text, without the prompt."""
+        frame: list[int] = self._tokenizer.encode("").ids
+        return frame
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """The ids of a text with the special tokens around them, where they are not there yet; nothing is cut.
+
+        :param ids: ids of this tokenizer's vocabulary
+        :return: what the tower reads
+        :raises InputError: if an id is not in the vocabulary
+        """
+        size = self._spec.vocab_size
+        for token in ids:
+            if not 0 <= token < size:
+                raise InputError(f"token {token} is not in the vocabulary: ids are 0 to {size - 1}")
+        if len(self.frame) != 2 or (len(ids) > 1 and [ids[0], ids[-1]] == self.frame):
+            return list(ids)
+        return [self.frame[0], *ids, self.frame[1]]
+
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """What the library makes of texts."""
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"text {position} is {type(text).__name__}, not a string")
         prompt, lowercase = self._spec.prompt, self._spec.lowercase
         prepared = [prompt + _well_formed(text.lower() if lowercase else text) for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(prepared)]
+        return self._tokenizer.encode_batch_fast(prepared)
 
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
-from babelclip.cli import benchmark, classify, collection, embed, evaluate, models, output, quantize, train
+from babelclip.cli import benchmark, classify, collection, embed, evaluate, models, output, quantize, serve, train
 
 APP = typer.Typer(
     name="babelclip",
@@ -46,6 +46,7 @@ for command in (
     evaluate.evaluate,
     train.distill,
     train.align,
+    serve.serve,
 ):
     APP.command()(command)
 APP.add_typer(benchmark.APP, name="benchmark")

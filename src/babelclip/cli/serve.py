@@ -1,0 +1,60 @@
+"""babelclip serve: the service."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from babelclip.cli import output
+from babelclip.cli.options import Runtime, load
+from babelclip.registry import DEFAULT
+from babelclip.settings import service_settings
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than most clients and proxies keep a connection, so that it is they who end it."""
+SHUTDOWN_SECONDS = 30
+
+
+def serve(
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="A name or folder. May be repeated. [default: mini]")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all of the machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    runtime: Runtime = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No line in the log for each request.")] = False,
+) -> None:
+    """Serve embeddings, classification and search over HTTP; the first start makes and prints an admin key."""
+    # Only this command waits for the web libraries.
+    import uvicorn
+
+    from babelclip.service.accounts import SCOPES
+    from babelclip.service.app import create_app
+    from babelclip.service.service import Service
+
+    settings = service_settings()
+    names = list(dict.fromkeys(model or [DEFAULT]))
+    service = Service({name: load(name, runtime) for name in names}, settings)
+    if not service.accounts.any():
+        _, secret = service.accounts.create("admin", SCOPES)
+        output.message(f"An admin key was made. It is shown this once:\n\n    {secret}\n")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("babelclip.service").setLevel(logging.WARNING if quiet else logging.INFO)
+    config = uvicorn.Config(
+        create_app(service),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    address, bound = socket.getsockname()[:2]
+    output.message(f"babelclip serves {', '.join(names)} at http://{address}:{bound} (Ctrl-C ends it)")
+    server.run(sockets=[socket])
+    if not server.started:
+        raise typer.Exit(1)

@@ -1,0 +1,226 @@
+"""Keys: made, found, limited and revoked. A secret is shown once and stored as its sha256.
+
+A key is ``bc-ID-SECRET``: eight hexadecimal digits that name it, and 43 characters that hold 256 random bits. So many
+bits need no slow hash; the ID, which is no secret, finds the row, and then the hashes are compared in constant time.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Engine, Row, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from babelclip.errors import InputError, StoreError
+from babelclip.service.tables import KEYS, first_line
+
+SCOPES = ("embed", "classify", "search", "admin")
+MAX_NAME = 200
+MAX_LIMIT = 2**31 - 1
+_FORM = re.compile(r"bc-([0-9a-f]{8})-[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key may use; None is without limit. Spend is in picodollars a calendar month, UTC."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    picodollars_per_month: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, without its secret. Times are milliseconds since 1970."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    created_ms: int
+    expires_ms: int | None = None
+    revoked_ms: int | None = None
+    limits: KeyLimits = field(default_factory=KeyLimits)
+
+    @property
+    def state(self) -> str:
+        """One of "active", "expired", "revoked"."""
+        if self.revoked_ms is not None:
+            return "revoked"
+        return "expired" if self.expires_ms is not None and self.expires_ms <= now_ms() else "active"
+
+
+def now_ms() -> int:
+    """The time.
+
+    :return: milliseconds since 1970
+    """
+    return time.time_ns() // 1_000_000
+
+
+class Accounts:
+    """The keys of a database. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use a database.
+
+        :param engine: what tables.open_database gave
+        """
+        self._engine = engine
+
+    def create(
+        self,
+        name: str,
+        scopes: Collection[str],
+        *,
+        expires_ms: int | None = None,
+        limits: KeyLimits | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key.
+
+        :param name: what it is for, for people
+        :param scopes: of SCOPES
+        :param expires_ms: when it ends, or None
+        :param limits: what it may use
+        :return: the key, and its secret, which is not stored
+        :raises InputError: if the name is empty or long, a scope is not known, or a limit is out of range
+        """
+        unknown = sorted(set(scopes) - set(SCOPES))
+        if unknown or not scopes:
+            raise InputError(f"scopes are {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}")
+        if not name.strip() or len(name) > MAX_NAME:
+            raise InputError(f"a key's name has 1 to {MAX_NAME} characters")
+        limits = limits or KeyLimits()
+        check_limits(limits)
+        key = Key(
+            secrets.token_hex(4),
+            name,
+            tuple(scope for scope in SCOPES if scope in scopes),
+            now_ms(),
+            expires_ms,
+            None,
+            limits,
+        )
+        secret = f"bc-{key.id}-{secrets.token_urlsafe(32)}"
+        row = {"id": key.id, "name": name, "hash": _digest(secret), "scopes": ",".join(key.scopes)}
+        times = {"created_ms": key.created_ms, "expires_ms": expires_ms}
+        self._write(insert(KEYS).values(**row, **times, **asdict(limits)))
+        return key, secret
+
+    def find(self, secret: str) -> Key | None:
+        """The key of a secret, whatever its state.
+
+        :param secret: what the client sent
+        :return: the key, or None where there is none
+        :raises StoreError: if the database cannot be read
+        """
+        form = _FORM.fullmatch(secret)
+        if form is None:
+            return None
+        rows = self._read(select(KEYS).where(KEYS.c.id == form[1]))
+        if not rows or not hmac.compare_digest(rows[0].hash, _digest(secret)):
+            return None
+        return _key(rows[0])
+
+    def all(self) -> list[Key]:
+        """Every key, the oldest first.
+
+        :return: the keys
+        """
+        return [_key(row) for row in self._read(select(KEYS).order_by(KEYS.c.created_ms, KEYS.c.id))]
+
+    def any(self) -> bool:
+        """Whether there is a key at all.
+
+        :return: True if so
+        """
+        return bool(self._read(select(func.count()).select_from(KEYS))[0][0])
+
+    def answers(self) -> bool:
+        """Whether the database answers.
+
+        :return: True if so
+        """
+        try:
+            self.any()
+        except StoreError:
+            return False
+        return True
+
+    def revoke(self, key_id: str) -> Key:
+        """End a key. What was revoked stays revoked.
+
+        :param key_id: its eight digits
+        :return: the key as it is now
+        :raises InputError: if there is no such key
+        """
+        key = self.get(key_id)
+        if key.revoked_ms is None:
+            key = replace(key, revoked_ms=now_ms())
+            self._write(update(KEYS).where(KEYS.c.id == key_id).values(revoked_ms=key.revoked_ms))
+        return key
+
+    def limit(self, key_id: str, limits: KeyLimits) -> Key:
+        """Give a key other limits.
+
+        :param key_id: its eight digits
+        :param limits: all of them; what is None is without limit
+        :return: the key as it is now
+        :raises InputError: if there is no such key, or a limit is out of range
+        """
+        check_limits(limits)
+        key = replace(self.get(key_id), limits=limits)
+        self._write(update(KEYS).where(KEYS.c.id == key_id).values(**asdict(limits)))
+        return key
+
+    def get(self, key_id: str) -> Key:
+        """A key by its digits.
+
+        :param key_id: its eight digits
+        :return: the key
+        :raises InputError: if there is no such key
+        """
+        rows = self._read(select(KEYS).where(KEYS.c.id == key_id))
+        if not rows:
+            raise InputError(f"there is no key {key_id!r}; babelclip keys list shows them")
+        return _key(rows[0])
+
+    def _read(self, statement: Any) -> list[Row[Any]]:
+        try:
+            with self._engine.connect() as connection:
+                return list(connection.execute(statement))
+        except SQLAlchemyError as error:
+            raise StoreError(f"keys cannot be read: {first_line(error)}") from None
+
+    def _write(self, statement: Any) -> None:
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(statement)
+        except SQLAlchemyError as error:
+            raise StoreError(f"keys cannot be written: {first_line(error)}") from None
+
+
+def check_limits(limits: KeyLimits) -> None:
+    """Refuse limits that are no limits.
+
+    :param limits: the limits
+    :raises InputError: if one is out of range
+    """
+    for name, value in asdict(limits).items():
+        most = 2**63 - 1 if name == "picodollars_per_month" else MAX_LIMIT
+        if value is not None and not 1 <= value <= most:
+            raise InputError(f"{name} must be 1 to {most}, not {value}")
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _key(row: Row[Any]) -> Key:
+    limits = KeyLimits(row.requests_per_minute, row.tokens_per_minute, row.tokens_per_day, row.picodollars_per_month)
+    return Key(row.id, row.name, tuple(row.scopes.split(",")), row.created_ms, row.expires_ms, row.revoked_ms, limits)

@@ -1,0 +1,117 @@
+"""What a request gives to be embedded: texts, tokens and pictures, mixed; made ready, then encoded."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from babelclip.errors import ImageError, InputError
+from babelclip.pixels import Pixels
+from babelclip.service.engine import Engine, Texts
+from babelclip.vectors import FloatArray
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""URL -> the bytes of a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Texts and pictures as the towers read them, and their places in the request."""
+
+    texts: Texts
+    text_places: list[int]
+    pixels: list[Pixels]
+    pixel_places: list[int]
+
+    @property
+    def images(self) -> int:
+        """How many pictures."""
+        return len(self.pixels)
+
+    async def encode(self, engine: Engine, owner: str) -> FloatArray:
+        """The vectors.
+
+        :param engine: the model
+        :param owner: the key
+        :return: float32 (n, d) in the order of the request, as the towers give them
+        """
+        if not self.pixels:
+            return await engine.encode_texts(owner, self.texts.ids)
+        if not self.text_places:
+            return await engine.encode_images(owner, self.pixels)
+        vectors = np.empty((len(self.text_places) + self.images, engine.model.dimension), dtype=np.float32)
+        async with asyncio.TaskGroup() as group:
+            texts = group.create_task(engine.encode_texts(owner, self.texts.ids))
+            images = group.create_task(engine.encode_images(owner, self.pixels))
+        vectors[self.text_places], vectors[self.pixel_places] = texts.result(), images.result()
+        return vectors
+
+
+async def read_inputs(engine: Engine, given: Any, *, truncate: bool, fetch: Fetch) -> Inputs:
+    """Make ready what a request gives.
+
+    :param engine: the model
+    :param given: of a form that schemas.check_input lets pass
+    :param truncate: cut long texts rather than refuse them
+    :param fetch: of pictures that are given by URL
+    :return: the inputs
+    :raises InputError: if a text is too long, or a token is not in the vocabulary
+    :raises ImageError: if a picture cannot be used
+    """
+    items = given if isinstance(given, list) else [given]
+    if isinstance(items[0], int):
+        items = [items]
+    if isinstance(items[0], list):
+        return Inputs(engine.read_tokens(items, truncate=truncate), list(range(len(items))), [], [])
+    texts: list[str] = []
+    images: list[str] = []
+    text_places: list[int] = []
+    pixel_places: list[int] = []
+    for place, item in enumerate(items):
+        if isinstance(item, dict) and "image" in item:
+            images.append(item["image"])
+            pixel_places.append(place)
+        else:
+            texts.append(item["text"] if isinstance(item, dict) else item)
+            text_places.append(place)
+    read = await engine.read_texts(texts, truncate=truncate) if texts else Texts([], 0, 0)
+    return Inputs(read, text_places, await read_images(engine, images, fetch), pixel_places)
+
+
+async def read_images(engine: Engine, images: Sequence[str], fetch: Fetch) -> list[Pixels]:
+    """Decode pictures that a request gives as text.
+
+    :param engine: the model
+    :param images: base64, data URIs or URLs
+    :param fetch: of those given by URL
+    :return: what the tower sees
+    :raises ImageError: if one cannot be used
+    """
+    return [await engine.read_image(await image_bytes(image, fetch)) for image in images]
+
+
+async def image_bytes(image: str, fetch: Fetch) -> bytes:
+    """The bytes of a picture that a request gives as text.
+
+    :param image: base64, a data URI or a URL
+    :param fetch: of a URL
+    :return: the bytes of a file
+    :raises InputError: if it is none of these
+    """
+    if image[:8].casefold().startswith(("http://", "https://")):
+        return await fetch(image)
+    if image[:5].casefold() == "data:":
+        head, comma, image = image.partition(",")
+        if not comma or not head.casefold().endswith(";base64"):
+            raise ImageError("the data URI is not of the form data:image/jpeg;base64,...")
+    try:
+        content = base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError("the image is not valid base64, nor a data URI, nor an http(s) URL") from None
+    if not content:
+        raise InputError("the image is empty")
+    return content

@@ -1,0 +1,273 @@
+"""The ledger: one row for each answered request, committed before the last byte of its answer leaves.
+
+A thread of its own takes whatever rows wait, and commits them together; while it commits, the next ones gather. So a
+lone request waits for one commit, and a thousand share one. A row's request id is its primary key, and the sums in
+``totals`` are of the rows that were really inserted: a batch that is written again counts nothing twice.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from babelclip.errors import InputError, StoreError
+from babelclip.service.tables import LEDGER, TOTALS, first_line
+
+MOST_AT_ONCE = 500
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.1
+EXPORT_ROWS = 1000
+AMOUNTS = ("tokens", "images", "bytes", "milliseconds", "picodollars")
+
+Grouping = Literal["key", "day", "model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the ledger; the columns of tables.LEDGER."""
+
+    request_id: str
+    key_id: str
+    at_ms: int
+    day: str
+    model: str
+    route: str
+    tokens: int
+    images: int
+    bytes: int
+    milliseconds: int
+    picodollars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums of the ledger; key_id, day and model are "" where they are summed over."""
+
+    key_id: str
+    day: str
+    model: str
+    requests: int
+    tokens: int
+    images: int
+    bytes: int
+    milliseconds: int
+    picodollars: int
+
+
+def day_of(at_ms: int) -> str:
+    """The day of a moment, in UTC.
+
+    :param at_ms: milliseconds since 1970
+    :return: YYYY-MM-DD
+    """
+    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+
+
+def check_day(day: str) -> str:
+    """Refuse what is no day.
+
+    :param day: YYYY-MM-DD
+    :return: the same
+    :raises InputError: if it is not
+    """
+    try:
+        if len(day) == len("2000-01-01"):
+            datetime.strptime(day, "%Y-%m-%d")
+            return day
+    except ValueError:
+        pass
+    raise InputError(f"{day!r} is not a day of the form 2026-01-31")
+
+
+_Waiting = tuple[Entry, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
+class Ledger:
+    """The ledger of a database. Reading works at once; ``start`` begins writing."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use a database.
+
+        :param engine: what tables.open_database gave
+        """
+        self._engine = engine
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread = threading.Thread(target=self._write_all, name="babelclip-ledger", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    async def record(self, entry: Entry) -> None:
+        """Write a row, and return when it is committed.
+
+        :param entry: the row
+        :raises StoreError: if the database cannot be written
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._queue.put((entry, loop, done))
+        await done
+
+    def usage(
+        self, by: Sequence[Grouping], *, since: str = "", until: str = "", key_id: str | None = None
+    ) -> list[Usage]:
+        """Sums by key, day and model.
+
+        :param by: what to sum apart
+        :param since: the first day, or "" for all before
+        :param until: the last day, or "" for all after
+        :param key_id: of this key alone; None is of all
+        :return: the sums, in the order of key, day, model
+        :raises StoreError: if the database cannot be read
+        """
+        groups = [column for column, name in _GROUPS.items() if name in by]
+        columns = [TOTALS.c[column] for column in groups]
+        sums = [func.sum(TOTALS.c[name]).label(name) for name in ("requests", *AMOUNTS)]
+        statement = select(*columns, *sums).group_by(*columns).order_by(*columns).having(func.count() > 0)
+        if since:
+            statement = statement.where(TOTALS.c.day >= check_day(since))
+        if until:
+            statement = statement.where(TOTALS.c.day <= check_day(until))
+        if key_id is not None:
+            statement = statement.where(TOTALS.c.key_id == key_id)
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(statement).mappings().all()
+        except SQLAlchemyError as error:
+            raise StoreError(f"usage cannot be read: {first_line(error)}") from None
+        blank = dict.fromkeys(_GROUPS, "")
+        # PostgreSQL sums to Decimal.
+        return [Usage(**{**blank, **{k: v if isinstance(v, str) else int(v) for k, v in row.items()}}) for row in rows]
+
+    def rows(self, *, since: str = "", until: str = "", key_id: str | None = None) -> Iterator[Entry]:
+        """The rows themselves, in flat memory.
+
+        :param since: the first day, or ""
+        :param until: the last day, or ""
+        :param key_id: of this key alone; None is of all
+        :yield: rows, in the order of days and requests
+        :raises StoreError: if the database cannot be read
+        """
+        statement = select(LEDGER).order_by(LEDGER.c.day, LEDGER.c.request_id)
+        if since:
+            statement = statement.where(LEDGER.c.day >= check_day(since))
+        if until:
+            statement = statement.where(LEDGER.c.day <= check_day(until))
+        if key_id is not None:
+            statement = statement.where(LEDGER.c.key_id == key_id)
+        try:
+            with self._engine.connect() as connection:
+                streamed = connection.execution_options(yield_per=EXPORT_ROWS).execute(statement)
+                for row in streamed.mappings():
+                    yield Entry(**row)
+        except SQLAlchemyError as error:
+            raise StoreError(f"the ledger cannot be read: {first_line(error)}") from None
+
+    def _write_all(self) -> None:
+        """The thread: rows as they come, until None comes."""
+        going = True
+        while going:
+            waiting = [self._queue.get()]
+            while len(waiting) < MOST_AT_ONCE and not self._queue.empty():
+                waiting.append(self._queue.get())
+            taken = [one for one in waiting if one is not None]
+            going = len(taken) == len(waiting)
+            if not taken:
+                continue
+            error = self._write([entry for entry, _, _ in taken])
+            loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = defaultdict(list)
+            for _, loop, future in taken:
+                loops[loop].append(future)
+            for loop, futures in loops.items():
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(_resolve, futures, error)
+
+    def _write(self, entries: list[Entry]) -> StoreError | None:
+        """Commit rows; tried again where the database was away for a moment."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._engine.begin() as connection:
+                    _insert(connection, entries)
+                return None
+            except SQLAlchemyError as error:
+                last = error
+                time.sleep(PAUSE_SECONDS * attempt)
+        return StoreError(f"the ledger cannot be written: {first_line(last)}")
+
+
+_GROUPS = {"key_id": "key", "day": "day", "model": "model"}
+
+
+def _resolve(futures: list["asyncio.Future[None]"], error: StoreError | None) -> None:
+    """Tell those who wait; some may have left."""
+    for future in futures:
+        if not future.done():
+            future.set_result(None) if error is None else future.set_exception(error)
+
+
+def _insert(connection: Connection, entries: list[Entry]) -> None:
+    """Rows that are not there yet, and their sums."""
+    build: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = build(LEDGER).on_conflict_do_nothing().returning(LEDGER.c.request_id)
+    inserted = {row[0] for row in connection.execute(rows, [asdict(entry) for entry in entries])}
+    sums: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * (1 + len(AMOUNTS)))
+    for entry in entries:
+        if entry.request_id in inserted:
+            total = sums[entry.key_id, entry.day, entry.model]
+            total[0] += 1
+            for place, name in enumerate(AMOUNTS, 1):
+                total[place] += getattr(entry, name)
+    if not sums:
+        return
+    upsert = build(TOTALS)
+    names = ("requests", *AMOUNTS)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["key_id", "day", "model"],
+        set_={name: TOTALS.c[name] + upsert.excluded[name] for name in names},
+    )
+    # In one order, so that two services never wait for each other.
+    connection.execute(
+        upsert,
+        [
+            {"key_id": key, "day": day, "model": model, **dict(zip(names, total, strict=True))}
+            for (key, day, model), total in sorted(sums.items())
+        ],
+    )
+
+
+def month_start(day: str) -> str:
+    """The first day of a day's month.
+
+    :param day: YYYY-MM-DD
+    :return: YYYY-MM-01
+    """
+    return day[:8] + "01"
+
+
+def unknown_grouping(by: Sequence[str]) -> None:
+    """Refuse groups that are not known.
+
+    :param by: names
+    :raises InputError: if one is not a Grouping
+    """
+    for name in by:
+        if name not in _GROUPS.values():
+            raise InputError(f"usage is summed by key, day and model, not by {name!r}")

@@ -1,0 +1,69 @@
+"""What Prometheus reads: counts and times of requests, tokens, and the queue."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+class Metrics:
+    """The counters of one service. Labels are routes, models and statuses: never keys or texts."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.registry = CollectorRegistry()
+        where = {"registry": self.registry, "namespace": "babelclip"}
+        self._requests = Counter("requests", "Requests answered.", ("route", "method", "status"), **where)
+        self._seconds = Histogram("request_seconds", "Time to the answer.", ("route",), buckets=SECONDS, **where)
+        self._tokens = Counter("tokens", "Tokens that models read.", ("model",), **where)
+        self._images = Counter("images", "Images that models saw.", ("model",), **where)
+        self.in_flight = Gauge("requests_in_flight", "Requests under way.", **where)
+        self._queued = Gauge("queued_tokens", "Tokens that wait for the model.", ("model",), **where)
+        self._batches = Gauge("batches", "Batches that ran.", ("model",), **where)
+        self._rows = Gauge("batch_rows", "Texts and images in those batches.", ("model",), **where)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request.
+
+        :param route: its route's path
+        :param method: of HTTP
+        :param status: of HTTP
+        :param seconds: that it took
+        """
+        method = method if method in METHODS else "other"
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def charged(self, model: str, tokens: int, images: int) -> None:
+        """Count what was charged.
+
+        :param model: which
+        :param tokens: that it read
+        :param images: that it saw
+        """
+        self._tokens.labels(model).inc(tokens)
+        self._images.labels(model).inc(images)
+
+    def watch(
+        self, model: str, queued: Callable[[], float], batches: Callable[[], float], rows: Callable[[], float]
+    ) -> None:
+        """Show a queue.
+
+        :param model: whose
+        :param queued: gives the tokens that wait
+        :param batches: gives the batches that ran
+        :param rows: gives the rows in them
+        """
+        self._queued.labels(model).set_function(queued)
+        self._batches.labels(model).set_function(batches)
+        self._rows.labels(model).set_function(rows)
+
+    def text(self) -> bytes:
+        """All of it.
+
+        :return: in Prometheus' text form
+        """
+        return generate_latest(self.registry)

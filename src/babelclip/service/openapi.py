@@ -1,0 +1,61 @@
+"""The OpenAPI document: routes read their bodies themselves, after the key was checked, and say here what they take."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from babelclip import __version__
+from babelclip.service.schemas import ErrorReply, ImageItem, TextItem
+
+_REF = "#/components/schemas/{model}"
+_FORMS: set[type[BaseModel]] = {ErrorReply, ImageItem, TextItem}
+_ERRORS = {
+    "400": "The request cannot be used; it cost nothing.",
+    "401": "There is no valid key.",
+    "403": "The key may not do this.",
+    "404": "There is no such thing.",
+    "408": "The body came too slowly.",
+    "413": "The body is too long.",
+    "415": "The body is of another kind.",
+    "429": "A limit of the key is reached; Retry-After says when to try again.",
+    "500": "Something went wrong here.",
+    "503": "The service is full, ending, or waits for a store; Retry-After says when to try again.",
+}
+
+
+def takes(form: type[BaseModel]) -> dict[str, Any]:
+    """What a route takes, for its ``openapi_extra``.
+
+    :param form: of its body
+    :return: the part of the OpenAPI document
+    """
+    _FORMS.add(form)
+    schema = {"$ref": _REF.format(model=form.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of an application, made once.
+
+    :param app: the application
+    :return: the document
+    """
+    if app.openapi_schema is None:
+        made = get_openapi(title="babelclip", version=__version__, description=app.description, routes=app.routes)
+        _, forms = models_json_schema([(form, "validation") for form in sorted(_FORMS, key=str)], ref_template=_REF)
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(forms.get("$defs", {}))
+        error = {"application/json": {"schema": {"$ref": _REF.format(model="ErrorReply")}}}
+        for path, methods in made["paths"].items():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)
+                if path.startswith("/v1/") or path == "/metrics":
+                    operation["security"] = [{"key": []}]
+                    for status, meaning in _ERRORS.items():
+                        operation["responses"].setdefault(status, {"description": meaning, "content": error})
+        made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        app.openapi_schema = made
+    return app.openapi_schema

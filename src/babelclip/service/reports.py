@@ -1,0 +1,151 @@
+"""What the service says of itself: models, usage, health, readiness and metrics."""
+
+import asyncio
+import csv
+import io
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import PlainTextResponse, Response
+
+from babelclip.service.engine import Engine
+from babelclip.service.errors import ApiError, json_response
+from babelclip.service.ledger import Grouping, Usage
+from babelclip.service.prices import dollars, microdollars, price_of
+from babelclip.service.schemas import ModelCard, ModelsReply, Reply, UsageReply
+from babelclip.service.service import Service, service_of
+
+ROUTER = APIRouter()
+PICO_TO_MILLION = 1e-6
+"""Picodollars each -> dollars a million."""
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+USAGE_COLUMNS = ("requests", "tokens", "images", "bytes", "milliseconds", "cost_microdollars", "cost_dollars")
+
+Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="YYYY-MM-DD, UTC")]
+
+
+@ROUTER.get("/v1/models", response_model=ModelsReply, tags=["models"])
+async def list_models(request: Request) -> Response:
+    """The models that this service has, with their prices."""
+    service = service_of(request)
+    await service.desk.key_of(request)
+    cards = [_card(service, engine) for engine in service.engines.values()]
+    return json_response({"object": "list", "data": cards})
+
+
+@ROUTER.get("/v1/models/{model:path}", response_model=ModelCard, tags=["models"])
+async def show_model(request: Request, model: str) -> Response:
+    """One model."""
+    service = service_of(request)
+    await service.desk.key_of(request)
+    return json_response(_card(service, service.engine(model)))
+
+
+@ROUTER.get("/v1/usage", response_model=UsageReply, tags=["usage"])
+async def usage(
+    request: Request,
+    by: Annotated[str, Query(max_length=20, description="Of key, day and model, parted by commas.")] = "day,model",
+    since: Day = "",
+    until: Day = "",
+    key: Annotated[str, Query(pattern=r"^[0-9a-f]{0,8}$", description="Of this key; admins may ask for any.")] = "",
+    format: Literal["json", "csv"] = "json",
+) -> Response:
+    """What this key used; with the scope admin, what all keys used."""
+    service = service_of(request)
+    own = await service.desk.key_of(request)
+    admin = "admin" in own.scopes
+    if key and key != own.id and not admin:
+        raise ApiError(403, "only admin keys may see the usage of others", kind="permission_error", param="key")
+    groups = read_groups(by)
+    rows = await asyncio.to_thread(
+        service.ledger.usage, groups, since=since, until=until, key_id=key or (None if admin else own.id)
+    )
+    shown = [usage_row(row, groups) for row in rows]
+    if format == "json":
+        return json_response({"object": "list", "data": shown})
+    return Response(usage_csv(shown, groups), media_type="text/csv", headers={"content-disposition": "attachment"})
+
+
+@ROUTER.get("/healthz", tags=["operation"])
+async def health() -> Response:
+    """The process lives."""
+    return json_response({"status": "ok"})
+
+
+@ROUTER.get("/readyz", tags=["operation"])
+async def ready(request: Request) -> Response:
+    """Whether requests can be answered: the models are compiled, and the stores answer."""
+    service = service_of(request)
+    checks = await service.checks()
+    return json_response({"ready": all(checks.values()), "checks": checks}, status=200 if all(checks.values()) else 503)
+
+
+@ROUTER.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
+async def metrics(request: Request) -> Response:
+    """Counts and times, for Prometheus; with the scope admin, unless the operator has opened them."""
+    service = service_of(request)
+    if not service.settings.open_metrics:
+        key = await service.desk.key_of(request)
+        if "admin" not in key.scopes:
+            raise ApiError(403, "metrics are for admin keys", kind="permission_error", code="insufficient_scope")
+    return Response(service.metrics.text(), media_type=METRICS_TYPE)
+
+
+def read_groups(by: str) -> list[Grouping]:
+    """What usage is summed by.
+
+    :param by: of key, day and model, parted by commas
+    :return: in that order
+    :raises ApiError: 400, if it is something else
+    """
+    asked = {name.strip() for name in by.split(",") if name.strip()}
+    known: tuple[Grouping, ...] = ("key", "day", "model")
+    if asked - set(known):
+        raise ApiError(400, f"by is of key, day and model, parted by commas, not {by!r}", param="by")
+    return [name for name in known if name in asked]
+
+
+def usage_row(row: Usage, groups: list[Grouping]) -> Reply:
+    """A sum as replies and exports have it.
+
+    :param row: the sum
+    :param groups: what it is parted by
+    :return: the cells by name
+    """
+    names = {"key": row.key_id, "day": row.day, "model": row.model}
+    amounts = {name: getattr(row, name) for name in USAGE_COLUMNS[:5]}
+    cost = {"cost_microdollars": microdollars(row.picodollars), "cost_dollars": dollars(row.picodollars)}
+    return {**{name: names[name] for name in groups}, **amounts, **cost}
+
+
+def usage_csv(rows: list[Reply], groups: list[Grouping]) -> str:
+    """Sums as CSV.
+
+    :param rows: of usage_row
+    :param groups: what they are parted by
+    :return: the text, with a heading
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*groups, *USAGE_COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _card(service: Service, engine: Engine) -> Reply:
+    """A model as the list has it."""
+    model = engine.model
+    price = price_of(service.desk.prices, engine.name)
+    modalities = [name for name, spec in (("text", model.text_spec), ("image", model.image_spec)) if spec is not None]
+    return {
+        "id": engine.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "babelclip",
+        "dimensions": model.dimension,
+        "max_tokens": model.text_spec.max_length if model.text_spec else None,
+        "modalities": modalities,
+        "languages": list(model.languages),
+        "price_per_million_tokens": price.token * PICO_TO_MILLION,
+        "price_per_million_images": price.image * PICO_TO_MILLION,
+    }
