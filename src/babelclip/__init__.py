@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from babelclip.version import __version__
+
 if TYPE_CHECKING:
     from babelclip.errors import BabelclipError
     from babelclip.model import Model
     from babelclip.search import Hit, Index
     from babelclip.zeroshot import Classifier, Prediction, classify
 
-__version__ = "0.1.0"
 __all__ = ["BabelclipError", "Classifier", "Hit", "Index", "Model", "Prediction", "__version__", "classify"]
 
 _HOMES = {

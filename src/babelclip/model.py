@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,8 @@ from PIL import Image
 
 from babelclip import registry
 from babelclip.batching import by_length, chunks, ordered_map
+from babelclip.compilation import compile_tower
 from babelclip.errors import ImageError, InputError, ModelError
-from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.graphs.quantization import read_calibration
 from babelclip.languages import CODES
 from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.pixels import ImageSource, Pixels, describe, read_image, to_pixels
@@ -27,6 +26,9 @@ from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad
 from babelclip.vectors import FloatArray, cosine, unit_rows
 from babelclip.weights import read_weights
+
+if TYPE_CHECKING:
+    import onnx
 
 TEXT_BATCH_TOKENS = 4096
 TEXT_BATCH_ROWS = 256
@@ -60,7 +62,7 @@ class Model:
         self._runtime = load_runtime(runtime)
         self._precision: Precision = precision
         self._threads = threads
-        self._lock = threading.Lock()
+        self._locks = {part: threading.Lock() for part in ("text", "image", "tokenizer")}
         self._sessions: dict[str, Session] = {}
         self._tokenizer: TextTokenizer | None = None
         self.name = folders.name
@@ -296,7 +298,7 @@ class Model:
     def tokenizer(self) -> TextTokenizer:
         """The text tower's tokenizer."""
         spec = self._require_text()
-        with self._lock:
+        with self._locks["tokenizer"]:
             if self._tokenizer is None:
                 self._tokenizer = TextTokenizer(spec)
             return self._tokenizer
@@ -328,17 +330,30 @@ class Model:
 
     def _session(self, tower: str) -> Session:
         """The compiled tower, made by whoever asks first while others wait."""
-        with self._lock:
+        with self._locks[tower]:
             if tower not in self._sessions:
                 choice = self.precision(tower)
-                calibration = read_calibration(self._folders.calibrations[tower]) if choice.int8 else None
-                graph = (
-                    build_text_graph(self._require_text(), calibration=calibration)
-                    if tower == "text"
-                    else build_image_graph(self._require_image(), calibration=calibration)
+                folder = self._folders.text if tower == "text" else self._folders.image
+                sources = [path for path in (folder, self._folders.calibrations.get(tower)) if path is not None]
+                self._sessions[tower] = compile_tower(
+                    self._runtime,
+                    lambda spill: self._graph(tower, choice, spill),
+                    tower,
+                    sources,
+                    choice=choice,
+                    threads=self._threads,
                 )
-                self._sessions[tower] = self._runtime.compile(graph, precision=choice.rest, threads=self._threads)
             return self._sessions[tower]
+
+    def _graph(self, tower: str, choice: Choice, spill: Path | None) -> "onnx.ModelProto":
+        """The tower as a graph; what writes graphs is imported only where one is written."""
+        from babelclip.graphs import build_image_graph, build_text_graph
+        from babelclip.graphs.quantization import read_calibration
+
+        calibration = read_calibration(self._folders.calibrations[tower]) if choice.int8 else None
+        if tower == "text":
+            return build_text_graph(self._require_text(), calibration=calibration, spill=spill)
+        return build_image_graph(self._require_image(), calibration=calibration, spill=spill)
 
 
 def _only_row(rows: FloatArray) -> FloatArray:

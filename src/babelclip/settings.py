@@ -15,6 +15,8 @@ class Settings:
     """What the environment says.
 
     ``home`` holds pulled models and the default index. ``threads`` 0 means: as many as the runtime likes.
+    ``cache_bytes`` is how much of the disk compiled towers may take, 0 for none.
+    ``reduced_decoding`` lets a JPEG that is much larger than what a tower reads be decoded at a part of its size.
     ``max_image_bytes`` and ``max_image_pixels`` are the limits above which a picture is refused.
     """
 
@@ -23,11 +25,18 @@ class Settings:
     threads: int
     max_image_bytes: int
     max_image_pixels: int
+    cache_bytes: int
+    reduced_decoding: bool
 
     @property
     def models(self) -> Path:
         """The folder of pulled models."""
         return self.home / "models"
+
+    @property
+    def compiled(self) -> Path:
+        """The folder of compiled towers; all of it can be deleted."""
+        return self.home / "compiled"
 
     @property
     def index(self) -> Path:
@@ -45,6 +54,14 @@ def _whole_number(name: str, default: int, least: int) -> int:
     return int(raw)
 
 
+def _switch(name: str, *, default: bool) -> bool:
+    """0 or 1 from the environment, or the default."""
+    raw = os.environ.get(name, "")
+    if raw not in ("", "0", "1"):
+        raise InputError(f"{name}={raw!r} is neither 0 nor 1")
+    return raw == "1" if raw else default
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process.
@@ -59,6 +76,8 @@ def settings() -> Settings:
         threads=_whole_number("BABELCLIP_THREADS", 0, least=0),
         max_image_bytes=_whole_number("BABELCLIP_MAX_IMAGE_BYTES", 256 * 2**20, least=1),
         max_image_pixels=_whole_number("BABELCLIP_MAX_IMAGE_PIXELS", 178_000_000, least=1),
+        cache_bytes=2**20 * _whole_number("BABELCLIP_CACHE_MIB", 4096, least=0),
+        reduced_decoding=_switch("BABELCLIP_REDUCED_DECODING", default=True),
     )
 
 

@@ -9,9 +9,11 @@ Two compact forms stand beside float32 and float16. Both are undone here, so rea
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,29 +34,113 @@ INT4_BLOCK = 32
 INT4_ZERO = 8
 COMPACT_MIN_ELEMENTS = 4096
 """Smaller tensors (biases, norms) stay float32 in the compact form: they cost nothing and matter most."""
+ROWS_AT_ONCE = 4096
+"""How many rows are rounded at a time, so that a large table is not copied as a whole."""
+_SAFETENSORS_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I8": "int8",
+    "U8": "uint8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A tensor as it is in its file, read when it is wanted. ``dtype`` is numpy's name for it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[Any]]
 
 
 class Weights(Mapping[str, FloatArray]):
-    """The tensors of a model folder by name, float32 whatever they are stored as; a missing name is a WeightsError."""
+    """The tensors of a model folder by name, float32 whatever they are stored as; a missing name is a WeightsError.
 
-    def __init__(self, arrays: dict[str, FloatArray], source: Path) -> None:
-        """Keep the arrays and the name of the file they came from, for messages."""
-        self._arrays = arrays
+    The files are mapped, and a tensor is read and turned into float32 whenever it is asked for, so that a tower is
+    never in memory as a whole.
+    """
+
+    def __init__(self, stored: Mapping[str, NDArray[Any] | _Stored], source: Path) -> None:
+        """Check that the compact forms are whole.
+
+        :param stored: the tensors and the scales of the compact ones, as arrays or still in their file
+        :param source: the file they came from, for messages
+        :raises WeightsError: if a scale is missing or does not fit
+        """
+        self._stored = {name: _held(own) if isinstance(own, np.ndarray) else own for name, own in stored.items()}
         self._source = source
+        self._names = {name: None for name in self._stored if self._is_float(name)}
+
+    def _is_float(self, name: str) -> bool:
+        """Whether a reader sees a tensor: scales belong to others, and whole numbers (position ids) are left out."""
+        own, scale = self._stored[name], self._stored.get(name + SCALE_SUFFIX)
+        if own.dtype == "int8":
+            if scale is None or scale.shape != own.shape[:1]:
+                raise WeightsError(f"{self._source}: int8 tensor {name!r} has no scale of {own.shape[:1]}")
+            return True
+        if own.dtype == "uint8" and scale is not None:
+            if len(own.shape) != 2 or scale.shape != (own.shape[0], 2 * own.shape[1] // INT4_BLOCK):
+                raise WeightsError(f"{self._source}: int4 tensor {name!r} does not fit its scale of {scale.shape}")
+            return True
+        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in self._stored:
+            return False
+        return "float" in own.dtype
 
     def __getitem__(self, name: str) -> FloatArray:
-        if name not in self._arrays:
+        if name not in self._names:
             raise WeightsError(f"{self._source} has no tensor {name!r}")
-        return self._arrays[name]
+        own = self._stored[name]
+        array = own.read()
+        if own.dtype == "int8":
+            scales = self._stored[name + SCALE_SUFFIX].read().astype(np.float32)
+            whole: FloatArray = array.astype(np.float32)
+            whole *= scales.reshape(-1, *[1] * (array.ndim - 1))
+            return whole
+        if own.dtype == "uint8":
+            return unpack_int4(array, self._stored[name + SCALE_SUFFIX].read().astype(np.float32))
+        return np.ascontiguousarray(array, dtype=np.float32)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._arrays
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, without reading it.
+
+        :param name: its name
+        :return: the shape that it has as float32
+        :raises WeightsError: if there is none of that name
+        """
+        if name not in self._names:
+            raise WeightsError(f"{self._source} has no tensor {name!r}")
+        own = self._stored[name]
+        return (own.shape[0], 2 * own.shape[1]) if own.dtype == "uint8" else own.shape
+
+    def compact(self, name: str) -> tuple[NDArray[np.int8], FloatArray] | None:
+        """A tensor in the int8 form that it is stored in: the same numbers in a quarter of the bytes.
+
+        :param name: its name
+        :return: int8 (rows, ...) and float32 (rows,) scales, as of compact_rows; None where it is stored otherwise
+        """
+        own = self._stored.get(name)
+        if own is None or own.dtype != "int8":
+            return None
+        return own.read(), self._stored[name + SCALE_SUFFIX].read().astype(np.float32)
+
+    def renamed(self, rename: Callable[[str], str]) -> "Weights":
+        """The same tensors under other names.
+
+        :param rename: from a name to the new one; a scale must stay beside its tensor
+        :return: the tensors, not read
+        """
+        return Weights({rename(name): own for name, own in self._stored.items()}, self._source)
 
 
 def read_weights(folder: Path) -> Weights:
@@ -68,46 +154,44 @@ def read_weights(folder: Path) -> Weights:
     shards = folder / "model.safetensors.index.json"
     pickled = folder / "pytorch_model.bin"
     if single.is_file():
-        return Weights(_as_float32(_read_safetensors(single), single), single)
+        return Weights(_open_safetensors(single), single)
     if shards.is_file():
         names = sorted(set(json.loads(shards.read_text(encoding="utf-8"))["weight_map"].values()))
         if any(Path(name).name != name for name in names):
             raise WeightsError(f"{shards} names a file outside its folder")
-        arrays = {key: value for name in names for key, value in _read_safetensors(folder / name).items()}
-        return Weights(_as_float32(arrays, shards), shards)
+        stored = {key: own for name in names for key, own in _open_safetensors(folder / name).items()}
+        return Weights(stored, shards)
     if pickled.is_file():
-        return Weights(_as_float32(read_torch_pickle(pickled), pickled), pickled)
+        return Weights(read_torch_pickle(pickled), pickled)
     raise WeightsError(f"{folder} has no weights: neither model.safetensors nor pytorch_model.bin is there")
 
 
-def _read_safetensors(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Every tensor of one safetensors file, as stored."""
+def _held(array: NDArray[Any]) -> _Stored:
+    """An array that is there already."""
+    return _Stored(array.dtype.name, array.shape, lambda: array)
+
+
+def _open_safetensors(path: Path) -> dict[str, _Stored]:
+    """Every tensor of one safetensors file, unread."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        file: Any = safe_open(path, framework="numpy")
+        found = {}
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            part = file.get_slice(name)
+            dtype = _SAFETENSORS_DTYPES.get(part.get_dtype(), part.get_dtype())
+            found[name] = _Stored(dtype, tuple(part.get_shape()), partial(_read_tensor, file, name, path))
+        return found
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
 
 
-def _as_float32(arrays: Mapping[str, NDArray[np.generic]], source: Path) -> dict[str, FloatArray]:
-    """Float32 for every float tensor, the compact form undone, whole-number tensors (position ids) left out."""
-    result: dict[str, FloatArray] = {}
-    for name, array in arrays.items():
-        scale = arrays.get(name + SCALE_SUFFIX)
-        if array.dtype == np.int8:
-            if scale is None or scale.shape != array.shape[:1]:
-                raise WeightsError(f"{source}: int8 tensor {name!r} has no scale of {array.shape[:1]}")
-            rows = np.asarray(scale, dtype=np.float32).reshape(-1, *[1] * (array.ndim - 1))
-            result[name] = array.astype(np.float32) * rows
-        elif array.dtype == np.uint8 and scale is not None:
-            if array.ndim != 2 or scale.shape != (array.shape[0], 2 * array.shape[1] // INT4_BLOCK):
-                raise WeightsError(f"{source}: int4 tensor {name!r} does not fit its scale of {scale.shape}")
-            result[name] = unpack_int4(array.astype(np.uint8, copy=False), scale.astype(np.float32))
-        elif name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in arrays:
-            continue
-        elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
-            result[name] = np.ascontiguousarray(array, dtype=np.float32)
-    return result
+def _read_tensor(file: Any, name: str, path: Path) -> NDArray[Any]:
+    """One tensor of an open safetensors file."""
+    try:
+        array: NDArray[Any] = file.get_tensor(name)
+        return array
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
 
 
 def compact_rows(array: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
@@ -117,8 +201,13 @@ def compact_rows(array: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     :return: int8 (rows, ...) and float32 (rows,) scales
     """
     flat = array.reshape(array.shape[0], -1)
-    scale = np.maximum(np.abs(flat).max(axis=1), np.finfo(np.float32).tiny) / INT8_LIMIT
-    return np.rint(flat / scale[:, None]).astype(np.int8).reshape(array.shape), scale.astype(np.float32)
+    rows, scales = np.empty(flat.shape, dtype=np.int8), np.empty(len(flat), dtype=np.float32)
+    for start in range(0, len(flat), ROWS_AT_ONCE):
+        part = flat[start : start + ROWS_AT_ONCE]
+        scale = np.maximum(np.abs(part).max(axis=1), np.finfo(np.float32).tiny) / INT8_LIMIT
+        rows[start : start + len(part)] = np.rint(part / scale[:, None])
+        scales[start : start + len(part)] = scale
+    return rows.reshape(array.shape), scales
 
 
 def pack_int4(array: FloatArray) -> tuple[NDArray[np.uint8], NDArray[np.float16]] | None:

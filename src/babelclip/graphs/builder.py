@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper
 from babelclip.errors import WeightsError
 from babelclip.graphs.quantization import Calibration, LayerInput
 from babelclip.vectors import FloatArray
-from babelclip.weights import compact_rows
+from babelclip.weights import Weights, compact_rows
 
 OBSERVED = "layers"
 """The property of a graph that observes."""
@@ -20,6 +21,10 @@ OBSERVED = "layers"
 UINT8_STEPS = 255
 SMALLEST_RANGE = 1e-8
 """Of an input that is always 0; any number would do."""
+
+SPILLED_MIN_BYTES = 1024
+SPILL_ALIGNMENT = 4096
+"""A page, so that an engine can map a constant as it is."""
 
 OPSET = 17
 """The first with LayerNormalization as one operator."""
@@ -35,12 +40,19 @@ class GraphBuilder:
     calibration is made of instead of vectors.
     """
 
-    def __init__(self, calibration: Calibration | None = None, *, observe: bool = False) -> None:
+    def __init__(
+        self, calibration: Calibration | None = None, *, observe: bool = False, spill: Path | None = None
+    ) -> None:
         """Start an empty graph.
 
         :param calibration: the layers to run in int8
         :param observe: collect the range of every channel of every layer's input
+        :param spill: a file for the large constants, as ONNX's external data; without it they are in the graph, which
+            then is in memory several times on its way into an engine, and may have no more than 2 GiB
         """
+        if spill is not None:
+            spill.write_bytes(b"")
+        self._spill = spill
         self._calibration = calibration or {}
         self._observe = observe
         self._observed: list[tuple[str, str, int, bool]] = []
@@ -71,12 +83,20 @@ class GraphBuilder:
         :return: the name of the value
         """
         name = f"{name or 'constant'}:{len(self._graph.initializer)}"
-        self._graph.initializer.add(
-            name=name,
-            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
-            dims=array.shape,
-            raw_data=array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(),
+        tensor = self._graph.initializer.add(
+            name=name, data_type=helper.np_dtype_to_tensor_dtype(array.dtype), dims=array.shape
         )
+        array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+        if self._spill is None or array.nbytes < SPILLED_MIN_BYTES:
+            tensor.raw_data = array.tobytes()
+            return name
+        with self._spill.open("ab") as file:
+            file.write(bytes(-file.tell() % SPILL_ALIGNMENT))
+            place = {"location": self._spill.name, "offset": file.tell(), "length": array.nbytes}
+            array.tofile(file)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
         return name
 
     def integers(self, *values: int) -> str:
@@ -177,18 +197,21 @@ class GraphBuilder:
             bias = bias + (lost[:, 0] * own.mean if depthwise else lost @ own.mean)
         return self.constant(bias.astype(np.float32), name)
 
-    def rows(self, table: FloatArray, ids: str, name: str) -> str:
-        """Rows of a table by number; with a calibration the table is in int8.
+    def rows(self, weights: Weights, name: str, ids: str) -> str:
+        """Rows of a table by number. The table is in int8 with a calibration, and wherever it is stored so.
 
-        :param table: float32 (rows, w)
+        :param weights: the tensors
+        :param name: the table among them, (rows, w)
         :param ids: int64, any shape
-        :param name: a name for people who look into the graph
         :return: float32 (..., w)
         """
-        if not self._calibration:
-            return self.node("Gather", self.constant(table, name), ids, axis=0)
-        compact, scales = compact_rows(table)
-        whole = self.node("Cast", self.node("Gather", self.constant(compact, name), ids, axis=0), to=TensorProto.FLOAT)
+        compact = weights.compact(name)
+        if compact is None:
+            if not self._calibration:
+                return self.node("Gather", self.constant(weights[name], "words"), ids, axis=0)
+            compact = compact_rows(weights[name])
+        table, scales = compact
+        whole = self.node("Cast", self.node("Gather", self.constant(table, "words"), ids, axis=0), to=TensorProto.FLOAT)
         return self.node("Mul", whole, self.node("Gather", self.constant(scales[:, None]), ids, axis=0))
 
     def model(self, output: str, dimension: int | str, name: str) -> onnx.ModelProto:

@@ -1,6 +1,7 @@
 """Image towers as graphs: CLIP's vision transformer, and EfficientNet-Lite with a convex head over class vectors."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ def build_image_graph(
     features: bool = False,
     calibration: Calibration | None = None,
     observe: bool = False,
+    spill: Path | None = None,
 ) -> onnx.ModelProto:
     """One graph from the bytes of the pixels to vectors.
 
@@ -32,11 +34,12 @@ def build_image_graph(
         the pooled channels and the class logits, side by side (n, channels + classes)
     :param calibration: the layers that run in int8
     :param observe: give what a calibration is made of instead of vectors; see GraphBuilder.model
+    :param spill: keep the weights in this file, beside which the graph must be written; see GraphBuilder
     :return: the model: ``pixels`` uint8 (n, height, width, 3) -> ``vectors`` float32 (n, dimension)
     :raises WeightsError: if a tensor is missing or has the wrong shape
     """
     weights = read_weights(spec.folder) if weights is None else weights
-    g = GraphBuilder(calibration, observe=observe)
+    g = GraphBuilder(calibration, observe=observe, spill=spill)
     pixels = _scaled(g, g.input("pixels", TensorProto.UINT8, ["n", *spec.pixels.shape]), spec.pixels)
     if spec.transformer is not None:
         width = spec.transformer.width

@@ -1,5 +1,7 @@
 """Text towers as graphs: DistilBERT, BERT, XLM-RoBERTa and CLIP's own, with pooling and Dense inside."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -35,6 +37,7 @@ def build_text_graph(
     unit: bool = False,
     calibration: Calibration | None = None,
     observe: bool = False,
+    spill: Path | None = None,
 ) -> onnx.ModelProto:
     """One graph from token ids to vectors.
 
@@ -43,11 +46,12 @@ def build_text_graph(
     :param unit: whether the graph scales its rows to length one
     :param calibration: the layers that run in int8
     :param observe: give what a calibration is made of instead of vectors; see GraphBuilder.model
+    :param spill: keep the weights in this file, beside which the graph must be written; see GraphBuilder
     :return: the model: ``ids`` and ``mask`` int64 (n, s) -> ``vectors`` float32 (n, dimension)
     :raises WeightsError: if a tensor is missing or has the wrong shape
     """
     weights = read_weights(spec.folder) if weights is None else weights
-    g = GraphBuilder(calibration, observe=observe)
+    g = GraphBuilder(calibration, observe=observe, spill=spill)
     ids = g.input("ids", TensorProto.INT64, ["n", "s"])
     mask = g.input("mask", TensorProto.INT64, ["n", "s"])
     if spec.family == "clip_text":
@@ -64,12 +68,12 @@ def build_text_graph(
 def _canonical(weights: Weights, spec: TextSpec) -> Weights:
     """The tensors without the prefix that some files give them, and with today's names for the norms."""
     prefix = next((p for p in _PREFIXES if f"{p}embeddings.word_embeddings.weight" in weights), "")
-    renamed: dict[str, FloatArray] = {}
-    for name, array in weights.items():
-        plain = name.removeprefix(prefix)
-        plain = plain.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        renamed[plain] = array
-    canonical = Weights(renamed, spec.folder)
+
+    def plain(name: str) -> str:
+        name = name.removeprefix(prefix)
+        return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+    canonical = weights.renamed(plain)
     _check_table(canonical, "embeddings.word_embeddings.weight", spec.vocab_size, spec)
     _check_table(canonical, "embeddings.position_embeddings.weight", spec.max_positions, spec)
     return canonical
@@ -77,9 +81,9 @@ def _canonical(weights: Weights, spec: TextSpec) -> Weights:
 
 def _check_table(weights: Weights, name: str, rows: int, spec: TextSpec) -> None:
     """A table must have the size that the config gives."""
-    if weights[name].shape != (rows, spec.transformer.width):
+    if weights.shape(name) != (rows, spec.transformer.width):
         raise WeightsError(
-            f"{spec.folder}: {name} is {weights[name].shape}, the config says {(rows, spec.transformer.width)}"
+            f"{spec.folder}: {name} is {weights.shape(name)}, the config says {(rows, spec.transformer.width)}"
         )
 
 
@@ -110,9 +114,9 @@ def _bert_layer_names(family: str, layer: int) -> LayerNames:
     )
 
 
-def _embed(g: GraphBuilder, ids: str, length: str, words: FloatArray, positions: FloatArray) -> str:
+def _embed(g: GraphBuilder, ids: str, length: str, weights: Weights, words: str, positions: FloatArray) -> str:
     """Each token's row of the word table, plus the row of its place: float32 (n, s, w)."""
-    looked_up = g.rows(words, ids, "words")
+    looked_up = g.rows(weights, words, ids)
     placed = g.node("Slice", g.constant(positions, "positions"), g.integers(0), length, g.integers(0))
     return g.node("Add", looked_up, placed)
 
@@ -124,7 +128,7 @@ def _bert(g: GraphBuilder, ids: str, mask: str, spec: TextSpec, weights: Weights
     if "embeddings.token_type_embeddings.weight" in weights:
         # Every token is of the first type, so its row is a part of every position.
         positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
-    x = _embed(g, ids, sequence_length(g, ids), weights["embeddings.word_embeddings.weight"], positions)
+    x = _embed(g, ids, sequence_length(g, ids), weights, "embeddings.word_embeddings.weight", positions)
     x = layer_norm(g, x, weights, "embeddings.LayerNorm", transformer.layer_norm_eps)
     hidden = g.node("Mul", g.node("Sub", g.scalar(1.0), as_float(g, mask)), g.scalar(MASKED))
     hidden = g.node("Unsqueeze", hidden, g.integers(1, 2))  # (n, 1, 1, s)
@@ -163,8 +167,8 @@ def _clip_text(g: GraphBuilder, ids: str, mask: str, spec: TextSpec, weights: We
     """CLIP's text tower: every token sees those before it; the vector is the end-of-text token's, projected."""
     transformer, root = spec.transformer, "text_model"
     length = sequence_length(g, ids)
-    words = weights[f"{root}.embeddings.token_embedding.weight"]
-    x = _embed(g, ids, length, words, weights[f"{root}.embeddings.position_embedding.weight"])
+    words, positions = f"{root}.embeddings.token_embedding.weight", f"{root}.embeddings.position_embedding.weight"
+    x = _embed(g, ids, length, weights, words, weights[positions])
     # Padding stands to the right of the end of text, so the causal mask hides it from what is read out.
     causal = g.constant(np.triu(np.full((spec.max_positions,) * 2, MASKED, dtype=np.float32), 1), "causal")
     both = g.node("Concat", length, length, axis=0)

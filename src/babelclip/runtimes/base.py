@@ -2,13 +2,16 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-import onnx
 from numpy.typing import NDArray
 
 from babelclip.errors import InputError, MissingDependencyError, ModelError
 from babelclip.vectors import FloatArray
+
+if TYPE_CHECKING:
+    import onnx
 
 Precision = Literal["float32", "bfloat16"]
 """In what an engine does the sums of a graph; the layers of an int8 graph are in int8 whatever it is."""
@@ -39,7 +42,7 @@ class Runtime(Protocol):
         """What the processor does natively, in OpenVINO's words; empty where the engine does not say."""
         ...
 
-    def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> Session:
+    def compile(self, model: "onnx.ModelProto", *, precision: Precision, threads: int) -> Session:
         """Make a graph ready to run.
 
         :param model: a graph as graphs/ builds it
@@ -47,6 +50,38 @@ class Runtime(Protocol):
         :param threads: how many, or 0 for the engine's own choice
         :return: the compiled graph
         :raises InputError: if the engine cannot do that precision
+        """
+        ...
+
+
+@runtime_checkable
+class KeepingRuntime(Runtime, Protocol):
+    """An engine whose compiled graphs can be kept in files, and mapped from there by other processes."""
+
+    def identity(self) -> str:
+        """The engine's version and the processor: what a compiled graph is good for."""
+        ...
+
+    def precompile(self, graph: Path, scratch: Path, *, precision: Precision, threads: int) -> tuple[Path, int]:
+        """Compile a graph into a file.
+
+        :param graph: an ONNX file, whose weights may be beside it
+        :param scratch: an empty folder
+        :param precision: in what the sums are done
+        :param threads: how many, or 0 for the engine's own choice
+        :return: the file, below scratch, and where in it the compiled graph begins
+        :raises ModelError: if it cannot be compiled
+        """
+        ...
+
+    def open_compiled(self, content: NDArray[Any], *, precision: Precision, threads: int) -> Session:
+        """Make a compiled graph ready to run, without copying it.
+
+        :param content: uint8, writable: what ``precompile`` wrote; the session keeps it
+        :param precision: as given to precompile
+        :param threads: as given to precompile
+        :return: the compiled graph
+        :raises ModelError: if it is of no use to this engine
         """
         ...
 
@@ -79,7 +114,7 @@ def capabilities(name: str) -> tuple[str, ...]:
     return tuple(load_runtime(name).capabilities())
 
 
-def serialized(model: onnx.ModelProto) -> bytes:
+def serialized(model: "onnx.ModelProto") -> bytes:
     """The bytes of a graph.
 
     :param model: the graph

@@ -4,10 +4,9 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import openvino
 from numpy.typing import NDArray
 
@@ -15,14 +14,20 @@ from babelclip.errors import ModelError
 from babelclip.runtimes.base import Precision, serialized
 from babelclip.vectors import FloatArray
 
+if TYPE_CHECKING:
+    import onnx
+
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_HEADER, _MAX_HEADER_BYTES = b"<?xml", 2**16
+"""The line that the engine's cache sets before a compiled graph."""
 
 
 class _OpenVinoSession:
     """A compiled model with one infer request a thread: a request holds its buffers and serves one call at a time."""
 
-    def __init__(self, compiled: openvino.CompiledModel) -> None:
+    def __init__(self, compiled: openvino.CompiledModel, content: openvino.Tensor | None = None) -> None:
         self._compiled = compiled
+        self._content = content
         self._local = threading.local()
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
@@ -45,7 +50,7 @@ class _OpenVino:
         """What the processor does natively, in OpenVINO's words: FP32, BF16, INT8 and so on."""
         return list(self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
-    def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _OpenVinoSession:
+    def compile(self, model: "onnx.ModelProto", *, precision: Precision, threads: int) -> _OpenVinoSession:
         """As Runtime.compile."""
         return self._compile(serialized(model), precision, threads)
 
@@ -53,22 +58,55 @@ class _OpenVino:
         """As compile, of a graph that ``save`` wrote."""
         return self._compile(path, precision, threads)
 
-    def save(self, model: onnx.ModelProto, path: Path) -> None:
+    def save(self, model: "onnx.ModelProto", path: Path) -> None:
         """Write a graph in OpenVINO's own form: PATH (.xml), and its float32 weights beside it (.bin)."""
         openvino.save_model(self._core.read_model(serialized(model)), path, compress_to_fp16=False)
 
-    def _compile(self, source: bytes | Path, precision: Precision, threads: int) -> _OpenVinoSession:
-        config: dict[str, str | int] = {
-            # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
+    def identity(self) -> str:
+        """As KeepingRuntime.identity."""
+        processor = self._core.get_property("CPU", "FULL_DEVICE_NAME")
+        return f"openvino {openvino.get_version()}, {processor}, {' '.join(sorted(self.capabilities()))}"
+
+    def precompile(self, graph: Path, scratch: Path, *, precision: Precision, threads: int) -> tuple[Path, int]:
+        """As KeepingRuntime.precompile; the engine's own cache writes the file, since export_model copies it thrice."""
+        config = {**_config(precision, threads), "CACHE_DIR": str(scratch)}
         try:
-            return _OpenVinoSession(self._core.compile_model(self._core.read_model(source), "CPU", config))
+            self._core.compile_model(graph, "CPU", config)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot compile the graph: {error}") from None
+        written = next(scratch.glob("*.blob"), None)
+        if written is None:
+            raise ModelError("OpenVINO wrote no compiled graph")
+        with written.open("rb") as file:
+            line = file.readline(_MAX_HEADER_BYTES)
+        return written, len(line) if line.startswith(_HEADER) else 0
+
+    def open_compiled(self, content: NDArray[Any], *, precision: Precision, threads: int) -> _OpenVinoSession:
+        """As KeepingRuntime.open_compiled."""
+        tensor = openvino.Tensor(content, shared_memory=True)
+        try:
+            return _OpenVinoSession(self._core.import_model(tensor, "CPU", _config(precision, threads)), tensor)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot open the compiled graph: {error}") from None
+
+    def _compile(self, source: bytes | Path, precision: Precision, threads: int) -> _OpenVinoSession:
+        try:
+            compiled = self._core.compile_model(self._core.read_model(source), "CPU", _config(precision, threads))
+            return _OpenVinoSession(compiled)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot compile the graph: {error}") from None
+
+
+def _config(precision: Precision, threads: int) -> dict[str, str | int]:
+    """The engine's settings."""
+    config: dict[str, str | int] = {
+        # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = threads
+    return config
 
 
 RUNTIME = _OpenVino()

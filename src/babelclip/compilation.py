@@ -1,0 +1,168 @@
+"""Compiled towers that are kept: the first process that runs a tower compiles it, the next ones map what it left.
+
+HOME/compiled/TOWER-KEY.blob is what the engine wrote, then 20 bytes: MAGIC, the length of what stands before, and its
+CRC-32. The key is a digest of everything that the content follows from. Whatever cannot be used is made anew, whatever
+cannot be written is done without, and the files that were used longest ago go first.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from babelclip.errors import ModelError
+from babelclip.precision import Choice
+from babelclip.runtimes import KeepingRuntime, Runtime, Session
+from babelclip.settings import settings
+from babelclip.version import __version__
+
+if TYPE_CHECKING:
+    import onnx
+
+MAGIC = b"bclpcmp1"
+_TRAILER = struct.Struct("<8sQI")
+_SUFFIX = ".blob"
+_UNFINISHED, _LEFT_AFTER_SECONDS = "new-", 86400
+_BYTES_AT_ONCE = 2**22
+
+Build = Callable[[Path | None], "onnx.ModelProto"]
+"""Gives the graph; its weights go to the file where one is given."""
+
+
+def compile_tower(
+    runtime: Runtime, build: Build, tower: str, sources: Iterable[Path], *, choice: Choice, threads: int
+) -> Session:
+    """A tower ready to run: mapped from what an earlier process compiled, or compiled now and kept.
+
+    :param runtime: the engine
+    :param build: gives the graph; not called where a compiled tower is here
+    :param tower: "text" or "image"
+    :param sources: the folders and files that the graph is made of
+    :param choice: the precision
+    :param threads: threads of the engine, or 0 for its own choice
+    :return: the compiled tower
+    :raises ModelError: if it cannot be built or compiled
+    """
+
+    def opened(path: Path) -> Session | None:
+        content = _content(path)
+        if content is None:
+            return None
+        array = np.frombuffer(content, dtype=np.uint8, count=len(content) - _TRAILER.size)
+        try:
+            session = keeper.open_compiled(array, precision=choice.rest, threads=threads)
+        except ModelError:
+            return None
+        # The engine holds its own copy of most; what it still reads comes back from the file, page by page.
+        if hasattr(content, "madvise"):
+            content.madvise(mmap.MADV_DONTNEED)
+        return session
+
+    if isinstance(runtime, KeepingRuntime) and settings().cache_bytes:
+        keeper = runtime
+        said = (__version__, keeper.identity(), tower, choice.name, choice.rest, threads, _state([*sources, *_CODE]))
+        path = settings().compiled / f"{tower}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}{_SUFFIX}"
+        session = opened(path)
+        if session is None and _make(keeper, build, path, choice, threads):
+            session = opened(path)
+        if session is not None:
+            return session
+    return runtime.compile(build(None), precision=choice.rest, threads=threads)
+
+
+_CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
+"""What writes graphs: another version of it writes others."""
+
+
+def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """The path, size and time of every file, which is quicker to tell than what is in them."""
+    files = [file for path in sources for file in (path.rglob("*") if path.is_dir() else (path,))]
+    kept = sorted(file.absolute() for file in files if file.is_file() and "__pycache__" not in file.parts)
+    return [(str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in kept]
+
+
+def _content(path: Path) -> mmap.mmap | None:
+    """The file, mapped, if it is there and whole."""
+    try:
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        os.utime(path)
+    except (OSError, ValueError):
+        return None
+    length = len(content) - _TRAILER.size
+    if length <= 0:
+        return None
+    with memoryview(content) as view:
+        found = _TRAILER.unpack(view[length:])
+        return content if found == (MAGIC, length, zlib.crc32(view[:length])) else None
+
+
+def _make(keeper: KeepingRuntime, build: Build, path: Path, choice: Choice, threads: int) -> bool:
+    """Compile a tower into its file, whole or not at all; whether that could be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_UNFINISHED) as scratch:
+            made, cache = Path(scratch) / "made", Path(scratch) / "cache"
+            made.mkdir()
+            cache.mkdir()
+            graph = build(made / "weights")
+            (made / "graph.onnx").write_bytes(graph.SerializeToString())
+            del graph
+            written, start = keeper.precompile(made / "graph.onnx", cache, precision=choice.rest, threads=threads)
+            shutil.rmtree(made)
+            _seal(written, start, cache / "sealed")
+            written.unlink()
+            size = (cache / "sealed").stat().st_size
+            if size > settings().cache_bytes:
+                return False
+            _make_room(path.parent, size)
+            (cache / "sealed").replace(path)
+    except OSError:
+        return False
+    return True
+
+
+def _seal(source: Path, start: int, target: Path) -> None:
+    """Copy a file from a place on, and set the trailer behind it."""
+    check = length = 0
+    with source.open("rb") as old, target.open("wb") as new:
+        old.seek(start)
+        while part := old.read(_BYTES_AT_ONCE):
+            new.write(part)
+            check, length = zlib.crc32(part, check), length + len(part)
+        new.write(_TRAILER.pack(MAGIC, length, check))
+        new.flush()
+        os.fsync(new.fileno())
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    """Delete what was used longest ago until the limit holds; what another process deletes meanwhile is gone too."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > _LEFT_AFTER_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    found = []
+    for file in folder.glob(f"*{_SUFFIX}"):
+        try:
+            state = file.stat()
+            found.append((state.st_mtime_ns, state.st_size, file))
+        except OSError:
+            continue
+    total = needed + sum(size for _, size, _ in found)
+    for _, size, file in sorted(found):
+        if total <= settings().cache_bytes:
+            return
+        try:
+            file.unlink(missing_ok=True)
+        except OSError:
+            continue
+        total -= size
