@@ -75,6 +75,7 @@ def quantize(
     pictures: Sequence[Path],
     *,
     storage: Storage = "float16",
+    least_cosine: float | None = None,
     runtime: str | None = None,
     say: Say | None = None,
 ) -> dict[str, Bound]:
@@ -85,6 +86,7 @@ def quantize(
     :param texts: samples, in the languages that it shall read; a quarter is measured on instead
     :param pictures: samples; those that cannot be read are left out; a quarter is measured on instead
     :param storage: how the weights are stored; int8 rounds them once more than the int8 graph itself does
+    :param least_cosine: the bound of every held-out row; None takes LEAST_COSINE, -1 takes any
     :param runtime: the engine that observes and measures; None takes BABELCLIP_RUNTIME, else openvino
     :param say: is told what is under way
     :return: the bound by tower
@@ -104,7 +106,9 @@ def quantize(
     bounds, calibrations = {}, {}
     for tower in (_text_tower(text, texts), _image_tower(image, decoded)):
         say(f"observing the {tower.name} tower")
-        calibrations[tower.name], bounds[tower.name] = _calibrated(tower, engine)
+        calibrations[tower.name], bounds[tower.name] = _calibrated(
+            tower, engine, LEAST_COSINE if least_cosine is None else least_cosine
+        )
     with whole_folder(target) as root:
         whole = root / "model"
         export_folder(folders, whole, storage=storage)
@@ -165,7 +169,7 @@ def _part(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     return [samples[i] for i in order[count:]], [samples[i] for i in order[:count]]
 
 
-def _calibrated(tower: _Tower, engine: str) -> tuple[dict[str, LayerInput], Bound]:
+def _calibrated(tower: _Tower, engine: str, least_cosine: float) -> tuple[dict[str, LayerInput], Bound]:
     """The best calibration of a tower, and its bound; a ModelError where it misses that."""
     seen = _observe(tower.build(None, True), tower.observed, engine)
     exact = tower.build(None, False)
@@ -178,10 +182,10 @@ def _calibrated(tower: _Tower, engine: str) -> tuple[dict[str, LayerInput], Boun
             break
     _, calibration = max(tried, key=lambda pair: pair[0].least)
     bound = _bound(wanted_held, _run(tower.build(calibration, False), tower.held_out, engine))
-    if not bound.least >= LEAST_COSINE:
+    if not bound.least >= least_cosine:
         raise ModelError(
             f"the {tower.name} tower in int8 misses its bound: the least cosine with float32 of {bound.rows} rows is "
-            f"{bound.least:.4f}, under {LEAST_COSINE}"
+            f"{bound.least:.4f}, under {least_cosine}"
         )
     return calibration, bound
 

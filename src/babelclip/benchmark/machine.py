@@ -1,0 +1,75 @@
+"""The machine that a measurement was made on."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from babelclip import __version__
+
+TOLD_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm")
+"""Instruction sets that decide how fast a tower is."""
+TOLD_PACKAGES = (
+    "numpy",
+    "onnx",
+    "openvino",
+    "onnxruntime",
+    "faiss-cpu",
+    "pillow",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Processor, those of TOLD_FLAGS that it has, cores, memory in GiB, system, and versions by name."""
+
+    processor: str
+    flags: tuple[str, ...]
+    cores: int
+    memory_gib: float
+    system: str
+    versions: dict[str, str]
+
+
+def this_machine() -> Machine:
+    """What can be told of this machine.
+
+    :return: its description
+    """
+    lines = _processor_lines()
+    flags = set(" ".join(value for key, value in lines if key in ("flags", "Features")).split())
+    names = [value for key, value in lines if key == "model name"]
+    return Machine(
+        processor=names[0] if names else platform.processor() or platform.machine(),
+        flags=tuple(flag for flag in TOLD_FLAGS if flag in flags),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        system=f"{platform.system()} {platform.machine()}",
+        versions={"babelclip": __version__, "python": platform.python_version(), **_versions()},
+    )
+
+
+def _processor_lines() -> list[tuple[str, str]]:
+    """What Linux says of the processors; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    pairs = (line.partition(":") for line in text.splitlines())
+    return [(key.strip(), value.strip()) for key, _, value in pairs]
+
+
+def _versions() -> dict[str, str]:
+    """The versions of those of TOLD_PACKAGES that are installed."""
+    found = {}
+    for name in TOLD_PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,186 @@
+"""Making what engines are measured on: models of seeded random weights at real sizes, texts, pictures, large JPEGs."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from babelclip.benchmark.flops import multiply_adds
+from babelclip.benchmark.materials import REAL, SMALL, WORDS_A_TEXT, Counts, Materials
+from babelclip.benchmark.samples import SCRIPTS
+from babelclip.errors import InputError
+from babelclip.folders import whole_folder
+from babelclip.graphs import build_image_graph, build_text_graph
+from babelclip.layouts import read_image_spec, read_text_spec
+from babelclip.quantize import quantize
+from babelclip.registry import ModelFolders
+from babelclip.tokens import TextTokenizer
+from babelclip.vectors import FloatArray
+
+SAMPLE_TEXTS, SAMPLE_PICTURES = 64, 48
+"""What int8 is calibrated on; enough for the ranges of a speed measurement."""
+SAMPLE_SIDE = 256
+JPEG_QUALITY = 90
+FIELDS = 4
+"""Different noise fields; every large file is another mix of them."""
+SENSOR_NOISE = 2.0
+"""Grey levels of a sensor's own noise, which is what makes photos of 12 megapixels files of 3 to 6 MB."""
+
+Say = Callable[[str], None]
+
+
+def make_materials(root: Path, *, small: bool, models: bool, files: bool, say: Say) -> Materials:
+    """Make what is not there yet.
+
+    :param root: the folder that keeps it
+    :param small: tiny models and pictures, in seconds
+    :param models: whether models are needed
+    :param files: whether the large JPEGs are needed
+    :param say: is told what is under way
+    :return: where it is
+    :raises InputError: if the folder holds things of another size
+    :raises MissingDependencyError: if models are needed and sentence-transformers is not installed
+    """
+    counts = SMALL if small else REAL
+    materials = Materials(root)
+    root.mkdir(parents=True, exist_ok=True)
+    if (root / "facts.json").is_file() and materials.counts != counts:
+        raise InputError(f"{root} holds materials of another size; give another --scratch")
+    if not (root / "facts.json").is_file():
+        _write_facts(root, {"counts": asdict(counts), "words": _words()})
+    if models and not materials.pair.is_dir():
+        _make_models(materials, counts, small=small, say=say)
+    for name, width, height in (("pictures", counts.width, counts.height), ("squares", _side(small), _side(small))):
+        if not (root / name).is_dir():
+            _make_pictures(root / name, counts.pictures, width, height)
+    if files and not materials.files.is_dir():
+        say(f"making {counts.files} JPEGs of {counts.megapixels} megapixels")
+        _make_files(materials.files, counts)
+    return materials
+
+
+def _write_facts(root: Path, facts: dict[str, object]) -> None:
+    (root / "facts.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _words() -> list[str]:
+    """Words of many scripts, each a token of the models made here."""
+    found = {word for text in SCRIPTS.values() for word in text.split() if len(word) > 1 and word.isalpha()}
+    return sorted(found)
+
+
+def _side(small: bool) -> int:
+    """The square that the image tower reads."""
+    return 32 if small else 224
+
+
+def _make_models(materials: Materials, counts: Counts, *, small: bool, say: Say) -> None:
+    """The two towers in the published layouts, and the pair calibrated for int8."""
+    from babelclip.benchmark import reference
+    from babelclip.benchmark.parity import PUBLISHED
+    from babelclip.benchmark.parity import SMALL as TINY
+
+    sizes = TINY if small else PUBLISHED
+    words = materials.facts["words"]
+    for folder in (materials.text, materials.image):
+        shutil.rmtree(folder, ignore_errors=True)
+    say("making the text tower")
+    reference.save_text_model(materials.text, words, size=sizes.text, vocabulary=sizes.vocabulary)
+    shutil.rmtree(materials.text.with_name("text.encoder"))
+    _as_published(materials.text)
+    say("making the image tower")
+    reference.save_clip_model(materials.image, words, vision=sizes.vision, text=sizes.clip_text)
+    text, image = read_text_spec(materials.text), read_image_spec(materials.image)
+    usable = [w for w, ids in zip(words, TextTokenizer(text).encode(words), strict=True) if len(ids) == 3]
+    side = _side(small)
+    say("counting multiply-adds")
+    shape = (counts.texts, WORDS_A_TEXT + 2)
+    adds = {
+        "text": multiply_adds(build_text_graph(text), {"ids": shape, "mask": shape}),
+        "tower": multiply_adds(build_image_graph(image), {"pixels": (counts.pictures, side, side, 3)}),
+    }
+    facts = {**materials.facts, "words": usable, "multiply_adds": adds, "width": sizes.text.width}
+    _write_facts(materials.root, facts)
+    samples = materials.root / "samples"
+    if not samples.is_dir():
+        _make_pictures(samples, SAMPLE_PICTURES, SAMPLE_SIDE, SAMPLE_SIDE)
+    pair = ModelFolders("pair", materials.text, materials.image, {})
+    pictures = sorted(samples.iterdir())
+    # Random weights lose more in int8 than trained ones; their speed is what is asked for.
+    quantize(pair, materials.pair, materials.texts(0, SAMPLE_TEXTS), pictures, least_cosine=-1.0, say=say)
+
+
+def _as_published(folder: Path) -> None:
+    """The file forms of 2021, which every version of sentence-transformers reads, but weights in safetensors."""
+    from babelclip.benchmark import reference
+
+    parts = (folder, folder / "2_Dense")
+    for part in parts:
+        shutil.copyfile(part / "model.safetensors", part / "kept")
+    reference.rewrite_as_published(folder)
+    for part in parts:
+        (part / "pytorch_model.bin").unlink()
+        (part / "kept").rename(part / "model.safetensors")
+
+
+def _make_pictures(folder: Path, count: int, width: int, height: int) -> None:
+    """Different pictures of a size, without loss."""
+    fields = _fields(max(width, height))
+    with whole_folder(folder) as root:
+        for i in range(count):
+            _picture(fields, i, width, height).save(root / f"{i:03}.png", compress_level=1)
+
+
+def _make_files(folder: Path, counts: Counts) -> None:
+    """Different JPEGs as a camera writes them; every fourth lies on its side."""
+    width, height = counts.file_width, counts.file_height
+    fields = _fields(max(width, height))
+    with whole_folder(folder) as root:
+        for i in range(counts.files):
+            exif = Image.Exif()
+            exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "babelclip", "benchmark"
+            exif[ExifTags.Base.DateTime] = f"2026:01:01 12:00:{i % 60:02}"
+            exif[ExifTags.Base.Orientation] = 6 if i % 4 == 3 else 1
+            _picture(fields, i, width, height).save(root / f"{i:03}.jpg", quality=JPEG_QUALITY, exif=exif)
+
+
+def _fields(side: int) -> Sequence[FloatArray]:
+    """Noise whose amplitude falls with the frequency, as that of natural pictures does (Field 1987).
+
+    Each is float32 (side, side), of mean 0 and deviation 1.
+    """
+    rng = np.random.default_rng(0)
+    across = np.fft.fftfreq(side)[:, None].astype(np.float32)
+    along = np.fft.rfftfreq(side)[None].astype(np.float32)
+    fall = 1 / np.maximum(np.hypot(across, along), 1 / side)
+    found = []
+    for _ in range(FIELDS):
+        spectrum = np.fft.rfft2(rng.standard_normal((side, side), dtype=np.float32))
+        field = np.fft.irfft2(spectrum * fall, s=(side, side)).astype(np.float32)
+        found.append((field - field.mean()) / field.std())
+    return found
+
+
+def _picture(fields: Sequence[FloatArray], number: int, width: int, height: int) -> Image.Image:
+    """A mix of fields, shifted by the picture's number: light, two weaker colours, a slope, and a sensor's noise."""
+    rng = np.random.default_rng(number)
+    side = len(fields[0])
+
+    def cut(field: FloatArray) -> FloatArray:
+        shifts = rng.integers(0, side, 2)
+        return np.roll(field, tuple(int(s) for s in shifts), axis=(0, 1))[:height, :width]
+
+    chosen = rng.permutation(len(fields))
+    light, red, blue = (cut(fields[i]) for i in chosen[:3])
+    slope = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * rng.uniform(-30, 30)
+    planes = (120 + 45 * light + slope, 128 + 10 * red, 128 + 10 * blue)
+    noisy: list[NDArray[np.uint8]] = []
+    for plane in planes:
+        grain = rng.standard_normal((height, width), dtype=np.float32) * SENSOR_NOISE
+        noisy.append(np.clip(plane + grain, 0, 255).astype(np.uint8))
+    return Image.merge("YCbCr", [Image.fromarray(plane) for plane in noisy]).convert("RGB")

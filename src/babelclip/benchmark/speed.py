@@ -1,0 +1,70 @@
+"""Speed: every engine in every task, in turn, beside the baseline."""
+
+from collections.abc import Mapping, Sequence
+
+from babelclip.benchmark.engines import IMPORTING, IMPORTING_MODEL, MINI, Engine, Task
+from babelclip.benchmark.figures import Row, SpeedReport, rows_of
+from babelclip.benchmark.machine import this_machine
+from babelclip.benchmark.materials import REAL, Materials
+from babelclip.benchmark.rounds import LeftOut, Say, take_turns
+from babelclip.benchmark.starts import start_in_turn
+
+OPERATIONS = 2
+"""A multiply-add is two."""
+_WITHOUT_MODELS = (MINI, IMPORTING, IMPORTING_MODEL)
+
+
+def needs_models(tasks: Sequence[Task], engines: Sequence[Engine]) -> bool:
+    """Whether models must be made: the shipped one and matrix products need none.
+
+    :param tasks: what is measured
+    :param engines: of whom
+    :return: whether any of them reads the made pair
+    """
+    return any(
+        engine.family != "product" and engine.name not in _WITHOUT_MODELS
+        for task in tasks
+        for engine in engines
+        if task.name in engine.tasks
+    )
+
+
+def measure_speed(
+    materials: Materials,
+    tasks: Sequence[Task],
+    engines: Sequence[Engine],
+    *,
+    baseline: str,
+    rounds: int,
+    seconds: float,
+    pythons: Mapping[str, str],
+    say: Say,
+) -> SpeedReport:
+    """Measure tasks one after another, and in each the engines round by round.
+
+    :param materials: what making made
+    :param tasks: which
+    :param engines: which; each does those of the tasks that are its own
+    :param baseline: the engine that ratios are against
+    :param rounds: how often each has its turn
+    :param seconds: how long a turn is
+    :param pythons: interpreters of engines that have an environment of their own
+    :param say: is told what is under way
+    :return: the report
+    """
+    counts = materials.counts
+    adds = materials.facts.get("multiply_adds", {})
+    flops = {task: OPERATIONS * count for task, count in adds.items()}
+    rows: list[Row] = []
+    left_out: list[LeftOut] = []
+    for task in tasks:
+        able = [engine for engine in engines if task.name in engine.tasks]
+        if task.name == "start":
+            samples, left = start_in_turn(
+                able, materials, rounds=rounds, photos=counts.photos, pythons=pythons, say=say
+            )
+        else:
+            samples, left = take_turns(task, able, materials, rounds=rounds, seconds=seconds, pythons=pythons, say=say)
+        rows += rows_of(samples, baseline=baseline, flops=flops, judged=counts == REAL)
+        left_out += left
+    return SpeedReport(this_machine(), counts, baseline, tuple(rows), tuple(left_out))

@@ -1,0 +1,107 @@
+"""Cold starts: whole processes in turn, from their start to their end. The files stay in the system's cache."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from babelclip.benchmark.contenders import HITS, fill_index
+from babelclip.benchmark.engines import CHOSEN, IMPORTING, IMPORTING_MODEL, MINI, Engine
+from babelclip.benchmark.materials import Materials
+from babelclip.benchmark.rounds import LeftOut, Samples, Say
+from babelclip.model import Model
+
+TASK = "start"
+QUERY = "a dog on the beach"
+_TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
+_IMPORTS = {IMPORTING: "import babelclip", IMPORTING_MODEL: "from babelclip import Index, Model"}
+_THEIRS = """
+import sys
+import numpy as np
+from sentence_transformers import SentenceTransformer, util
+model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
+vector = model.encode([sys.argv[3]], show_progress_bar=False)
+print(util.semantic_search(vector, np.load(sys.argv[2]), top_k=int(sys.argv[4])))
+"""
+
+
+def start_in_turn(
+    engines: Sequence[Engine],
+    materials: Materials,
+    *,
+    rounds: int,
+    photos: int,
+    pythons: Mapping[str, str],
+    say: Say,
+) -> tuple[list[Samples], list[LeftOut]]:
+    """Start processes in turn; each once before it counts.
+
+    :param engines: which
+    :param materials: what they work on
+    :param rounds: how often each is started
+    :param photos: how many the index holds
+    :param pythons: interpreters of engines that have an environment of their own
+    :param say: is told what is under way
+    :return: what was measured, and who was left out
+    """
+    values: dict[str, list[tuple[float, ...]]] = {engine.name: [] for engine in engines}
+    left: dict[str, LeftOut] = {}
+    with tempfile.TemporaryDirectory(prefix="babelclip-benchmark-") as scratch:
+        runs: dict[str, Callable[[], float]] = {}
+        for engine in engines:
+            runs[engine.name] = _run(engine, materials, Path(scratch), photos, pythons.get(engine.name, sys.executable))
+        for number in range(rounds + 1):
+            for name, run in runs.items():
+                if name in left:
+                    continue
+                say(f"{TASK}, round {number} of {rounds}: {name}")
+                try:
+                    seconds = run()
+                except subprocess.CalledProcessError as error:
+                    said = error.stderr.strip().splitlines()
+                    left[name] = LeftOut(TASK, name, said[-1] if said else f"it ended with code {error.returncode}")
+                    continue
+                if number:
+                    values[name].append((seconds,))
+    samples = [Samples(TASK, name, 1, tuple(own)) for name, own in values.items() if name not in left]
+    return samples, list(left.values())
+
+
+def _run(engine: Engine, materials: Materials, scratch: Path, photos: int, python: str) -> Callable[[], float]:
+    """What starts an engine once and gives the seconds that count."""
+    if engine.name in _IMPORTS:
+        code = _TIMED.format(_IMPORTS[engine.name])
+        return lambda: float(_ended([python, "-c", code]))
+    if engine.name in (MINI, CHOSEN):
+        model = Model.load() if engine.name == MINI else Model.load(materials.pair)
+        index = scratch / f"{engine.name}.bc"
+        fill_index(index, model, photos)
+        command = [python, "-m", "babelclip", "search", QUERY, "--index", str(index), "--top", str(HITS), "--json"]
+        return lambda: _wall(command if engine.name == MINI else [*command, "--model", str(materials.pair)])
+    vectors = scratch / "vectors.npy"
+    _save_vectors(vectors, materials, photos)
+    return lambda: _wall([python, "-c", _THEIRS, str(materials.text), str(vectors), QUERY, str(HITS)])
+
+
+def _save_vectors(path: Path, materials: Materials, photos: int) -> None:
+    """Random unit vectors of the pair's dimension."""
+    import numpy as np
+
+    from babelclip.vectors import unit_rows
+
+    dimension = Model.load(text=materials.text).dimension
+    np.save(path, unit_rows(np.random.default_rng(0).standard_normal((photos, dimension), dtype=np.float32)))
+
+
+def _ended(command: Sequence[str]) -> str:
+    """What a process that must succeed writes."""
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+
+
+def _wall(command: Sequence[str]) -> float:
+    """Seconds from the start of a process to its end."""
+    start = time.perf_counter()
+    _ended(command)
+    return time.perf_counter() - start
