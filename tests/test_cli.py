@@ -170,7 +170,34 @@ def test_doctor_tells_runtimes_and_remarks(home: Path) -> None:
     (report,) = lines(run("doctor", "--json", home=home).stdout)
     assert report["runtimes"]["openvino"] == "ready"
     assert report["remarks"]
-    assert "runtime" in run("doctor", home=home).stdout
+    assert report["towers"]["text"] == {
+        "precision": "float32" if "BF16" not in report["capabilities"] else "bfloat16",
+        "why": report["towers"]["image"]["why"],
+    }
+    assert "not calibrated" in report["towers"]["text"]["why"]
+    shown = run("doctor", "--precision", "int8", home=home).stdout
+    assert "runtime" in shown
+    assert "mini, text tower: does not run, because the model was not calibrated" in shown
+
+
+def test_a_command_imports_only_what_it_needs(home: Path) -> None:
+    code = (
+        "import sys; from babelclip.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*sorted({'numpy', 'onnx', 'openvino', 'faiss', 'PIL', 'typer'} & sys.modules.keys()))"
+    )
+
+    def imported(*arguments: str) -> list[str]:
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1].split()
+
+    assert imported("--version") == ["typer"]
+    assert not {"onnx", "openvino", "faiss"} & set(imported("models"))
+    assert not {"onnx", "openvino", "faiss"} & set(imported("embed", "--help"))
+    script = "import sys, babelclip; print(len({'numpy', 'onnx', 'typer', 'PIL'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
 
 
 def test_export_writes_a_folder_that_loads(home: Path, model: Path, tmp_path: Path) -> None:

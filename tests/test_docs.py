@@ -8,7 +8,7 @@ from babelclip.cli.app import APP
 
 ROOT = Path(__file__).parents[1]
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
-SHARED_OPTIONS = {"--model", "-m", "--runtime", "--index", "-i", "--json", "--help"}
+SHARED_OPTIONS = {"--model", "-m", "--runtime", "--precision", "--index", "-i", "--json", "--help"}
 
 
 def commands() -> dict[str, set[str]]:

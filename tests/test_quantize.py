@@ -214,21 +214,41 @@ def test_openvino_runs_the_layers_in_int8() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "runtime", "calibrated", "words", "chosen"),
+    ("asked", "runtime", "calibrated", "words", "int8", "chosen"),
     [
-        ("auto", "openvino", True, ("BF16",), "int8"),
-        ("auto", "openvino", False, ("BF16",), "bfloat16"),
-        ("auto", "openvino", False, (), "float32"),
-        ("auto", "onnxruntime", False, (), "float32"),
-        ("auto", "torch", True, (), "float32"),
-        ("float32", "openvino", True, ("BF16",), "float32"),
-        ("int8", "onnxruntime", True, (), "int8"),
+        ("auto", "openvino", True, ("BF16",), True, "int8"),
+        ("auto", "openvino", True, ("BF16",), None, "int8"),
+        ("auto", "openvino", True, ("BF16",), False, "bfloat16"),
+        ("auto", "openvino", True, (), False, "float32"),
+        ("auto", "openvino", False, ("BF16",), True, "bfloat16"),
+        ("auto", "openvino", False, (), True, "float32"),
+        ("auto", "onnxruntime", False, (), True, "float32"),
+        ("auto", "torch", True, (), True, "float32"),
+        ("float32", "openvino", True, ("BF16",), True, "float32"),
+        ("int8", "onnxruntime", True, (), False, "int8"),
     ],
 )
 def test_auto_takes_the_fastest_that_is_there(
-    asked: precision.Precision, runtime: str, calibrated: bool, words: tuple[str, ...], chosen: str
+    asked: precision.Precision, runtime: str, calibrated: bool, words: tuple[str, ...], int8: bool | None, chosen: str
 ) -> None:
-    assert precision.choose(asked, runtime, calibrated=calibrated, capabilities=words).name == chosen
+    choice = precision.choose(asked, runtime, calibrated=calibrated, capabilities=words, int8=int8)
+    assert choice.name == chosen
+    assert choice.why
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("model name: x\nflags\t\t: fpu avx2 avx512_vnni\n", True),
+        ("Features\t: fp asimd asimddp\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("cpu: unknown\n", None),
+    ],
+)
+def test_int8_hardware_is_read_off_the_processors_flags(tmp_path: Path, said: str, wanted: bool | None) -> None:
+    (tmp_path / "cpuinfo").write_text(said)
+    assert precision.int8_hardware(tmp_path / "cpuinfo") is wanted
+    assert precision.int8_hardware(tmp_path / "none") is None
 
 
 def test_int8_without_a_calibration_or_on_another_engine_is_an_error(text_folder: Path) -> None:

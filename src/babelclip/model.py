@@ -19,7 +19,7 @@ from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.languages import CODES
 from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.pixels import ImageSource, Pixels, describe, read_image, to_pixels
-from babelclip.precision import PRECISIONS, Choice, Precision, choose
+from babelclip.precision import PRECISIONS, Choice, Precision, choose, int8_hardware
 from babelclip.runtimes import Session, capabilities, load_runtime
 from babelclip.settings import settings
 from babelclip.specs import ImageSpec, TextSpec
@@ -95,8 +95,9 @@ class Model:
         :param text: instead of a name: the text tower's name or folder
         :param image: instead of a name: the image tower's name or folder
         :param runtime: one of runtimes.RUNTIMES; None takes BABELCLIP_RUNTIME, else openvino
-        :param precision: "float32", "bfloat16" (openvino only), "int8" (models that are calibrated for it), or "auto":
-            the fastest of these that model, engine and processor have
+        :param precision: "float32" gives the published numbers, the same on every processor; "bfloat16" (openvino
+            only), "int8" (models that are calibrated for it), or "auto": the fastest of these that model, engine and
+            processor have
         :param threads: threads of the engine; None takes BABELCLIP_THREADS, else its own choice
         :return: the model; its towers are compiled at their first use
         :raises InputError: if name stands beside text or image, or precision is not known
@@ -326,6 +327,7 @@ class Model:
             self._runtime_name,
             calibrated=tower in self._folders.calibrations,
             capabilities=capabilities(self._runtime_name) if self._precision == "auto" else (),
+            int8=int8_hardware(),
         )
 
     def _session(self, tower: str) -> Session:

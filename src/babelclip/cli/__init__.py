@@ -15,7 +15,7 @@ def main() -> None:
     # Pillow warns of oddities in files that it reads all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        app.APP(prog_name="babelclip")
+        app.assemble(app.wanted(sys.argv[1:]))(prog_name="babelclip")
     except BabelclipError as error:
         output.message(f"error: {error}")
         sys.exit(1)

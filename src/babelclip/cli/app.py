@@ -1,20 +1,68 @@
-"""The commands, gathered."""
+"""The commands, gathered; a module is imported only for a command that is wanted, since some take a while."""
 
-from typing import Annotated
+import importlib
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from babelclip import __version__
-from babelclip.cli import benchmark, classify, collection, embed, evaluate, models, output, quantize, serve, train
+from babelclip.cli import output
 
-APP = typer.Typer(
-    name="babelclip",
-    help="Search pictures in your own language, and embed texts and images in one space.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+COMMANDS = {
+    "index": "collection",
+    "search": "collection",
+    "similar": "collection",
+    "classify": "classify",
+    "embed": "embed",
+    "pull": "models",
+    "models": "models",
+    "export": "models",
+    "quantize": "quantize",
+    "doctor": "models",
+    "evaluate": "evaluate",
+    "distill": "train",
+    "align": "train",
+    "serve": "serve",
+}
+"""Command, which is the name of a function -> the module of cli/ that has it; in the order of the help."""
+GROUPS = {"benchmark": "benchmark"}
+"""Command with commands of its own -> the module whose APP it is."""
+
+
+def assemble(names: Iterable[str] = (*COMMANDS, *GROUPS)) -> typer.Typer:
+    """The command line.
+
+    :param names: the commands that it shall have
+    :return: the application
+    """
+    app = typer.Typer(
+        name="babelclip",
+        help="Search pictures in your own language, and embed texts and images in one space.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    for name in names:
+        if name in COMMANDS:
+            app.command()(getattr(importlib.import_module(f"babelclip.cli.{COMMANDS[name]}"), name))
+        else:
+            app.add_typer(importlib.import_module(f"babelclip.cli.{GROUPS[name]}").APP, name=name)
+    return app
+
+
+def wanted(arguments: Sequence[str]) -> Iterable[str]:
+    """The commands that a command line can lead to.
+
+    :param arguments: what stands behind the program's name
+    :return: the one that is named; all where none is known, for the help and for the hint at what was meant
+    """
+    first = arguments[0] if arguments else ""
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMANDS or first in GROUPS else (*COMMANDS, *GROUPS)
 
 
 def _show_version(asked: bool) -> None:
@@ -23,7 +71,6 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@APP.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -32,21 +79,8 @@ def _root(
     """Search pictures in your own language, and embed texts and images in one space."""
 
 
-for command in (
-    collection.index,
-    collection.search,
-    collection.similar,
-    classify.classify,
-    embed.embed,
-    models.pull,
-    models.models,
-    models.export,
-    quantize.quantize,
-    models.doctor,
-    evaluate.evaluate,
-    train.distill,
-    train.align,
-    serve.serve,
-):
-    APP.command()(command)
-APP.add_typer(benchmark.APP, name="benchmark")
+def __getattr__(name: str) -> Any:
+    """APP is the whole command line."""
+    if name == "APP":
+        return assemble()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, ModelName, Runtime, load, words
+from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
 from babelclip.crawl import photos_below
 from babelclip.errors import ImageError, InputError
 from babelclip.languages import BY_CODE
@@ -54,6 +54,7 @@ def classify(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout, a row a label.")] = False,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
     """Say what pictures show, choosing among labels that you write in any language."""
@@ -76,7 +77,7 @@ def classify(
         raise InputError(f"there are no photos in {', '.join(map(str, paths))}")
     with output.progress("embedding labels") as bar:
         classifier = Classifier(
-            load(model, runtime),
+            load(model, runtime, precision),
             given,
             templates=[BARE] if no_templates else template,
             language=language,

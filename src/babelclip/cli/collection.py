@@ -9,7 +9,7 @@ import typer
 
 from babelclip.cautions import caution
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Runtime, load
+from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Precision, Runtime, load
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport
 from babelclip.registry import DEFAULT
@@ -26,13 +26,14 @@ def index(
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
     """Index photos, so that search finds them. Run it again to bring the index up to date."""
     for path in paths:
         if not path.expanduser().exists():
             raise InputError(f"{path}: no such file or folder")
-    with Index.open(index_file or settings().index, load(model, runtime)) as opened:
+    with Index.open(index_file or settings().index, load(model, runtime, precision)) as opened:
         for path in paths:
             with output.progress(f"indexing {path}") as bar:
                 report = opened.add_folder(path, progress=lambda state: bar(state.done, state.total))
@@ -67,6 +68,7 @@ def search(
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "auto",
     html: HtmlFile = None,
     json: AsJson = False,
 ) -> None:
@@ -74,7 +76,7 @@ def search(
     if (query is None) == (queries_from is None):
         raise typer.BadParameter("give a query, or --from FILE")
     queries = [query] if query is not None else _read_lines(queries_from)
-    with _existing(index_file, model, runtime) as opened:
+    with _existing(index_file, model, runtime, precision) as opened:
         answers = [(text, opened.search(text, k)) for text in queries]
         _show(answers, html=html, as_json=json)
         for text in queries:
@@ -89,20 +91,21 @@ def similar(
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "auto",
     html: HtmlFile = None,
     json: AsJson = False,
 ) -> None:
     """Find photos that look like a picture."""
-    with _existing(index_file, model, runtime) as opened:
+    with _existing(index_file, model, runtime, precision) as opened:
         _show([(str(image), opened.similar(image, k))], html=html, as_json=json)
 
 
-def _existing(index_file: Path | None, model: str, runtime: str | None) -> Index:
+def _existing(index_file: Path | None, model: str, runtime: str | None, precision: Precision) -> Index:
     """An index that must be there already."""
     file = (index_file or settings().index).expanduser()
     if not file.is_file():
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
-    return Index.open(file, load(model, runtime))
+    return Index.open(file, load(model, runtime, precision))
 
 
 def _read_lines(path: Path | None) -> list[str]:

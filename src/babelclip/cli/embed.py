@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from babelclip.cli import output
-from babelclip.cli.options import ModelName, Runtime, load
+from babelclip.cli.options import ModelName, Precision, Runtime, load
 from babelclip.crawl import photos_below
 from babelclip.errors import ImageError, InputError, MissingDependencyError
 from babelclip.model import Model
@@ -32,6 +32,7 @@ def embed(
     raw: Annotated[bool, typer.Option("--raw", help="As the towers give them, not of unit length.")] = False,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "auto",
 ) -> None:
     """Embed texts or images: float32 vectors to a file, or as JSON lines.
 
@@ -42,7 +43,7 @@ def embed(
         raise typer.BadParameter("give texts, --texts-from or --images, one of them")
     if output_file is not None and output_file.suffix not in FORMATS:
         raise typer.BadParameter(f"{output_file}: the file must end in {', '.join(FORMATS)}")
-    loaded = load(model, runtime)
+    loaded = load(model, runtime, precision)
     failed = 0
     if images:
         names, vectors, failed = _embed_images(loaded, images, unit=not raw)

@@ -9,7 +9,7 @@ import typer
 
 from babelclip.class_names import read_class_names
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, ModelName, Runtime, load, words
+from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
 from babelclip.cli.report import show_report
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.classification import (
@@ -67,6 +67,7 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(help="Write a plot of each evaluation into this folder.")] = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "float32",
     json: AsJson = False,
 ) -> None:
     """Measure a model by language: retrieval, zero-shot classification, translation; any of them, in one report."""
@@ -76,7 +77,7 @@ def evaluate(
         raise typer.BadParameter("--captions and --zero-shot need --images")
     if zero_shot is None and (templates or calibration or abstention):
         raise typer.BadParameter("--templates, --calibration and --abstention need --zero-shot")
-    loaded = load(model, runtime)
+    loaded = load(model, runtime, precision)
     prefixes, codes = words(only), words(languages)
     reports = []
     if captions and images:

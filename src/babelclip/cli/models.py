@@ -11,8 +11,10 @@ import typer
 
 from babelclip import __version__, hub, registry
 from babelclip.cli import output
-from babelclip.cli.options import AsJson
+from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load
+from babelclip.errors import BabelclipError
 from babelclip.export import export_folder
+from babelclip.precision import int8_hardware
 from babelclip.runtimes import RUNTIMES
 from babelclip.settings import settings
 
@@ -96,9 +98,11 @@ def export(
     output.line(str(target))
 
 
-def doctor(json: AsJson = False) -> None:
-    """Say what is installed, which runtimes and instruction sets there are, and what is slow and why."""
-    report = _examine()
+def doctor(
+    model: ModelName = registry.DEFAULT, runtime: Runtime = None, precision: Precision = "auto", json: AsJson = False
+) -> None:
+    """Say what is installed, how a model would run here, and what is slow and why."""
+    report = {**_examine(), "model": model, "towers": _towers(model, runtime, precision)}
     if json:
         output.json_line(report)
         return
@@ -110,6 +114,10 @@ def doctor(json: AsJson = False) -> None:
     rows = [(name, state) for name, state in report["runtimes"].items()]
     output.table(("runtime", "state"), rows)
     output.line("The processor has: " + ", ".join(_FAST[name] for name in report["capabilities"]))
+    for tower, how in report["towers"].items():
+        output.line(f"{report['model']}, {tower} tower: {how['precision']}, because {how['why']}.")
+    cache = report["compiled"]
+    output.line(f"Compiled towers: {cache['towers']} in {cache['bytes'] / 2**20:.0f} MiB, {cache['folder']}")
     output.line(f"Data folder: {report['home']}")
     for remark in report["remarks"]:
         output.line(f"- {remark}")
@@ -132,7 +140,8 @@ def _examine() -> dict[str, Any]:
     capabilities: list[str] = []
     if states["openvino"] == "ready":
         found = importlib.import_module("babelclip.runtimes.openvino").RUNTIME.capabilities()
-        capabilities = [name for name in _FAST if name in found]
+        capabilities = [name for name in _FAST if name in found and (name != "INT8" or int8_hardware() is not False)]
+    compiled = [file.stat().st_size for file in settings().compiled.glob("*.blob")]
     return {
         "babelclip": __version__,
         "python": platform.python_version(),
@@ -141,9 +150,24 @@ def _examine() -> dict[str, Any]:
         "packages": {package: _version(package) for package in (*base, *optional)},
         "runtimes": states,
         "capabilities": capabilities,
+        "compiled": {"folder": str(settings().compiled), "towers": len(compiled), "bytes": sum(compiled)},
         "home": str(settings().home),
         "remarks": _remarks(states, capabilities, cpus),
     }
+
+
+def _towers(name: str, runtime: str | None, precision: Any) -> dict[str, dict[str, str]]:
+    """In what the towers of a model would run, and why."""
+    found = {}
+    for tower in ("text", "image"):
+        try:
+            model = load(name, runtime, precision)
+            if (model.text_spec if tower == "text" else model.image_spec) is not None:
+                choice = model.precision(tower)
+                found[tower] = {"precision": choice.name, "why": choice.why}
+        except (BabelclipError, ImportError, OSError) as error:
+            found[tower] = {"precision": "does not run", "why": str(error)}
+    return found
 
 
 def _runtime_state(name: str) -> str:
@@ -166,10 +190,12 @@ def _remarks(states: dict[str, str], capabilities: list[str], cpus: int) -> list
         )
     if states["openvino"] == "ready" and "BF16" not in capabilities:
         remarks.append("The processor has no bfloat16: precision bfloat16 would be slower than float32 here.")
-    if states["openvino"] == "ready" and "INT8" not in capabilities:
-        remarks.append("The processor has no int8 instructions: quantised models would gain little here.")
+    if int8_hardware() is False:
+        remarks.append("The processor adds no products of bytes: quantised models would gain little here.")
     if cpus == 1:
         remarks.append("Only one CPU is allowed to this process: decoding and encoding take turns.")
+    if not settings().cache_bytes:
+        remarks.append("BABELCLIP_CACHE_MIB=0: every process compiles its towers anew, which takes seconds.")
     if settings().threads and settings().threads < cpus:
         remarks.append(f"BABELCLIP_THREADS={settings().threads} leaves {cpus - settings().threads} CPUs unused.")
     if settings().runtime == "reference":

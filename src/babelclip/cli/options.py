@@ -1,11 +1,12 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from babelclip.model import Model
+if TYPE_CHECKING:
+    from babelclip.model import Model
 
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="A model's name or folder; babelclip models lists the names.")
@@ -15,6 +16,10 @@ IndexFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, nothing else there.")]
 Runtime = Annotated[str | None, typer.Option("--runtime", help="openvino, onnxruntime, torch or reference.")]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16", "int8"],
+    typer.Option("--precision", help="In what the towers calculate; babelclip doctor explains auto."),
+]
 Count = Annotated[int, typer.Option("-k", "--top", min=1, help="How many photos.")]
 
 
@@ -27,11 +32,14 @@ def words(option: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in option.split(",") if word.strip())
 
 
-def load(name: str, runtime: str | None) -> Model:
+def load(name: str, runtime: str | None, precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto") -> "Model":
     """Load the model that the options name.
 
     :param name: a name or folder
     :param runtime: an engine, or None for the default
+    :param precision: in what the towers calculate
     :return: the model
     """
-    return Model.load(name, runtime=runtime)
+    from babelclip.model import Model
+
+    return Model.load(name, runtime=runtime, precision=precision)

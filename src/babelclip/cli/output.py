@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 # Where no person looks, lines are not folded: a path is a path.
 _PIPE_COLUMNS = 4096
@@ -69,6 +67,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     :param rows: cells
     :param title: what stands above
     """
+    from rich.table import Table
+
     drawn = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         drawn.add_column(column.rstrip("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
@@ -92,6 +92,16 @@ def progress(label: str, total: int | None = None) -> Iterator[Bar]:
     :param total: of how much, where it is known
     :yield: a function that sets the bar
     """
+    # Together these take longer to import than a short command takes to run.
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

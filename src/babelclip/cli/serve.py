@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from babelclip.cli import output
-from babelclip.cli.options import Runtime, load
+from babelclip.cli.options import Precision, Runtime, load
 from babelclip.registry import DEFAULT
 from babelclip.settings import service_settings
 
@@ -22,6 +22,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all of the machine's.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     runtime: Runtime = None,
+    precision: Precision = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No line in the log for each request.")] = False,
 ) -> None:
     """Serve embeddings, classification and search over HTTP; the first start makes and prints an admin key."""
@@ -34,7 +35,7 @@ def serve(
 
     settings = service_settings()
     names = list(dict.fromkeys(model or [DEFAULT]))
-    service = Service({name: load(name, runtime) for name in names}, settings)
+    service = Service({name: load(name, runtime, precision) for name in names}, settings)
     if not service.accounts.any():
         _, secret = service.accounts.create("admin", SCOPES)
         output.message(f"An admin key was made. It is shown this once:\n\n    {secret}\n")
