@@ -24,9 +24,10 @@ COMMANDS = {
     "distill": "train",
     "align": "train",
     "serve": "serve",
+    "usage": "keys",
 }
 """Command, which is the name of a function -> the module of cli/ that has it; in the order of the help."""
-GROUPS = {"benchmark": "benchmark"}
+GROUPS = {"keys": "keys", "benchmark": "benchmark"}
 """Command with commands of its own -> the module whose APP it is."""
 
 

@@ -1,13 +1,18 @@
 """babelclip serve: the service."""
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvicorn
 
 from babelclip.cli import output
 from babelclip.cli.options import Precision, Runtime, load
 from babelclip.registry import DEFAULT
+from babelclip.service.accounts import SCOPES
+from babelclip.service.app import create_app
+from babelclip.service.service import Service
 from babelclip.settings import service_settings
 
 KEEP_ALIVE_SECONDS = 75
@@ -19,6 +24,9 @@ def serve(
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="A name or folder. May be repeated. [default: mini]")
     ] = None,
+    index: Annotated[
+        list[str] | None, typer.Option("--index", "-i", help="An index to search, as NAME=FILE. May be repeated.")
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all of the machine's.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     runtime: Runtime = None,
@@ -26,16 +34,10 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", help="No line in the log for each request.")] = False,
 ) -> None:
     """Serve embeddings, classification and search over HTTP; the first start makes and prints an admin key."""
-    # Only this command waits for the web libraries.
-    import uvicorn
-
-    from babelclip.service.accounts import SCOPES
-    from babelclip.service.app import create_app
-    from babelclip.service.service import Service
-
     settings = service_settings()
     names = list(dict.fromkeys(model or [DEFAULT]))
-    service = Service({name: load(name, runtime, precision) for name in names}, settings)
+    indexes = dict(_named_file(text) for text in index or [])
+    service = Service({name: load(name, runtime, precision) for name in names}, settings, indexes=indexes)
     if not service.accounts.any():
         _, secret = service.accounts.create("admin", SCOPES)
         output.message(f"An admin key was made. It is shown this once:\n\n    {secret}\n")
@@ -59,3 +61,9 @@ def serve(
     server.run(sockets=[socket])
     if not server.started:
         raise typer.Exit(1)
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    """NAME=FILE; a file alone has its own name."""
+    name, equals, file = text.partition("=")
+    return (name, Path(file)) if equals and name and file else (Path(text).stem, Path(text))

@@ -46,7 +46,7 @@ async def _embeddings(request: Request, extra: Reply) -> Response:
             vectors = unit_rows(vectors[:, :size])
         reply = _reply(vectors, engine.name, inputs.texts.tokens, base64_form=form.encoding_format == "base64")
         response = json_response({**reply, **extra})
-        return await charged(service, visit, engine, inputs, response)
+        return await charged(service, visit, engine, inputs.texts.truncated, response)
 
 
 async def embed(service: Service, request: Request, visit: Visit, engine: Engine, inputs: Inputs) -> FloatArray:
@@ -64,21 +64,21 @@ async def embed(service: Service, request: Request, visit: Visit, engine: Engine
     return await while_there(request, work, service.settings.request_seconds)
 
 
-async def charged(service: Service, visit: Visit, engine: Engine, inputs: Inputs, response: Response) -> Response:
+async def charged(service: Service, visit: Visit, engine: Engine, truncated: int, response: Response) -> Response:
     """Write a finished request into the ledger, and say so in the headers of its answer.
 
     :param service: the service
     :param visit: its visit
     :param engine: the model
-    :param inputs: what it gave
+    :param truncated: texts that were cut
     :param response: the answer
     :return: the same answer
     """
     headers = await service.desk.charge(visit, engine.name)
     service.metrics.charged(engine.name, visit.tokens, visit.images)
     response.headers.update(headers)
-    if inputs.texts.truncated:
-        response.headers[TRUNCATED] = str(inputs.texts.truncated)
+    if truncated:
+        response.headers[TRUNCATED] = str(truncated)
     return response
 
 

@@ -260,14 +260,3 @@ def month_start(day: str) -> str:
     :return: YYYY-MM-01
     """
     return day[:8] + "01"
-
-
-def unknown_grouping(by: Sequence[str]) -> None:
-    """Refuse groups that are not known.
-
-    :param by: names
-    :raises InputError: if one is not a Grouping
-    """
-    for name in by:
-        if name not in _GROUPS.values():
-            raise InputError(f"usage is summed by key, day and model, not by {name!r}")

@@ -26,15 +26,17 @@ _ERRORS = {
 }
 
 
-def takes(form: type[BaseModel]) -> dict[str, Any]:
+def takes(form: type[BaseModel], *kinds: str) -> dict[str, Any]:
     """What a route takes, for its ``openapi_extra``.
 
     :param form: of its body
+    :param *kinds: content types beside application/json
     :return: the part of the OpenAPI document
     """
     _FORMS.add(form)
     schema = {"$ref": _REF.format(model=form.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {kind: {"schema": schema} for kind in ("application/json", *kinds)}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """What the service says of itself: models, usage, health, readiness and metrics."""
 
 import asyncio
-import csv
-import io
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -10,16 +8,15 @@ from starlette.responses import PlainTextResponse, Response
 
 from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError, json_response
-from babelclip.service.ledger import Grouping, Usage
-from babelclip.service.prices import dollars, microdollars, price_of
+from babelclip.service.prices import price_of
 from babelclip.service.schemas import ModelCard, ModelsReply, Reply, UsageReply
 from babelclip.service.service import Service, service_of
+from babelclip.service.usage import read_groups, usage_csv, usage_row
 
 ROUTER = APIRouter()
 PICO_TO_MILLION = 1e-6
 """Picodollars each -> dollars a million."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-USAGE_COLUMNS = ("requests", "tokens", "images", "bytes", "milliseconds", "cost_microdollars", "cost_dollars")
 
 Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="YYYY-MM-DD, UTC")]
 
@@ -89,47 +86,6 @@ async def metrics(request: Request) -> Response:
         if "admin" not in key.scopes:
             raise ApiError(403, "metrics are for admin keys", kind="permission_error", code="insufficient_scope")
     return Response(service.metrics.text(), media_type=METRICS_TYPE)
-
-
-def read_groups(by: str) -> list[Grouping]:
-    """What usage is summed by.
-
-    :param by: of key, day and model, parted by commas
-    :return: in that order
-    :raises ApiError: 400, if it is something else
-    """
-    asked = {name.strip() for name in by.split(",") if name.strip()}
-    known: tuple[Grouping, ...] = ("key", "day", "model")
-    if asked - set(known):
-        raise ApiError(400, f"by is of key, day and model, parted by commas, not {by!r}", param="by")
-    return [name for name in known if name in asked]
-
-
-def usage_row(row: Usage, groups: list[Grouping]) -> Reply:
-    """A sum as replies and exports have it.
-
-    :param row: the sum
-    :param groups: what it is parted by
-    :return: the cells by name
-    """
-    names = {"key": row.key_id, "day": row.day, "model": row.model}
-    amounts = {name: getattr(row, name) for name in USAGE_COLUMNS[:5]}
-    cost = {"cost_microdollars": microdollars(row.picodollars), "cost_dollars": dollars(row.picodollars)}
-    return {**{name: names[name] for name in groups}, **amounts, **cost}
-
-
-def usage_csv(rows: list[Reply], groups: list[Grouping]) -> str:
-    """Sums as CSV.
-
-    :param rows: of usage_row
-    :param groups: what they are parted by
-    :return: the text, with a heading
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*groups, *USAGE_COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _card(service: Service, engine: Engine) -> Reply:

@@ -9,6 +9,14 @@ MAX_ITEMS = 2048
 MAX_TOKENS_SENT = 8192
 """Of one text that is sent as tokens."""
 MAX_MODEL_NAME = 200
+MAX_LABELS = 1000
+MAX_IMAGES = 64
+MAX_TEMPLATES = 100
+MAX_HITS = 200
+MAX_OFFSET = 10_000
+
+
+Text = Annotated[StrictStr, Field(min_length=1)]
 
 
 class Form(BaseModel):
@@ -107,6 +115,31 @@ _INPUT_SCHEMA = {
 }
 
 
+def check_query(value: Any) -> Any:
+    """Refuse what is neither a text nor a picture.
+
+    :param value: what JSON held
+    :return: the same
+    :raises ValueError: saying what it must be
+    """
+    if not isinstance(value, str | dict):
+        raise ValueError('must be a text or {"image": ...}')
+    _check_item(value, "it")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is blank")
+    return value
+
+
+_QUERY_SCHEMA = {
+    "description": "Words in any language, or a picture.",
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {"$ref": "#/components/schemas/TextItem"},
+        {"$ref": "#/components/schemas/ImageItem"},
+    ],
+}
+
+
 class EmbeddingsRequest(Form):
     """OpenAI's form. ``input`` is a text, a list of texts, tokens, a list of tokens, or, beyond OpenAI, pictures."""
 
@@ -119,6 +152,42 @@ class EmbeddingsRequest(Form):
     user: StrictStr | None = Field(None, max_length=1000)
     truncate: bool = Field(False, description="Cut a text of over 512 tokens instead of refusing it.")
     service_tier: StrictStr | None = None
+
+
+class InferenceRequest(Form):
+    """DeepInfra's form: ``inputs`` and ``image`` are embedded; with ``candidate_labels`` the image is classified."""
+
+    inputs: list[Text] | None = Field(None, max_length=MAX_ITEMS)
+    image: Text | None = Field(None, description="A data URI, base64, or a URL where the service fetches.")
+    candidate_labels: list[Text] | None = Field(None, max_length=MAX_LABELS)
+    normalize: bool = Field(False, description="Scale to unit length; without it vectors are as the towers give them.")
+    truncate: bool = Field(False, description="Cut a text of over 512 tokens instead of refusing it.")
+
+
+class ClassifyRequest(Form):
+    """Pictures and labels."""
+
+    model: StrictStr = Field(max_length=MAX_MODEL_NAME)
+    images: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_IMAGES)]
+    labels: list[Text] | dict[str, Any] = Field(
+        description="Labels; or label -> other texts for it; or label -> labels below it."
+    )
+    templates: list[Text] | None = Field(None, max_length=MAX_TEMPLATES, description="Texts with one {} for the label.")
+    language: StrictStr | None = Field(None, max_length=20, description="Of the labels; guessed where it is missing.")
+    top: int = Field(10, ge=1, le=MAX_LABELS)
+    multi: bool = Field(False, description="Judge every label by itself: several may hold.")
+    abstain: float | None = Field(None, gt=0, lt=1, description="Say none of these over this probability of it.")
+    temperature: float | None = Field(None, gt=0, le=1000)
+
+
+class SearchRequest(Form):
+    """Words, or a picture."""
+
+    query: Annotated[Any, PlainValidator(check_query), WithJsonSchema(_QUERY_SCHEMA)]
+    index: StrictStr | None = Field(None, max_length=200, description="Not needed where there is one alone.")
+    k: int = Field(10, ge=1, le=MAX_HITS)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
+    thumbnails: bool = Field(False, description="Small JPEGs of the photos, as data URIs.")
 
 
 class EmbeddingRow(BaseModel):
@@ -143,6 +212,95 @@ class EmbeddingsReply(BaseModel):
     data: list[EmbeddingRow]
     model: str
     usage: TokenUsage
+
+
+class InferenceStatus(BaseModel):
+    """What a request took; cost is in dollars."""
+
+    status: Literal["succeeded"]
+    runtime_ms: int
+    cost: float
+    tokens_generated: int
+    tokens_input: int
+
+
+class LabelScore(BaseModel):
+    """A label and its probability; its path where labels are a tree."""
+
+    label: str
+    score: float
+    path: list[str] | None = None
+
+
+class InferenceReply(BaseModel):
+    """DeepInfra's answer: ``embeddings`` with ``input_tokens``, or ``results`` where labels were given."""
+
+    embeddings: list[list[float]] | None = None
+    input_tokens: int | None = None
+    results: list[LabelScore] | None = None
+    request_id: str
+    inference_status: InferenceStatus
+
+
+class ImageUsage(TokenUsage):
+    """Tokens that the model read, and images that it saw."""
+
+    images: int
+
+
+class ClassifiedRow(BaseModel):
+    """What a picture shows: ``label`` is null for none of these, whose probability is ``none``."""
+
+    index: int
+    label: str | None
+    holding: list[LabelScore]
+    ranked: list[LabelScore]
+    none: float | None = None
+
+
+class ClassifyReply(BaseModel):
+    """What pictures show, in their order, and the language that the labels were taken for."""
+
+    object: Literal["list"]
+    data: list[ClassifiedRow]
+    model: str
+    language: str | None
+    usage: ImageUsage
+
+
+class HitRow(BaseModel):
+    """A photo: ``score`` is its cosine with the query."""
+
+    rank: int
+    path: str
+    score: float
+    thumbnail: str | None = None
+
+
+class SearchReply(BaseModel):
+    """Photos, the best first."""
+
+    object: Literal["list"]
+    data: list[HitRow]
+    index: str
+    model: str
+    usage: ImageUsage
+
+
+class IndexCard(BaseModel):
+    """An index that can be searched."""
+
+    id: str
+    object: Literal["index"]
+    model: str
+    photos: int
+
+
+class IndexesReply(BaseModel):
+    """The indexes that can be searched."""
+
+    object: Literal["list"]
+    data: list[IndexCard]
 
 
 class ErrorBody(BaseModel):

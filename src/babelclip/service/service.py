@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -9,13 +10,16 @@ from starlette.requests import Request
 
 from babelclip.model import Model
 from babelclip.service.accounts import Accounts
+from babelclip.service.classifiers import Classifiers
 from babelclip.service.desk import Desk, Visit
 from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
+from babelclip.service.fetch import Fetcher
 from babelclip.service.ledger import Ledger
 from babelclip.service.limits import Rates
 from babelclip.service.metrics import Metrics
 from babelclip.service.prices import read_prices
+from babelclip.service.shelf import Shelf
 from babelclip.service.tables import open_database
 from babelclip.settings import ServiceSettings
 
@@ -26,11 +30,14 @@ PUBLISHER = "sentence-transformers/"
 class Service:
     """Models, keys, ledger and limits of one running service."""
 
-    def __init__(self, models: Mapping[str, Model], settings: ServiceSettings) -> None:
+    def __init__(
+        self, models: Mapping[str, Model], settings: ServiceSettings, *, indexes: Mapping[str, Path] | None = None
+    ) -> None:
         """Open the stores and put the models to work.
 
         :param models: name -> model
         :param settings: of the service
+        :param indexes: name -> file of an index to search
         :raises InputError: if a setting cannot be used
         :raises StoreError: if the database cannot be used
         """
@@ -46,6 +53,9 @@ class Service:
             name: Engine(model, capacity=settings.max_queue_tokens, max_pixels=settings.max_upload_pixels)
             for name, model in models.items()
         }
+        self.shelf = Shelf(indexes or {}, self.engines)
+        self.classifiers = Classifiers()
+        self.fetch = Fetcher(settings.image_urls, max_bytes=settings.max_body_bytes)
         self.ready = False
         for name, engine in self.engines.items():
             batcher = engine.batcher
@@ -68,6 +78,8 @@ class Service:
         self.ready = False
         for engine in self.engines.values():
             await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(self.shelf.close)
+        await self.fetch.close()
         await asyncio.to_thread(self.ledger.close)
         self._database.dispose()
 
@@ -94,16 +106,6 @@ class Service:
             message = f"the model {name!r} is not served here; served are {', '.join(self.engines)}"
             raise ApiError(404, message, code="model_not_found", param="model")
         return engine
-
-    async def fetch(self, url: str) -> bytes:
-        """The bytes of a picture by URL.
-
-        :param url: the address
-        :return: the bytes
-        :raises ApiError: 400, if the service does not fetch
-        """
-        message = "this service does not fetch images; send the image itself in base64"
-        raise ApiError(400, message, code="image_urls_off", param="image")
 
 
 def service_of(request: Request) -> Service:

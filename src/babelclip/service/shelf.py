@@ -1,0 +1,131 @@
+"""The indexes that the operator mounts. One thread uses them all, since an index is used from one at a time."""
+
+import asyncio
+import base64
+import io
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from babelclip.errors import ImageError, ModelMismatchError
+from babelclip.pixels import read_image
+from babelclip.search import Hit, Index
+from babelclip.service.engine import Engine
+from babelclip.service.errors import ApiError
+from babelclip.vectors import FloatArray
+
+THUMBNAIL_PIXELS = 256
+JPEG_QUALITY = 80
+THUMBNAILS_KEPT = 500
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """An index and the model that its vectors are of."""
+
+    name: str
+    index: Index
+    engine: Engine
+
+
+class Shelf:
+    """Open indexes by name."""
+
+    def __init__(self, files: Mapping[str, Path], engines: Mapping[str, Engine]) -> None:
+        """Open indexes.
+
+        :param files: name -> file
+        :param engines: the models that are served
+        :raises CatalogError: if one cannot be used, or is of no model that is served
+        """
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="babelclip-index")
+        self._thumbnails: dict[tuple[str, int], str] = {}
+        opened = {name: self._thread.submit(_open, name, file, engines) for name, file in files.items()}
+        self.mounted = {name: future.result() for name, future in opened.items()}
+
+    def close(self) -> None:
+        """Close the indexes."""
+        for mounted in self.mounted.values():
+            self._thread.submit(mounted.index.close).result()
+        self._thread.shutdown()
+
+    def get(self, name: str | None) -> Mounted:
+        """An index by name.
+
+        :param name: None is the only one
+        :return: the index
+        :raises ApiError: 404, if there is none of that name; 400, if there are several and none is named
+        """
+        if name is None and len(self.mounted) == 1:
+            return next(iter(self.mounted.values()))
+        known = ", ".join(self.mounted) or "none"
+        if name is None and self.mounted:
+            raise ApiError(400, f"there are several indexes, name one: {known}", param="index")
+        if name is None or name not in self.mounted:
+            message = f"there is no index {name!r} here" if name else "no index is mounted here"
+            raise ApiError(404, f"{message}; mounted are: {known}", code="index_not_found", param="index")
+        return self.mounted[name]
+
+    async def nearest(self, mounted: Mounted, vector: FloatArray, k: int) -> list[Hit]:
+        """The photos nearest to a vector.
+
+        :param mounted: the index
+        :param vector: float32 (d,)
+        :param k: how many
+        :return: the nearest first
+        """
+        return await self._run(lambda: mounted.index.nearest(vector, k))
+
+    async def count(self, mounted: Mounted) -> int:
+        """How many photos an index holds.
+
+        :param mounted: the index
+        :return: the photos
+        """
+        return await self._run(lambda: len(mounted.index))
+
+    def thumbnail(self, path: str) -> str | None:
+        """A small picture of a photo, as a data URI; kept for a while.
+
+        :param path: of the photo
+        :return: a JPEG, or None where the photo is gone
+        """
+        try:
+            known = (path, Path(path).stat().st_mtime_ns)
+            if known not in self._thumbnails:
+                self._thumbnails[known] = _thumbnail(path)
+                for old in list(self._thumbnails)[:-THUMBNAILS_KEPT]:
+                    self._thumbnails.pop(old, None)
+            return self._thumbnails.get(known)
+        except (ImageError, OSError):
+            return None
+
+    async def _run(self, function: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def _open(name: str, file: Path, engines: Mapping[str, Engine]) -> Mounted:
+    """The index, with the first model that it is of."""
+    if not file.expanduser().is_file():
+        raise ModelMismatchError(f"index {name}: there is no file {file}; babelclip index makes one")
+    last: ModelMismatchError | None = None
+    for engine in engines.values():
+        try:
+            return Mounted(name, Index.open(file, engine.model), engine)
+        except ModelMismatchError as error:
+            last = error
+    raise last or ModelMismatchError(f"index {name}: no model is served")
+
+
+def _thumbnail(path: str) -> str:
+    image = read_image(path)
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
