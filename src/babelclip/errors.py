@@ -12,8 +12,9 @@
     │   │   └── UnsafeWeightsError   a pickle asks for something that is not a tensor
     │   └── DownloadError            the hub cannot be reached, or sent the wrong bytes
     ├── MissingDependencyError       an optional package is not installed; says how to get it
-    ├── CatalogError                 an index file cannot be used
+    ├── CatalogError                 an index file, or a folder of vectors, cannot be used
     │   └── ModelMismatchError       it was made by another model
+    ├── ClusterError                 the machines of a bulk run cannot be used, or cannot go on
     └── ServiceError                 the service cannot do what it should
         ├── StoreError               the database of keys and ledger, or the store of rate limits, cannot be used
         └── BusyError                there is more to do than can be taken on; says when to try again
@@ -79,11 +80,15 @@ class MissingDependencyError(BabelclipError):
 
 
 class CatalogError(BabelclipError):
-    """An index file cannot be used."""
+    """An index file, or a folder of vectors, cannot be used."""
 
 
 class ModelMismatchError(CatalogError):
     """An index was made by another model, so its vectors cannot be compared with this one's."""
+
+
+class ClusterError(BabelclipError):
+    """The machines of a bulk run cannot be used, or cannot go on."""
 
 
 class ServiceError(BabelclipError):

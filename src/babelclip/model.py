@@ -98,7 +98,8 @@ class Model:
         :param precision: "float32" gives the published numbers, the same on every processor; "bfloat16" (openvino
             only), "int8" (models that are calibrated for it), or "auto": the fastest of these that model, engine and
             processor have
-        :param threads: threads of the engine; None takes BABELCLIP_THREADS, else its own choice
+        :param threads: threads of the engine, and as many that decode pictures; None takes BABELCLIP_THREADS, else the
+            engine's own choice
         :return: the model; its towers are compiled at their first use
         :raises InputError: if name stands beside text or image, or precision is not known
         :raises ModelError: if it cannot be found or read
@@ -253,7 +254,7 @@ class Model:
             except ImageError as error:
                 return error
 
-        decoded = ordered_map(decode, images, workers=os.cpu_count() or 1, ahead=DECODED_AHEAD)
+        decoded = ordered_map(decode, images, workers=self._threads or os.cpu_count() or 1, ahead=DECODED_AHEAD)
         for batch in chunks(decoded, IMAGE_BATCH):
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = session.run({"pixels": np.stack(good)}) if good else np.empty((0, self.dimension), np.float32)

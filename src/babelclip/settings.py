@@ -125,3 +125,8 @@ def service_settings() -> ServiceSettings:
         max_connections=_whole_number("BABELCLIP_MAX_CONNECTIONS", 1000, least=1),
         request_seconds=_whole_number("BABELCLIP_REQUEST_SECONDS", 60, least=1),
     )
+
+
+def keep_ray_from_reporting() -> None:
+    """Tell Ray, before it starts, not to send usage statistics anywhere; a choice that is set already stays."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

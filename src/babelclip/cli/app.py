@@ -27,7 +27,7 @@ COMMANDS = {
     "usage": "keys",
 }
 """Command, which is the name of a function -> the module of cli/ that has it; in the order of the help."""
-GROUPS = {"keys": "keys", "benchmark": "benchmark"}
+GROUPS = {"keys": "keys", "benchmark": "benchmark", "scale": "scale"}
 """Command with commands of its own -> the module whose APP it is."""
 
 

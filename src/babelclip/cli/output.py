@@ -5,8 +5,8 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 
@@ -14,6 +14,28 @@ from rich.console import Console
 _PIPE_COLUMNS = 4096
 _OUT = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+_kept: TextIO | None = None
+
+
+def _stdout() -> TextIO:
+    return _kept or sys.stdout
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """While the block runs, stdout has the lines of this module only; what libraries print goes to stderr.
+
+    :yield: nothing
+    """
+    global _kept
+    _kept = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _kept = None
 
 
 class Bar(Protocol):
@@ -29,7 +51,7 @@ def line(text: str) -> None:
 
     :param text: the line
     """
-    sys.stdout.write(text + "\n")
+    _stdout().write(text + "\n")
 
 
 def json_line(content: Any) -> None:
@@ -39,7 +61,7 @@ def json_line(content: Any) -> None:
     """
     # Surrogates stand for file name bytes that are not UTF-8; escaping them keeps the output valid.
     text = json.dumps(content, ensure_ascii=False)
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    line(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def csv_line(cells: Sequence[object]) -> None:
@@ -49,7 +71,7 @@ def csv_line(cells: Sequence[object]) -> None:
     """
     row = io.StringIO()
     csv.writer(row, lineterminator="\n").writerow(cells)
-    sys.stdout.write(row.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
+    _stdout().write(row.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def message(text: str) -> None:

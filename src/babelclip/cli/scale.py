@@ -1,0 +1,103 @@
+"""babelclip scale: collections that are too large for one machine."""
+
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from babelclip.cli import output
+from babelclip.cli.options import AsJson, ModelName, Runtime, load
+from babelclip.registry import BUNDLED, DEFAULT
+
+if TYPE_CHECKING:
+    from babelclip.scale.bulk import BulkReport
+    from babelclip.scale.embedding import ShardReport
+
+FAILURES_SHOWN = 20
+
+APP = typer.Typer(help="Collections that are too large for one machine (extra scale).", no_args_is_help=True)
+
+SOURCE_HELP = "A folder, a Parquet file or folder, or webdataset tars: a path, s3://, gs://, hdfs:// or another URL."
+
+
+@APP.command()
+def embed(
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP, show_default=False)],
+    target: Annotated[str, typer.Argument(help="The folder of vectors to write: a path or URL.", show_default=False)],
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes with a model each; 0 does it in this process, without Ray.")
+    ] = 1,
+    cpus: Annotated[float, typer.Option(min=0.1, help="Processors a worker.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs a worker (with --runtime torch).")] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster: HOST:PORT, or auto. [default: Ray on this machine, for this run]")
+    ] = None,
+    kind: Annotated[
+        Literal["auto", "photos", "parquet", "webdataset"], typer.Option(help="What the source holds.")
+    ] = "auto",
+    column: Annotated[
+        str | None, typer.Option(help="The Parquet column with the pictures' bytes, URLs or paths. [default: found]")
+    ] = None,
+    numbers: Annotated[Literal["float16", "float32"], typer.Option(help="How vectors are stored.")] = "float16",
+    shard_files: Annotated[int, typer.Option(min=1, help="Photos a shard; a Parquet or tar file is one.")] = 1000,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    json: AsJson = False,
+) -> None:
+    """Embed pictures in bulk into Parquet files, by workers of Ray. Run it again to go on after an interruption."""
+    from babelclip.scale import bulk
+    from babelclip.scale.sources import Source, find_kind
+    from babelclip.scale.vector_files import VectorFolder
+
+    found = Source(source, find_kind(source) if kind == "auto" else kind, column)
+    # Ray prints on stdout of workers that died, also from threads of its own.
+    with output.alone(), output.progress("starting the workers") as bar:
+
+        def show(shard: "ShardReport", total: "BulkReport") -> None:
+            bar(total.rows + total.errors, None, f"shard {total.skipped + total.done} of {total.shards}")
+            if json:
+                output.json_line(asdict(shard))
+
+        report = bulk.embed_all(
+            found,
+            target,
+            load(model, runtime),
+            pool=bulk.Pool(workers, cpus, gpus, address),
+            runtime=runtime,
+            name=_everywhere(model),
+            numbers=numbers,
+            files_a_shard=shard_files,
+            show=show,
+        )
+    if json:
+        output.json_line(asdict(report))
+    else:
+        _show_report(report, target)
+        if report.errors:
+            for path, reason in islice(VectorFolder(target).failures(), FAILURES_SHOWN):
+                output.message(reason if reason.startswith(path) else f"{path}: {reason}")
+    for number, reason in report.failed[:FAILURES_SHOWN]:
+        output.message(f"shard {number} is not done, run again: {reason}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _everywhere(model: str) -> str:
+    """A model's name as workers find it too: a folder by its absolute path."""
+    path = Path(model).expanduser()
+    return str(path.absolute()) if path.is_dir() and not (BUNDLED / model).is_dir() else model
+
+
+def _show_report(report: "BulkReport", target: str) -> None:
+    """What a run did, in words."""
+    output.line(
+        f"{target}: {report.done} of {report.shards} shards done now, {report.skipped} before, "
+        f"{len(report.failed)} not; {report.rows} pictures, {report.errors} could not be read"
+    )
+    if report.seconds and report.rows:
+        output.line(
+            f"{report.seconds:.1f} s, {report.rows / report.seconds:.0f} pictures and "
+            f"{report.bytes / report.seconds / 2**20:.1f} MiB a second, with starting the workers"
+        )

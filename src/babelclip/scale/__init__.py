@@ -1,0 +1,1 @@
+"""Beyond one machine: pictures anywhere -> vectors in Parquet, by Ray; and from Parquet into a store."""
