@@ -114,10 +114,7 @@ class ShardEmbedder:
                 yield _row(picture, vector)
 
     def _write(self, stream: object, rows: Iterator[Row]) -> int:
-        """Write rows group by group.
-
-        :return: how many
-        """
+        """Write rows group by group; gives how many."""
         written = 0
         with pq.ParquetWriter(stream, row_schema(self._job.manifest), compression="zstd") as writer:
             for group in chunks(rows, ROW_GROUP):

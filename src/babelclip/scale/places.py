@@ -50,11 +50,7 @@ class Place:
         return self.prefix + path
 
     def inner(self, *parts: str) -> str:
-        """The path of something in this place.
-
-        :param parts: names of folders and of a file
-        :return: a path in the file system
-        """
+        """The path of something in this place, by the names of folders and of a file."""
         return "/".join((self.path.rstrip("/"), *parts))
 
     def exists(self, path: str) -> bool:
