@@ -286,7 +286,7 @@ def test_a_worker_with_another_model_says_so_instead_of_writing(
     clip_folder: Path, photos: Path, tmp_path: Path
 ) -> None:
     manifest = Manifest("m", "0" * 64, 16, "float16", str(photos), "photos")
-    job = Job(Source(str(photos), "photos"), str(tmp_path / "out"), manifest, str(clip_folder), None, 1)
+    job = Job(Source(str(photos), "photos"), str(tmp_path / "out"), manifest, str(clip_folder), None, "float32", 1)
     answer = RayWorker(job)({"shard": np.array([0]), "files": [np.array([str(photos / "a.jpg")])]})
     assert answer["fatal"] == [True]
     assert "install the same on every machine" in answer["failed"][0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, ModelName, Runtime, load
+from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load
 from babelclip.registry import BUNDLED, DEFAULT
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def embed(
     shard_files: Annotated[int, typer.Option(min=1, help="Photos a shard; a Parquet or tar file is one.")] = 1000,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
+    precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
     """Embed pictures in bulk into Parquet files, by workers of Ray. Run it again to go on after an interruption."""
@@ -63,9 +64,10 @@ def embed(
         report = bulk.embed_all(
             found,
             target,
-            load(model, runtime),
+            load(model, runtime, precision),
             pool=bulk.Pool(workers, cpus, gpus, address),
             runtime=runtime,
+            precision=precision,
             name=_everywhere(model),
             numbers=numbers,
             files_a_shard=shard_files,

@@ -10,6 +10,7 @@ from typing import Any
 
 from babelclip.errors import BabelclipError, ClusterError, InputError, MissingDependencyError
 from babelclip.model import Model
+from babelclip.precision import Precision
 from babelclip.scale.embedding import Job, ShardEmbedder, ShardReport
 from babelclip.scale.sources import Source, find_files, plan
 from babelclip.scale.vector_files import Manifest, Numbers, VectorFolder
@@ -57,6 +58,7 @@ def embed_all(
     *,
     pool: Pool,
     runtime: str | None = None,
+    precision: Precision = "float32",
     name: str,
     numbers: Numbers = "float16",
     files_a_shard: int = FILES_A_SHARD,
@@ -69,6 +71,7 @@ def embed_all(
     :param model: the model, as it is here; every worker loads its own
     :param pool: the workers; none of them means in this process, without Ray
     :param runtime: the workers' engine
+    :param precision: in what they calculate
     :param name: the model's name or folder, as workers shall load it
     :param numbers: how vectors are stored
     :param files_a_shard: how many photos a shard has; of Parquet and tar files each is a shard
@@ -90,7 +93,7 @@ def embed_all(
     finished = folder.finished()
     left = [(number, files) for number, files in enumerate(shards) if number not in finished]
     threads = max(1, math.floor(pool.cpus)) if pool.workers else 0
-    job = Job(source, target, manifest, name, runtime, threads)
+    job = Job(source, target, manifest, name, runtime, precision, threads)
     total = BulkReport(shards=len(shards), skipped=len(shards) - len(left))
     if not left:
         return total

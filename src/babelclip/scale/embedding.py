@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from babelclip.batching import chunks
 from babelclip.errors import ImageError, ModelMismatchError
 from babelclip.model import Model
+from babelclip.precision import Precision
 from babelclip.scale.sources import Picture, Source, Unreadable, as_json, pictures
 from babelclip.scale.vector_files import ERROR_SCHEMA, ROW_GROUP, Manifest, Row, VectorFolder, row_schema, table_of
 from babelclip.vectors import FloatArray
@@ -27,6 +28,7 @@ class Job:
     manifest: Manifest
     model: str
     runtime: str | None
+    precision: Precision
     threads: int
 
 
@@ -58,7 +60,7 @@ class ShardEmbedder:
         :raises ModelMismatchError: if the model of that name is another here than where the run was begun
         """
         self._job = job
-        self._model = Model.load(job.model, runtime=job.runtime, threads=job.threads)
+        self._model = Model.load(job.model, runtime=job.runtime, precision=job.precision, threads=job.threads)
         if self._model.fingerprint != job.manifest.fingerprint:
             raise ModelMismatchError(
                 f"model {job.model} of this worker ({self._model.fingerprint[:12]}) is not the one of this run "
