@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip import schema
+from babelclip.archives import INSIDE
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.photo_facts import FACTS_VERSION, Facts
 from babelclip.vectors import FloatArray, StoredForm, from_bytes, stored_bytes, to_bytes
@@ -30,8 +31,7 @@ from babelclip.vectors import FloatArray, StoredForm, from_bytes, stored_bytes, 
 BUSY_TIMEOUT_SECONDS = 30.0
 BLOCK_ROWS = 16384
 KEEP_RETIRED_DAYS = 90
-INSIDE = "!/"
-"""What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
+SECONDS_A_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +223,15 @@ class Catalog:
         :param root: an absolute path
         :return: what is known by path
         """
-        query = (
-            "SELECT path, size, mtime_ns, sidecar_ns, facts FROM photos JOIN contents ON contents.id = content WHERE "
-            + _BELOW
-        )
-        return {path: Known(*rest) for path, *rest in self.rows(query, _below(root))}
+        return {path: Known(*rest) for path, *rest in self.rows(_KNOWN + _BELOW, _below(root))}
+
+    def known_in(self, folder: str) -> dict[str, Known]:
+        """The settled files of one folder, as ``known_files``.
+
+        :param folder: an absolute path
+        :return: what is known by path
+        """
+        return {path: Known(*rest) for path, *rest in self.rows(_KNOWN + "folder = ?", (folder,))}
 
     def paths_below(self, root: str) -> list[str]:
         """All files at or below a path that the catalog names, members of archives among them.
@@ -237,6 +241,23 @@ class Catalog:
         """
         return [row[0] for row in self.rows(f"SELECT path FROM photos WHERE {_BELOW}", _below(root))]
 
+    def paths_in(self, folder: str) -> list[str]:
+        """All files of one folder that the catalog names.
+
+        :param folder: an absolute path
+        :return: absolute paths
+        """
+        return [row[0] for row in self.rows("SELECT path FROM photos WHERE folder = ?", (folder,))]
+
+    def folders_below(self, root: str) -> list[str]:
+        """The folders at or below a path that have files in the catalog, those in archives among them.
+
+        :param root: an absolute path
+        :return: absolute paths
+        """
+        query = "SELECT DISTINCT folder FROM photos WHERE " + _BELOW.replace("path", "folder")
+        return [row[0] for row in self.rows(query, _below(root))]
+
     def has_content(self, digest: bytes) -> bool:
         """Whether a content has been encoded or found unreadable.
 
@@ -245,17 +266,24 @@ class Catalog:
         """
         return bool(self.rows("SELECT 1 FROM contents WHERE hash = ?", (digest,)))
 
-    def save(self, photos: Iterable[Photo], contents: Iterable[Content]) -> None:
+    def save(
+        self, photos: Iterable[Photo], contents: Iterable[Content], facts: Iterable[tuple[Photo, Facts]] = ()
+    ) -> None:
         """Write files and contents in one transaction. A content that is there keeps its vectors and gets its facts.
 
         :param photos: files; what is there under the same path is replaced
         :param contents: what contents became
+        :param facts: what files say of themselves that are there already; of the file its path and ``sidecar_ns`` count
         """
         with self._transaction():
             touched = {self._save_content(content) for content in contents}
             for photo in photos:
                 touched |= self._save_photo(photo)
             self._settle(touched)
+            for photo, said in facts:
+                query = "UPDATE photos SET sidecar_ns = ? WHERE path = ? AND content IS NOT NULL RETURNING content"
+                for (content,) in self._db.execute(query, (photo.sidecar_ns, photo.path)).fetchall():
+                    self._save_facts(content, said)
 
     def _save_content(self, content: Content) -> int:
         """Write a content; its vectors stay retired until a file has it."""
@@ -331,14 +359,91 @@ class Catalog:
     def forget(self, paths: Iterable[str]) -> None:
         """Take files out. Their contents stay, retired, so that a file which comes back need not be encoded again.
 
-        :param paths: absolute paths
+        :param paths: absolute paths of files, members of archives, and archives
         """
         with self._transaction():
             touched = set()
             for path in paths:
                 row = self._db.execute("DELETE FROM photos WHERE path = ? RETURNING content", (path,)).fetchall()
                 touched |= {content for (content,) in row if content is not None}
+                self._db.execute("DELETE FROM archives WHERE path = ?", (path.partition(INSIDE)[0],))
             self._settle(touched)
+
+    def purge(self, days: float = KEEP_RETIRED_DAYS) -> int:
+        """Take out what no file has had for a while: its vectors, its facts and its tags.
+
+        :param days: how long it has been without a file
+        :return: how many contents went
+        """
+        before = time.time() - days * SECONDS_A_DAY
+        old = "SELECT DISTINCT content FROM retired WHERE since <= ?"
+        if not self.rows(old + " LIMIT 1", (before,)):
+            return 0
+        with self._transaction():
+            contents = [(row[0],) for row in self._db.execute(old, (before,)).fetchall()]
+            for query in ("tags WHERE content = ?", "retired WHERE content = ?", "contents WHERE id = ?"):
+                self._db.executemany(f"DELETE FROM {query}", contents)
+        return len(contents)
+
+    def finished_archive(self, path: str) -> tuple[int, int] | None:
+        """The size and time that an archive had when all its members were seen.
+
+        :param path: the archive
+        :return: (bytes, ns), or None where it has not been read to its end
+        """
+        rows = self.rows("SELECT size, mtime_ns FROM archives WHERE path = ?", (path,))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def finish_archive(self, path: str, size: int, mtime_ns: int) -> None:
+        """Note that all members of an archive have been seen.
+
+        :param path: the archive
+        :param size: its bytes
+        :param mtime_ns: its time
+        """
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO archives VALUES (?, ?, ?)", (path, size, mtime_ns))
+
+    def tag(
+        self,
+        paths: Iterable[str],
+        *,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        favourite: bool | None = None,
+    ) -> list[tuple[str, bool, list[str]]]:
+        """Set what the user says of photos. It belongs to the content: copies have it too, and it survives a move.
+
+        :param paths: absolute paths, or folders for all that is below
+        :param add: words to add
+        :param remove: words to take away; those that the file itself states stay
+        :param favourite: whether it is one; None leaves that as it is
+        :return: of each photo its path, whether it is a favourite, and all of its words
+        :raises InputError: if a path is not in the catalog
+        """
+        chosen: dict[str, int] = {}
+        for path in paths:
+            query = f"SELECT path, content FROM photos WHERE content IS NOT NULL AND {_BELOW} ORDER BY path"
+            found = {row[0]: row[1] for row in self.rows(query, _below(path))}
+            if not found:
+                raise InputError(f"{path} is not in the index; add it with: babelclip index {path}")
+            chosen.update(found)
+        contents = list(dict.fromkeys(chosen.values()))
+        with self._transaction():
+            for content in contents:
+                rows = [(content, word) for word in remove]
+                self._db.executemany("DELETE FROM tags WHERE content = ? AND tag = ? AND source = 'user'", rows)
+                rows = [(content, word) for word in add]
+                self._db.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?, 'user')", rows)
+                if favourite is not None:
+                    self._db.execute("UPDATE contents SET favourite = ? WHERE id = ?", (int(favourite), content))
+        return [(path, *self._said_of(content)) for path, content in chosen.items()]
+
+    def _said_of(self, content: int) -> tuple[bool, list[str]]:
+        """Whether a content is a favourite, and its words."""
+        words = self.rows("SELECT DISTINCT tag FROM tags WHERE content = ? ORDER BY tag", (content,))
+        favourite = self.rows("SELECT favourite FROM contents WHERE id = ?", (content,))
+        return bool(favourite and favourite[0][0]), [row[0] for row in words]
 
     def failures(self) -> list[tuple[str, str]]:
         """The files that have no vector.
@@ -422,6 +527,7 @@ class Catalog:
         return [path for path, _ in rows], self._floats([stored for _, stored in rows])
 
 
+_KNOWN = "SELECT path, size, mtime_ns, sidecar_ns, facts FROM photos JOIN contents ON contents.id = content WHERE "
 # A path itself, or whatever starts with it and a separator, or is inside it where it is an archive.
 _BELOW = "(path = ? OR (path > ? AND path < ?) OR (path > ? AND path < ?))"
 

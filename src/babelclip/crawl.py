@@ -1,29 +1,46 @@
-"""Folders -> photo files."""
+"""Folders -> photos, videos and archives."""
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from babelclip import raw
 from babelclip.errors import InputError
 
-PHOTO_SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".gif",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jp2",
-    )
-)
+_PHOTO_KINDS = "jpg jpeg jpe jfif png gif webp bmp tif tiff heic heif avif jp2"
+_VIDEO_KINDS = "mp4 m4v mov mkv webm avi mpg mpeg mts m2ts 3gp wmv"
+PHOTO_SUFFIXES = frozenset("." + kind for kind in _PHOTO_KINDS.split()) | raw.SUFFIXES
+VIDEO_SUFFIXES = frozenset("." + kind for kind in _VIDEO_KINDS.split())
+ARCHIVE_SUFFIXES = (".zip", ".cbz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SIDECAR_SUFFIX = ".xmp"
+
+Kind = Literal["image", "video", "archive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that may be indexed: its absolute path, what its name says it is, and the XMP file beside it."""
+
+    path: str
+    kind: Kind
+    sidecar: str | None = None
+
+
+def kind_of(name: str) -> Kind | None:
+    """What a file is by its name.
+
+    :param name: a file name or path
+    :return: None for what is none of these
+    """
+    lower = name.lower()
+    suffix = os.path.splitext(lower)[1]
+    if suffix in PHOTO_SUFFIXES:
+        return "image"
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    return "archive" if lower.endswith(ARCHIVE_SUFFIXES) else None
 
 
 def photos_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
@@ -41,10 +58,48 @@ def photos_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Pa
     if root.is_file():
         yield root
         return
+    for _, found in folders_below(root, on_error):
+        yield from (Path(one.path) for one in found if one.kind == "image")
+
+
+def folders_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[Found]]]:
+    """The folders at or below a path, in a fixed order, each with what may be indexed in it, as ``photos_below`` does.
+
+    :param root: a folder or a file
+    :param on_error: is told of folders that cannot be read
+    :yield: a folder's absolute path, and its files by name
+    :raises InputError: if there is nothing at that path
+    """
+    root = root.absolute()
+    if root.is_file():
+        folder = str(root.parent)
+        sidecar = _sidecar(folder, root.name, _names(root.parent))
+        yield folder, [Found(str(root), kind_of(root.name) or "image", sidecar)]
+        return
     if not root.is_dir():
         raise InputError(f"{root}: no such file or folder")
     for folder, folders, files in os.walk(root, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES:
-                yield Path(folder, name)
+        names = set(files)
+        kinds = ((name, kind_of(name)) for name in sorted(files) if not name.startswith("."))
+        yield (
+            folder,
+            [Found(str(Path(folder, name)), kind, _sidecar(folder, name, names)) for name, kind in kinds if kind],
+        )
+
+
+def _names(folder: Path) -> set[str]:
+    """The names in a folder; none where it cannot be read."""
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError:
+        return set()
+
+
+def _sidecar(folder: str, name: str, names: set[str]) -> str | None:
+    """The XMP file beside a file: a.jpg.xmp (digiKam, darktable) before a.xmp (Lightroom)."""
+    for stem in (name, os.path.splitext(name)[0]):
+        for suffix in (SIDECAR_SUFFIX, SIDECAR_SUFFIX.upper()):
+            if stem + suffix in names:
+                return str(Path(folder, stem + suffix))
+    return None

@@ -1,23 +1,32 @@
 """Bringing a catalog up to date with folders: files are looked at, hashed, encoded, and saved every few seconds."""
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from babelclip.batching import ordered_map
+import numpy as np
+
+from babelclip import raw
+from babelclip.archives import INSIDE, members
+from babelclip.batching import chunks, ordered_map
 from babelclip.catalog import Catalog, Content, Known, Photo
-from babelclip.crawl import photos_below
-from babelclip.errors import ImageError
+from babelclip.crawl import Found, folders_below
+from babelclip.errors import ImageError, InputError
+from babelclip.inspection import Look, look, look_inside, storable
 from babelclip.model import Model
-from babelclip.settings import settings
+from babelclip.photo_facts import Facts
+from babelclip.pixels import ImageSource
 from babelclip.vectors import FloatArray
+from babelclip.video import EVERY_SECONDS, frames
 
 SAVE_EVERY_SECONDS = 2.0
 SAVE_EVERY_PHOTOS = 256
 HASHED_AHEAD = 64
+FRAMES_AT_ONCE = 32
+MEMBER_BYTES_AT_ONCE = 64 * 2**20
+"""Members of an archive are in memory until they are encoded; this many bytes of them, and one more, at once."""
 
 
 @dataclass(slots=True)
@@ -33,125 +42,287 @@ class IndexReport:
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far indexing is: files settled so far, and files found in all."""
+    """How far indexing is: files settled so far, and files found in all (those in archives as these are opened)."""
 
     done: int
     total: int
 
 
+@dataclass(slots=True)
+class _Job:
+    """A content under way: the files that have it, and what they say of themselves."""
+
+    photos: list[Photo]
+    facts: Facts
+
+
 def bring_up_to_date(
-    catalog: Catalog, model: Model, root: Path, *, progress: Callable[[IndexProgress], None] | None = None
+    catalog: Catalog,
+    model: Model,
+    root: Path,
+    *,
+    every_seconds: float = EVERY_SECONDS,
+    progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
-    """Bring a catalog up to date with a folder: new and changed photos in, deleted ones out.
+    """Bring a catalog up to date with a folder: new and changed photos and videos in, deleted ones out.
 
     What is done is kept even if the call is ended at any moment; the next call goes on from there.
 
     :param catalog: the catalog
     :param model: what makes its vectors
-    :param root: a folder, or one photo
+    :param root: a folder, a photo, a video, or an archive of photos
+    :param every_seconds: the time between two frames of a video; 0 leaves new videos out
     :param progress: is told how far it is
     :return: what was done
     :raises InputError: if there is nothing at that path
     :raises CatalogError: if the catalog cannot be written
     """
-    report = IndexReport()
-    base = str(root.expanduser().absolute())
-    unreadable: list[str] = []
-
-    def note(error: OSError) -> None:
-        unreadable.append(str(error.filename))
-        report.failed.append((str(error.filename), error.strerror or str(error)))
-
-    files = [str(path) for path in photos_below(Path(base), note)]
-    unseen = tuple(folder + os.sep for folder in unreadable)
-    gone = set(catalog.paths_below(base)) - set(files)
-    gone = {path for path in gone if not path.startswith(unseen)}
-    if gone:
-        catalog.forget(gone)
-    report.removed = len(gone)
-    _add(catalog, model, files, catalog.known_files(base), report, progress)
-    return report
+    base = root.expanduser().absolute()
+    return _Run(catalog, model, base, every_seconds, progress).go()
 
 
-def _add(
-    catalog: Catalog,
-    model: Model,
-    files: list[str],
-    known: dict[str, Known],
-    report: IndexReport,
-    progress: Callable[[IndexProgress], None] | None,
-) -> None:
-    """Read, hash and encode what is new among the files, and save as it goes."""
-    writer = _Writer(catalog, report, progress, total=len(files))
-    try:
-        awaited: dict[Path, list[Photo]] = {}
-        new = _new_contents(catalog, files, known, writer, awaited)
-        for path, vector in model.stream_images(new):
-            photos = awaited.pop(path)
-            if _changed(photos[0]):
-                writer.skip(photos, "changed while it was read; run again")
-            elif isinstance(vector, ImageError):
-                writer.content(photos, None, str(vector))
+class _Run:
+    """One call of bring_up_to_date: pictures first, then archives, then videos, then what is gone."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        model: Model,
+        base: Path,
+        every_seconds: float,
+        progress: Callable[[IndexProgress], None] | None,
+    ) -> None:
+        self._catalog = catalog
+        self._model = model
+        self._base = base
+        self._every_seconds = every_seconds
+        self._report = IndexReport()
+        self._writer = _Writer(catalog, self._report, progress)
+        self._archives: list[str] = []
+        self._videos: list[tuple[Found, Known | None]] = []
+        self._folders: set[str] = set()
+        self._unreadable: list[str] = []
+        self._gone: list[str] = []
+        self._under_way: dict[bytes, _Job] = {}
+
+    def go(self) -> IndexReport:
+        self._writer.total = sum(
+            sum(self._wanted(found) for found in files) for _, files in folders_below(self._base, lambda error: None)
+        )
+        try:
+            looks = ordered_map(_look, self._pictures(), workers=2, ahead=HASHED_AHEAD)
+            self._encode(self._new(seen for _, seen in looks))
+            for archive in self._archives:
+                self._archive(archive)
+            for found, known in self._videos:
+                self._video(found, known)
+            if not self._base.is_file():
+                self._find_lost_folders()
+        finally:
+            self._writer.flush()
+            self._forget()
+        self._catalog.purge()
+        return self._report
+
+    def _wanted(self, found: Found) -> bool:
+        """Whether a file counts as one; archives count by their members."""
+        return found.kind == "image" or (found.kind == "video" and self._every_seconds > 0)
+
+    def _pictures(self) -> Iterator[tuple[Found, Known | None]]:
+        """The pictures, with what is known of them; other kinds are kept for later, and what is gone is noted."""
+
+        def note(error: OSError) -> None:
+            self._unreadable.append(str(error.filename))
+            self._report.failed.append((str(error.filename), error.strerror or str(error)))
+
+        one = self._base.is_file()
+        for folder, files in folders_below(self._base, note):
+            names = {found.path for found in files}
+            if storable(folder):
+                known = self._catalog.known_files(files[0].path) if one else self._catalog.known_in(folder)
+                if not one:
+                    self._gone.extend(path for path in self._catalog.paths_in(folder) if path not in names)
             else:
-                writer.content(photos, vector, None)
-    finally:
-        writer.flush()
+                known = {}
+            self._folders.add(folder)
+            for found in files:
+                if found.kind == "archive":
+                    self._archives.append(found.path)
+                elif found.kind == "image":
+                    yield found, known.get(found.path)
+                elif self._wanted(found):
+                    self._videos.append((found, known.get(found.path)))
 
+    def _new(self, looks: Iterable[Look]) -> Iterator[ImageSource]:
+        """The pictures whose content must be encoded."""
+        for seen in looks:
+            if self._settled(seen) or seen.photo is None:
+                continue
+            path = seen.photo.path
+            if seen.data is None:
+                yield Path(path)
+            elif raw.is_raw(path):
+                try:
+                    yield raw.preview(seen.data, path)
+                except ImageError as error:
+                    self._done(self._under_way.popitem()[1], None, str(error))
+            else:
+                yield seen.data
 
-def _new_contents(
-    catalog: Catalog,
-    files: list[str],
-    known: dict[str, Known],
-    writer: "_Writer",
-    awaited: dict[Path, list[Photo]],
-) -> Iterator[Path]:
-    """The photos whose content must be encoded; a copy of one that is under way waits beside it."""
-    under_way: dict[bytes, Path] = {}
-    for name, photo in ordered_map(lambda n: _look(n, known), files, workers=2, ahead=HASHED_AHEAD):
+    def _settled(self, seen: Look) -> bool:
+        """Whether a file needs no encoding; if it does, it is under way now, or waits beside a copy that is."""
+        photo = seen.photo
         if photo is None:
-            writer.unchanged()
+            self._writer.unchanged()
+        elif seen.same:
+            self._writer.facts(photo, seen.facts)
         elif photo.hash is None:
-            writer.unreadable(photo)
-        elif under_way.get(photo.hash) in awaited:
-            awaited[under_way[photo.hash]].append(photo)
-        elif catalog.has_content(photo.hash) or writer.holds(photo.hash):
-            writer.known_content(photo)
+            self._writer.unreadable(photo)
+        elif photo.hash in self._under_way:
+            self._under_way[photo.hash].photos.append(photo)
+        elif self._catalog.has_content(photo.hash) or self._writer.holds(photo.hash):
+            self._writer.known_content(photo, seen.facts)
         else:
-            under_way[photo.hash] = Path(name)
-            awaited[Path(name)] = [photo]
-            yield Path(name)
+            self._under_way[photo.hash] = _Job([photo], seen.facts)
+            return False
+        return True
+
+    def _encode(self, sources: Iterator[ImageSource]) -> None:
+        """Encode pictures; they come back in the order in which they got under way."""
+        for _, vector in self._model.stream_images(sources):
+            job = self._under_way.pop(next(iter(self._under_way)))
+            if isinstance(vector, ImageError):
+                self._done(job, None, str(vector))
+            else:
+                self._done(job, vector, None)
+
+    def _done(self, job: _Job, vector: FloatArray | None, error: str | None, at_ms: tuple[int, ...] = ()) -> None:
+        """Hand over what a content became."""
+        if _changed(job.photos[0]):
+            self._writer.skip(job.photos, "changed while it was read; run again")
+        else:
+            self._writer.content(job, vector, error, at_ms)
+
+    def _archive(self, archive: str) -> None:
+        """The photos in an archive; one that is as it was when it was last read to its end is not opened."""
+        if not storable(archive):
+            self._writer.skip([Photo(archive, 0, 0, None)], "its name is not valid UTF-8; rename it")
+            return
+        below = archive + INSIDE
+        try:
+            stat = os.stat(archive)
+            state = stat.st_size, stat.st_mtime_ns
+            inside = [path for path in self._catalog.paths_below(archive) if path.startswith(below)]
+            if self._catalog.finished_archive(archive) == state:
+                self._writer.unchanged(len(inside))
+                return
+            seen: set[str] = set()
+            known = self._catalog.known_files(archive)
+            looks = self._looks_inside(archive, known, stat.st_mtime_ns, seen)
+            for window in _windows(looks):
+                self._encode(self._new(window))
+        except (OSError, InputError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self._writer.unreadable(Photo(archive, 0, 0, None, reason))
+            return
+        self._writer.flush()
+        self._catalog.forget([path for path in (archive, *inside) if path not in seen])
+        self._report.removed += sum(path not in seen for path in inside)
+        if seen <= self._catalog.known_files(archive).keys():
+            self._catalog.finish_archive(archive, *state)
+
+    def _looks_inside(self, archive: str, known: dict[str, Known], mtime_ns: int, seen: set[str]) -> Iterator[Look]:
+        """A look at every member, whose paths are noted."""
+        for member in members(archive):
+            seen.add(member.path)
+            self._writer.total += 1
+            yield look_inside(member, known.get(member.path), mtime_ns)
+
+    def _video(self, found: Found, known: Known | None) -> None:
+        """The frames of a video."""
+        seen = look(found, known)
+        if self._settled(seen) or seen.photo is None:
+            return
+        job = self._under_way.pop(seen.photo.hash or b"")
+        times: list[int] = []
+        rows: list[FloatArray] = []
+        try:
+            for some in chunks(frames(found.path, self._every_seconds), FRAMES_AT_ONCE):
+                times.extend(at for at, _ in some)
+                rows.append(self._model.encode_images([image for _, image in some]))
+        except ImageError as error:
+            self._done(job, None, str(error))
+        else:
+            self._done(job, np.concatenate(rows), None, tuple(times))
+
+    def _find_lost_folders(self) -> None:
+        """Note as gone what is in folders that are not there any more."""
+        archives = set(self._archives)
+        for folder in self._catalog.folders_below(str(self._base)):
+            outer = (folder + "/").partition(INSIDE)[0]
+            if folder not in self._folders and outer not in archives:
+                self._gone.extend(self._catalog.paths_in(folder))
+
+    def _forget(self) -> None:
+        """Take out what is gone: not what cannot be looked at, nor what another process has just added."""
+        unseen = tuple(folder + os.sep for folder in self._unreadable)
+        gone = [
+            path
+            for path in self._gone
+            if not path.startswith(unseen) and not os.path.lexists(path.partition(INSIDE)[0])
+        ]
+        if gone:
+            self._catalog.forget(gone)
+            self._report.removed += len(gone)
+
+
+def _windows(looks: Iterator[Look]) -> Iterator[list[Look]]:
+    """Looks in lists, so that little of an archive is in memory at once; what came before damage comes before it."""
+    window: list[Look] = []
+    held = 0
+    try:
+        for one in looks:
+            window.append(one)
+            held += len(one.data or b"")
+            if held >= MEMBER_BYTES_AT_ONCE or len(window) >= SAVE_EVERY_PHOTOS:
+                yield window
+                window, held = [], 0
+    except InputError:
+        yield window
+        raise
+    yield window
 
 
 class _Writer:
     """Gathers results, saves them every few seconds, and keeps the report."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        report: IndexReport,
-        progress: Callable[[IndexProgress], None] | None,
-        total: int,
-    ) -> None:
+    def __init__(self, catalog: Catalog, report: IndexReport, progress: Callable[[IndexProgress], None] | None) -> None:
+        self.total = 0
         self._catalog = catalog
         self._report = report
         self._progress = progress
-        self._total = total
         self._done = 0
         self._photos: list[Photo] = []
         self._contents: dict[bytes, Content] = {}
+        self._facts: list[tuple[Photo, Facts]] = []
         self._saved_at = time.monotonic()
 
-    def unchanged(self) -> None:
-        self._report.unchanged += 1
-        self._step(1)
+    def unchanged(self, files: int = 1) -> None:
+        self._report.unchanged += files
+        self._step(files)
 
-    def known_content(self, photo: Photo) -> None:
+    def facts(self, photo: Photo, facts: Facts) -> None:
+        self._facts.append((photo, facts))
+        self.unchanged()
+
+    def known_content(self, photo: Photo, facts: Facts) -> None:
         self._report.known_content += 1
         self._photos.append(photo)
+        self._facts.append((photo, facts))
         self._step(1)
 
     def unreadable(self, photo: Photo) -> None:
-        if _storable(photo.path):
+        if storable(photo.path):
             self._photos.append(photo)
         self.skip([photo], photo.error or "")
 
@@ -160,71 +331,47 @@ class _Writer:
             self._report.failed.append((photo.path, reason))
             self._step(1)
 
-    def content(self, photos: list[Photo], vector: FloatArray | None, error: str | None) -> None:
-        digest = photos[0].hash
+    def content(self, job: _Job, vector: FloatArray | None, error: str | None, at_ms: tuple[int, ...]) -> None:
+        digest = job.photos[0].hash
         if digest is None:
             raise ValueError("a content has a hash")
-        self._contents[digest] = Content(digest, vector, error)
-        self._photos.extend(photos)
+        self._contents[digest] = Content(digest, vector, error, job.facts, at_ms)
+        self._photos.extend(job.photos)
         if error is None:
-            self._report.added += len(photos)
+            self._report.added += len(job.photos)
         else:
-            self._report.failed.extend((photo.path, error) for photo in photos)
-        self._step(len(photos))
+            self._report.failed.extend((photo.path, error) for photo in job.photos)
+        self._step(len(job.photos))
 
     def holds(self, digest: bytes) -> bool:
         return digest in self._contents
 
     def _step(self, files: int) -> None:
         self._done += files
+        self.total = max(self.total, self._done)
         if self._progress is not None:
-            self._progress(IndexProgress(self._done, self._total))
+            self._progress(IndexProgress(self._done, self.total))
         due = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
-        if due or len(self._photos) >= SAVE_EVERY_PHOTOS:
+        if due or len(self._photos) + len(self._facts) >= SAVE_EVERY_PHOTOS:
             self.flush()
 
     def flush(self) -> None:
-        if self._photos:
-            self._catalog.save(self._photos, self._contents.values())
-        self._photos, self._contents = [], {}
+        if self._photos or self._facts:
+            self._catalog.save(self._photos, self._contents.values(), self._facts)
+        self._photos, self._contents, self._facts = [], {}, []
         self._saved_at = time.monotonic()
 
 
-def _look(name: str, known: dict[str, Known]) -> Photo | None:
-    """A file's state and content hash, or None where it is as the catalog knows it."""
-    size = mtime = 0
-    try:
-        if not _storable(name):
-            return Photo(name, 0, 0, None, "its name is not valid UTF-8; rename it")
-        stat = os.stat(name)
-        size, mtime = stat.st_size, stat.st_mtime_ns
-        before = known.get(name)
-        if before is not None and (before.size, before.mtime_ns) == (size, mtime):
-            return None
-        if size > settings().max_image_bytes:
-            limit = settings().max_image_bytes
-            return Photo(
-                name, size, mtime, None, f"{size} bytes, over the limit of {limit} (BABELCLIP_MAX_IMAGE_BYTES)"
-            )
-        with open(name, "rb") as file:
-            return Photo(name, size, mtime, hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        return Photo(name, size, mtime, None, error.strerror or str(error))
-
-
-def _storable(name: str) -> bool:
-    """Whether a path can be kept as text; file names on Linux may be any bytes."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _look(item: tuple[Found, Known | None]) -> Look:
+    """A look at a picture."""
+    return look(*item)
 
 
 def _changed(photo: Photo) -> bool:
-    """Whether a file is no longer what it was when it was hashed."""
+    """Whether a file, or the archive that it is in, is no longer what it was when it was hashed."""
+    file, _, inside = photo.path.partition(INSIDE)
     try:
-        stat = os.stat(photo.path)
+        stat = os.stat(photo.path if not inside else file)
     except OSError:
         return True
-    return (stat.st_size, stat.st_mtime_ns) != (photo.size, photo.mtime_ns)
+    return stat.st_mtime_ns != photo.mtime_ns or (not inside and stat.st_size != photo.size)

@@ -1,10 +1,53 @@
-"""Facts of a photo that its bytes and its sidecar state: size, time, place, camera, caption, keywords."""
+"""Facts of a photo that its bytes and its sidecar state: size, time, place, camera, caption, keywords.
 
-from dataclasses import dataclass
-from typing import Literal
+They come from EXIF, IPTC and XMP; where several state the same, the sidecar wins, then XMP, IPTC, EXIF. Damaged
+metadata says nothing, and is never an error.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 FACTS_VERSION = 1
 """Raised when more is read, so that the next indexing reads what older versions have left out."""
+MAX_TEXT = 10_000
+MAX_KEYWORDS = 500
+MAX_XMP_BYTES = 4 * 2**20
+
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ParseError,
+    DefusedXmlException,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    MemoryError,
+    Image.DecompressionBombError,
+)
+"""What Pillow and the parsers raise on damaged metadata."""
+_TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?")
+_UTF8_MARK = b"\x1b%G"
+_XP_KEYWORDS, _TIFF_XMP = 0x9C9E, 0x02BC
+_IPTC_KEYWORDS, _IPTC_CAPTION, _IPTC_CHARSET = (2, 25), (2, 120), (1, 90)
+_FIRST_TURNED = 5
+"""EXIF orientations from here on exchange width and height."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +68,189 @@ class Facts:
     keywords: tuple[str, ...] = ()
     kind: Literal["image", "video"] = "image"
     duration_ms: int | None = None
+
+
+def facts_of(image: Image.Image, sidecar: bytes | None = None) -> Facts:
+    """What a picture says of itself. Its pixels need not be decoded.
+
+    :param image: an open picture
+    :param sidecar: the bytes of the XMP file beside it
+    :return: its facts
+    """
+    exif = _spared(lambda: image.getexif()) or Image.Exif()
+    turned = (_spared(lambda: int(exif.get(ExifTags.Base.Orientation, 1))) or 1) >= _FIRST_TURNED
+    width, height = image.size[::-1] if turned else image.size
+    sources = [
+        _spared(lambda: facts_of_xmp(_embedded_xmp(image, exif))),
+        _spared(lambda: _of_iptc(image)),
+        _spared(lambda: _of_exif(exif)),
+    ]
+    return replace(merged(sources, sidecar), width=width, height=height)
+
+
+def merged(sources: Iterable[Facts | None], sidecar: bytes | None = None) -> Facts:
+    """Several statements in one: for each fact the first that says something.
+
+    :param sources: statements, the most trusted first
+    :param sidecar: an XMP packet that is trusted more than these
+    :return: one of them all
+    """
+    chosen: dict[str, Any] = {}
+    for source in (_spared(lambda: facts_of_xmp(sidecar or b"")), *sources):
+        for field in fields(Facts) if source else ():
+            value = getattr(source, field.name)
+            if value not in (None, (), "image"):
+                chosen.setdefault(field.name, value)
+    if "latitude" not in chosen or "longitude" not in chosen:
+        chosen.pop("latitude", None)
+        chosen.pop("longitude", None)
+    return Facts(**chosen)
+
+
+def facts_of_xmp(packet: bytes) -> Facts:
+    """What an XMP packet says (ISO 16684-1: RDF; a simple property may be an attribute or an element).
+
+    :param packet: XML; empty says nothing
+    :return: its facts
+    :raises ValueError: if it is not XML, or too large
+    """
+    if not packet.strip(b"\0 \t\r\n"):
+        return Facts()
+    if len(packet) > MAX_XMP_BYTES:
+        raise ValueError(f"an XMP packet of {len(packet)} bytes, over the limit of {MAX_XMP_BYTES}")
+    found: dict[str, list[str]] = {}
+    for node in fromstring(packet.rstrip(b"\0")).iter(_RDF + "Description"):
+        for name, value in node.attrib.items():
+            found.setdefault(name, []).append(value)
+        for child in node:
+            items = [item.text or "" for item in child.iter(_RDF + "li")]
+            found.setdefault(child.tag, []).extend(items or [child.text or ""])
+
+    def first(*names: str) -> str:
+        return next((found[name][0] for name in names if found.get(name) and found[name][0].strip()), "")
+
+    times = (first(name) for name in (_EXIF + "DateTimeOriginal", _PHOTOSHOP + "DateCreated", _XMP + "CreateDate"))
+    return Facts(
+        taken_at=next(filter(None, map(iso_time, times)), None),
+        latitude=_spared(lambda: _xmp_degrees(first(_EXIF + "GPSLatitude"), 90)),
+        longitude=_spared(lambda: _xmp_degrees(first(_EXIF + "GPSLongitude"), 180)),
+        camera=_camera(first(_TIFF + "Make"), first(_TIFF + "Model")),
+        caption=_text(first(_DC + "description", _DC + "title")),
+        keywords=_words(found.get(_DC + "subject", [])),
+    )
+
+
+def iso_time(value: Any) -> str | None:
+    """A time as EXIF, XMP or a video writes it, without its zone.
+
+    :param value: text; anything else says nothing
+    :return: ISO 8601; None for a time that never was
+    """
+    match = _TIME.match(str(value).strip()) if value else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+    return _spared(lambda: datetime(year, month, day, hour, minute, second).isoformat())
+
+
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_DC = "{http://purl.org/dc/elements/1.1/}"
+_EXIF = "{http://ns.adobe.com/exif/1.0/}"
+_TIFF = "{http://ns.adobe.com/tiff/1.0/}"
+_XMP = "{http://ns.adobe.com/xap/1.0/}"
+_PHOTOSHOP = "{http://ns.adobe.com/photoshop/1.0/}"
+
+
+def _spared(read: Callable[[], Found]) -> Found | None:
+    """What a reader finds, or None where the metadata is damaged."""
+    try:
+        return read()
+    except DAMAGE:
+        return None
+
+
+def _embedded_xmp(image: Image.Image, exif: Image.Exif) -> bytes:
+    """The XMP packet in a picture, wherever its format keeps it; empty where there is none."""
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or exif.get(_TIFF_XMP) or b""
+    return packet.encode() if isinstance(packet, str) else bytes(packet)
+
+
+def _of_exif(exif: Image.Exif) -> Facts:
+    """What EXIF says (CIPA DC-008)."""
+    own = _spared(lambda: exif.get_ifd(ExifTags.IFD.Exif)) or {}
+    gps = _spared(lambda: exif.get_ifd(ExifTags.IFD.GPSInfo)) or {}
+    base, place = ExifTags.Base, ExifTags.GPS
+    times = (own.get(base.DateTimeOriginal), own.get(base.DateTimeDigitized), exif.get(base.DateTime))
+    keywords = _spared(lambda: bytes(exif[_XP_KEYWORDS]).decode("utf-16-le").rstrip("\0").split(";"))
+    return Facts(
+        taken_at=next(filter(None, map(iso_time, times)), None),
+        latitude=_spared(lambda: _degrees(gps[place.GPSLatitude], gps[place.GPSLatitudeRef], 90)),
+        longitude=_spared(lambda: _degrees(gps[place.GPSLongitude], gps[place.GPSLongitudeRef], 180)),
+        camera=_camera(exif.get(base.Make), exif.get(base.Model)),
+        caption=_text(exif.get(base.ImageDescription)),
+        keywords=_words(keywords or []),
+    )
+
+
+def _of_iptc(image: Image.Image) -> Facts:
+    """What IPTC says (IIM, record 2)."""
+    record = (IptcImagePlugin.getiptcinfo(image) if isinstance(image, ImageFile.ImageFile) else None) or {}
+    utf8 = record.get(_IPTC_CHARSET) == _UTF8_MARK
+
+    def read(value: Any) -> str:
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            return bytes(value).decode("utf-8" if utf8 else "latin-1", "replace")
+
+    keywords = record.get(_IPTC_KEYWORDS, [])
+    return Facts(
+        caption=_text(read(record.get(_IPTC_CAPTION, b""))),
+        keywords=_words(map(read, keywords if isinstance(keywords, list) else [keywords])),
+    )
+
+
+def _degrees(parts: Any, side: Any, limit: int) -> float:
+    """Degrees, minutes and seconds as one number; south and west are negative."""
+    value = sum(float(part) / 60**power for power, part in enumerate(parts))
+    side = side.decode("ascii") if isinstance(side, bytes) else str(side)
+    return _bounded(-value if side.strip("\0 ").upper() in ("S", "W") else value, limit)
+
+
+def _xmp_degrees(text: str, limit: int) -> float | None:
+    """A coordinate as XMP writes it: "50,5.25N", "50,5,15N", or a plain number."""
+    if not text:
+        return None
+    if text[-1].upper() in "NSEW":
+        return _degrees(text[:-1].split(","), text[-1], limit)
+    return _bounded(float(text), limit)
+
+
+def _bounded(degrees: float, limit: int) -> float:
+    """Degrees that exist, to a centimetre."""
+    if not -limit <= degrees <= limit:
+        raise ValueError(f"{degrees} degrees, over {limit}")
+    return round(degrees, 7)
+
+
+def _text(value: Any) -> str | None:
+    """Text without what pads it, of bounded length; None for none."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return None
+    shown = value.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").strip()[:MAX_TEXT]
+    return shown or None
+
+
+def _camera(make: Any, model: Any) -> str | None:
+    """Maker and model, the maker once."""
+    maker, kind = _text(make), _text(model)
+    if maker and kind and not kind.lower().startswith(maker.split()[0].lower()):
+        return f"{maker} {kind}"
+    return kind or maker
+
+
+def _words(values: Iterable[Any]) -> tuple[str, ...]:
+    """Keywords, each once."""
+    return tuple(dict.fromkeys(word for value in values if (word := _text(value))))[:MAX_KEYWORDS]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from babelclip import raw
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.settings import settings
 from babelclip.specs import PixelSpec
@@ -72,7 +73,9 @@ def read_image(source: ImageSource) -> Image.Image:
         return _opaque(_plain_mode(_from_array(source)))
     if isinstance(source, Image.Image):
         return _finish(source, describe(source))
-    _register_heif()
+    if isinstance(source, str | Path) and raw.is_raw(str(source)):
+        return _finish(raw.preview(Path(source), describe(source)), describe(source))
+    register_formats()
     try:
         with Image.open(_open_bytes(source)) as image:
             return _finish(image, describe(source))
@@ -116,7 +119,7 @@ def _centre_crop(array: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 @functools.cache
-def _register_heif() -> None:
+def register_formats() -> None:
     """Teach Pillow HEIC; AVIF it knows by itself. Done at the first picture, since it costs start-up time."""
     import pillow_heif
 

@@ -62,7 +62,8 @@ def to_bytes(vector: FloatArray, form: StoredForm = "float16") -> bytes:
         return vector.astype(STORED_DTYPE).tobytes()
     scale = np.float32(np.abs(vector).max(initial=0.0) / 127)
     numbers = np.rint(vector / scale) if scale > 0 else np.zeros_like(vector)
-    return scale.astype("<f4").tobytes() + numbers.astype(np.int8).tobytes()
+    head: bytes = scale.astype("<f4").tobytes()
+    return head + numbers.astype(np.int8).tobytes()
 
 
 def stored_bytes(dimension: int, form: StoredForm = "float16") -> int:

@@ -10,7 +10,8 @@ from babelclip import __version__
 from babelclip.cli import output
 
 COMMANDS = {
-    "index": "collection",
+    "index": "index",
+    "tag": "index",
     "search": "collection",
     "similar": "collection",
     "classify": "classify",

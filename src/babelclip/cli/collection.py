@@ -1,4 +1,4 @@
-"""babelclip index, search, similar: a photo collection."""
+"""babelclip search, similar: a photo collection that is asked."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,52 +11,11 @@ from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Precision, Runtime, load
 from babelclip.errors import InputError
-from babelclip.indexing import IndexReport
 from babelclip.registry import DEFAULT
 from babelclip.search import Hit, Index
 from babelclip.settings import settings
 
-FAILURES_SHOWN = 20
-
 HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write a contact sheet with thumbnails to this file.")]
-
-
-def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders or photos.", show_default=False)],
-    index_file: IndexFile = None,
-    model: ModelName = DEFAULT,
-    runtime: Runtime = None,
-    precision: Precision = "auto",
-    json: AsJson = False,
-) -> None:
-    """Index photos, so that search finds them. Run it again to bring the index up to date."""
-    for path in paths:
-        if not path.expanduser().exists():
-            raise InputError(f"{path}: no such file or folder")
-    with Index.open(index_file or settings().index, load(model, runtime, precision)) as opened:
-        for path in paths:
-            with output.progress(f"indexing {path}") as bar:
-                report = opened.add_folder(path, progress=lambda state: bar(state.done, state.total))
-            _show_report(path, report, as_json=json)
-        if not json:
-            unreadable = len(opened.failures())
-            rest = f", {unreadable} more could not be read" if unreadable else ""
-            output.line(f"The index holds {len(opened)} photos{rest}.")
-
-
-def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:
-    """What was done with one path."""
-    if as_json:
-        output.json_line({"path": str(path), **asdict(report)})
-        return
-    output.line(
-        f"{path}: {report.added} added, {report.known_content} moved or copied, {report.unchanged} unchanged, "
-        f"{report.removed} removed, {len(report.failed)} could not be read"
-    )
-    for name, reason in report.failed[:FAILURES_SHOWN]:
-        output.message(reason if reason.startswith(name) else f"{name}: {reason}")
-    if len(report.failed) > FAILURES_SHOWN:
-        output.message(f"... and {len(report.failed) - FAILURES_SHOWN} more; --json lists them all")
 
 
 def search(

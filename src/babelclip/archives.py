@@ -1,0 +1,107 @@
+"""Photos in archives (zip, tar, WebDataset shards), read in place: nothing is unpacked to the disk."""
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from lzma import LZMAError
+from typing import TypeVar
+
+from babelclip.crawl import kind_of
+from babelclip.errors import InputError
+
+INSIDE = "!/"
+"""What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
+
+_DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    KeyError,
+    zlib.error,
+    LZMAError,
+)
+_DAMAGE += (zipfile.BadZipFile, tarfile.TarError)
+
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A photo in an archive: the path that names it, its size in bytes, and what reads it."""
+
+    path: str
+    size: int
+    read: Callable[[], bytes]
+
+
+def members(archive: str) -> Iterator[Member]:
+    """The photos in an archive, in its order; those whose name is hidden are passed over.
+
+    A member is read before the next one is drawn, or not at all: a compressed tar goes only forward.
+
+    :param archive: a zip or tar file
+    :yield: its photos
+    :raises InputError: if it is damaged; what came before is good
+    """
+    try:
+        if archive.lower().endswith((".zip", ".cbz")):
+            yield from _zip_members(archive)
+        else:
+            yield from _tar_members(archive)
+    except _DAMAGE as error:
+        raise InputError(f"{archive}: not an archive that can be read: {error}") from None
+
+
+def _zip_members(archive: str) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            if not entry.is_dir() and _is_photo(entry.filename):
+                yield Member(_path(archive, entry.filename), entry.file_size, _reader(archive, opened.read, entry))
+
+
+def _tar_members(archive: str) -> Iterator[Member]:
+    # Streams ("|") keep no list of members; one of a million photos would be hundreds of megabytes.
+    with tarfile.open(archive, "r|*") as opened:
+        for entry in opened:
+            if entry.isfile() and _is_photo(entry.name):
+                yield Member(_path(archive, entry.name), entry.size, _reader(archive, _of_tar(opened), entry))
+
+
+def _of_tar(opened: tarfile.TarFile) -> Callable[[tarfile.TarInfo], bytes]:
+    """What reads a member of a tar."""
+
+    def read(entry: tarfile.TarInfo) -> bytes:
+        file = opened.extractfile(entry)
+        if file is None:
+            raise OSError(f"{entry.name} has no content")
+        return file.read()
+
+    return read
+
+
+def _reader(archive: str, read: Callable[[Entry], bytes], entry: Entry) -> Callable[[], bytes]:
+    """Reads one member; damage is an InputError."""
+
+    def content() -> bytes:
+        try:
+            return read(entry)
+        except _DAMAGE as error:
+            raise InputError(f"cannot be read from {archive}: {error}") from None
+
+    return content
+
+
+def _is_photo(name: str) -> bool:
+    """Whether a member is a photo by its name, and not hidden (macOS adds ._ files)."""
+    parts = [part for part in name.split("/") if part not in (".", "")]
+    return kind_of(name) == "image" and not any(part.startswith(".") for part in parts)
+
+
+def _path(archive: str, name: str) -> str:
+    """The path that names a member."""
+    return archive + INSIDE + name.removeprefix("./").lstrip("/")

@@ -1,0 +1,137 @@
+"""babelclip index, tag: what a photo collection holds."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from babelclip.catalog import Catalog
+from babelclip.cli import output
+from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, words
+from babelclip.errors import InputError
+from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.model import Model
+from babelclip.registry import DEFAULT
+from babelclip.settings import settings
+from babelclip.vectors import StoredForm
+from babelclip.video import EVERY_SECONDS
+
+FAILURES_SHOWN = 20
+FORMS: dict[str, StoredForm] = {"float16": "float16", "int8": "int8"}
+
+
+def index(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Folders, photos, videos, archives of photos.", show_default=False)
+    ],
+    every: Annotated[
+        float, typer.Option("--every", min=0, help="Seconds between two frames of a video; 0 leaves videos out.")
+    ] = EVERY_SECONDS,
+    vectors: Annotated[
+        str | None, typer.Option("--vectors", help="How a new index stores them: float16, or int8 at half the size.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and bring in what changes in the folders.")] = False,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Index photos and videos, so that search finds them. Run it again to bring the index up to date."""
+    if vectors is not None and vectors not in FORMS:
+        raise typer.BadParameter(f"--vectors is float16 or int8, not {vectors}")
+    for path in paths:
+        if not path.expanduser().exists():
+            raise InputError(f"{path}: no such file or folder")
+    loaded = load(model, runtime, precision)
+    catalog = _open(index_file or settings().index, loaded, FORMS[vectors] if vectors else None)
+    try:
+        for path in paths:
+            with output.progress(f"indexing {path}") as bar:
+                report = bring_up_to_date(
+                    catalog, loaded, path, every_seconds=every, progress=lambda state: bar(state.done, state.total)
+                )
+            _show_report(path, report, as_json=json)
+        if not json:
+            unreadable = len(catalog.failures())
+            rest = f", {unreadable} more could not be read" if unreadable else ""
+            output.line(f"The index holds {catalog.count()} photos{rest}.")
+        if watch:
+            _watch(catalog, loaded, paths, every, as_json=json)
+    finally:
+        catalog.close()
+
+
+def _open(file: Path, model: Model, vectors: StoredForm | None = None) -> Catalog:
+    """Open a catalog, or make one."""
+    return Catalog(
+        file.expanduser(),
+        model_name=model.name,
+        fingerprint=model.fingerprint,
+        dimension=model.dimension,
+        vectors=vectors,
+    )
+
+
+def _watch(catalog: Catalog, model: Model, paths: list[Path], every: float, *, as_json: bool) -> None:
+    """Say what is brought in, until Ctrl-C."""
+    from babelclip.watching import follow
+
+    def say() -> None:
+        output.message("watching; Ctrl-C ends it")
+
+    try:
+        for path, report in follow(catalog, model, paths, every_seconds=every, ready=say):
+            _show_report(path, report, as_json=as_json)
+    except KeyboardInterrupt:
+        output.message("ended; the same command brings in what changes meanwhile")
+
+
+def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:
+    """What was done with one path."""
+    if as_json:
+        output.json_line({"path": str(path), **asdict(report)})
+        return
+    output.line(
+        f"{path}: {report.added} added, {report.known_content} moved or copied, {report.unchanged} unchanged, "
+        f"{report.removed} removed, {len(report.failed)} could not be read"
+    )
+    # What many files have in common, such as a package that is not installed, is said once.
+    often = Counter(reason for _, reason in report.failed)
+    shown = list({(reason if often[reason] > 1 else name): (name, reason) for name, reason in report.failed}.values())
+    for name, reason in shown[:FAILURES_SHOWN]:
+        others = f" (and {often[reason] - 1} more like it)" if often[reason] > 1 else ""
+        output.message((reason if reason.startswith(name) else f"{name}: {reason}") + others)
+    if len(shown) > FAILURES_SHOWN:
+        output.message(f"... and {len(shown) - FAILURES_SHOWN} more; --json lists them all")
+
+
+def tag(
+    paths: Annotated[list[Path], typer.Argument(help="Photos or folders in the index.", show_default=False)],
+    add: Annotated[str, typer.Option("--add", help="Words to add, parted by commas.")] = "",
+    remove: Annotated[str, typer.Option("--remove", help="Words to take away, parted by commas.")] = "",
+    favourite: Annotated[
+        bool | None, typer.Option("--favourite/--no-favourite", help="Whether they are favourites.")
+    ] = None,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    json: AsJson = False,
+) -> None:
+    """Tag photos, or show the tags that they have."""
+    file = (index_file or settings().index).expanduser()
+    if not file.is_file():
+        raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
+    catalog = _open(file, load(model, None, "auto"))
+    try:
+        absolute = [str(path.expanduser().absolute()) for path in paths]
+        tagged = catalog.tag(absolute, add=words(add), remove=words(remove), favourite=favourite)
+    finally:
+        catalog.close()
+    if json:
+        for path, is_favourite, tags in tagged:
+            output.json_line({"path": path, "favourite": is_favourite, "tags": tags})
+    else:
+        rows = [("*" if is_favourite else "", path, ", ".join(tags)) for path, is_favourite, tags in tagged]
+        output.table(("", "photo", "tags"), rows)

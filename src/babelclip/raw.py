@@ -1,0 +1,72 @@
+"""Pictures as the sensor had them (RAW): the preview that the camera put into the file, or a half-size rendering."""
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from babelclip.errors import ImageError, MissingDependencyError
+
+_KINDS = "3fr arw cr2 cr3 dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
+SUFFIXES = frozenset("." + kind for kind in _KINDS.split())
+MIN_PREVIEW_SIDE = 224
+"""A smaller preview is a thumbnail, and the picture is rendered instead."""
+_ORIENTATION_OF_FLIP = {3: 3, 5: 8, 6: 6}
+
+
+def is_raw(name: str) -> bool:
+    """Whether a file is one by its name; many begin like a TIFF file, so their bytes do not tell.
+
+    :param name: a file name or path
+    :return: whether it ends like one
+    """
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def missing() -> str | None:
+    """What keeps RAW files from being read.
+
+    :return: the line that says how to install it, or None where it is there
+    """
+    return None if find_spec("rawpy") else str(MissingDependencyError("rawpy", extra="raw"))
+
+
+def preview(source: Path | bytes, name: str) -> Image.Image:
+    """The picture in a RAW file.
+
+    :param source: the file or its bytes
+    :param name: what to call it in messages
+    :return: a picture whose EXIF orientation says how to turn it upright
+    :raises ImageError: if it cannot be read, or rawpy is not installed
+    """
+    if problem := missing():
+        raise ImageError(f"{name}: {problem}")
+    import rawpy
+
+    try:
+        with rawpy.imread(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as raw:
+            flip = _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1)
+            try:
+                thumb = raw.extract_thumb()
+            except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+                thumb = None
+            if thumb is not None:
+                data = thumb.data
+                image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else Image.fromarray(data)
+                if min(image.size) >= MIN_PREVIEW_SIDE:
+                    exif = image.getexif()
+                    if ExifTags.Base.Orientation not in exif:
+                        exif[ExifTags.Base.Orientation] = flip
+                    return image
+            return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except (rawpy.LibRawError, OSError, ValueError, SyntaxError, MemoryError) as error:
+        said = error.args[0] if error.args else error
+        raise ImageError(f"{name}: not a RAW file that can be read: {_words(said)}") from None
+
+
+def _words(said: object) -> str:
+    """What LibRaw said, which may be bytes."""
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

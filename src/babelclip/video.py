@@ -1,0 +1,116 @@
+"""Frames of a video at even times, through PyAV (extra ``video``)."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from babelclip.errors import ImageError, MissingDependencyError
+from babelclip.photo_facts import Facts, iso_time
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+EVERY_SECONDS = 5.0
+MAX_FRAMES = 2000
+"""Of a video so long that it would give more, frames are taken further apart."""
+SEEK_FROM_SECONDS = 4.0
+"""From this distance on it is cheaper to jump to the key frame before the next one than to decode what lies between."""
+SHORT_SIDE = 448
+"""Frames are scaled down to it while they are converted: twice what the towers read, and flat memory at any size."""
+
+
+def missing() -> str | None:
+    """What keeps videos from being read.
+
+    :return: the line that says how to install it, or None where it is there
+    """
+    return None if find_spec("av") else str(MissingDependencyError("av", extra="video"))
+
+
+def facts_of_video(path: str) -> Facts:
+    """What a video says of itself; damage says nothing.
+
+    :param path: the file
+    :return: its facts
+    """
+    import av
+
+    try:
+        with av.open(path) as opened:
+            stream = opened.streams.video[0]
+            frame = next(opened.decode(stream))
+            size = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+            clock = opened.metadata.get("creation_time") or stream.metadata.get("creation_time")
+            length = round(opened.duration / 1000) if opened.duration else None
+            return Facts(
+                width=size[0],
+                height=size[1],
+                taken_at=iso_time(clock),
+                duration_ms=length,
+                kind="video",
+            )
+    except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration):
+        return Facts(kind="video")
+
+
+def frames(path: str, every_seconds: float = EVERY_SECONDS) -> Iterator[tuple[int, Image.Image]]:
+    """Frames of a video, the first at its beginning.
+
+    A video that is cut short or damaged gives the frames before that.
+
+    :param path: the file
+    :param every_seconds: the time between two frames
+    :yield: the time in ms, and the frame: RGB, upright, its short side at most SHORT_SIDE
+    :raises ImageError: if it gives no frame at all, or PyAV is not installed
+    """
+    if problem := missing():
+        raise ImageError(f"{path}: {problem}")
+    import av
+
+    given = 0
+    try:
+        with av.open(path) as opened:
+            stream = opened.streams.video[0]
+            stream.thread_type = "AUTO"
+            length = opened.duration / av.time_base if opened.duration else 0.0
+            step = max(every_seconds, length / MAX_FRAMES)
+            for at, frame in _sampled(opened, stream, step):
+                yield round(at * 1000), _upright(frame)
+                given += 1
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        if not given:
+            raise ImageError(f"{path}: not a video that can be read: {error}") from None
+    if not given:
+        raise ImageError(f"{path}: the video has no frames")
+
+
+def _sampled(opened: "InputContainer", stream: "VideoStream", step: float) -> "Iterator[tuple[float, VideoFrame]]":
+    """The first frame at or after every multiple of a time, with its own time from the beginning."""
+    begin: float | None = None
+    target = 0.0
+    while True:
+        if begin is not None and step >= SEEK_FROM_SECONDS and stream.time_base:
+            opened.seek(int((begin + target) / stream.time_base), stream=stream)
+        for frame in opened.decode(stream):
+            if frame.time is None:
+                continue
+            begin = frame.time if begin is None else begin
+            if frame.time - begin >= target - 1e-6:
+                yield frame.time - begin, frame
+                target = max(target + step, (frame.time - begin) // step * step + step)
+                if step >= SEEK_FROM_SECONDS:
+                    break
+        else:
+            return
+
+
+def _upright(frame: "VideoFrame") -> Image.Image:
+    """A frame as it is shown, scaled down."""
+    scale = min(1.0, SHORT_SIDE / min(frame.width, frame.height))
+    size = round(frame.width * scale), round(frame.height * scale)
+    image = Image.fromarray(frame.to_ndarray(width=size[0], height=size[1], format="rgb24"))
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image

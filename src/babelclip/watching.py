@@ -1,0 +1,95 @@
+"""Following folders: what changes in them is brought into the catalog as it happens."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from watchfiles import Change, watch
+
+from babelclip.catalog import Catalog
+from babelclip.crawl import SIDECAR_SUFFIX, kind_of
+from babelclip.errors import InputError
+from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.model import Model
+from babelclip.video import EVERY_SECONDS
+
+QUIET_MS = 1600
+"""Changes are gathered until nothing has changed for about this long, so that a file is whole before it is read."""
+
+
+def follow(
+    catalog: Catalog,
+    model: Model,
+    roots: Sequence[Path],
+    *,
+    every_seconds: float = EVERY_SECONDS,
+    stop: threading.Event | None = None,
+    ready: Callable[[], None] | None = None,
+) -> Iterator[tuple[Path, IndexReport]]:
+    """Bring in what changes below some folders, until the loop is left. What changed before is not looked for.
+
+    :param catalog: the catalog
+    :param model: what makes its vectors
+    :param roots: folders
+    :param every_seconds: as in bring_up_to_date
+    :param stop: ends the loop when it is set
+    :param ready: is called when changes from now on are seen
+    :yield: a file or folder that changed, and what was done
+    :raises InputError: if a root is not there, or goes
+    """
+    bases = [root.expanduser().absolute() for root in roots]
+    for base in bases:
+        if not base.is_dir():
+            raise InputError(f"{base}: not a folder that can be followed")
+    batches = watch(
+        *bases, stop_event=stop, debounce=QUIET_MS, rust_timeout=500, yield_on_timeout=True, raise_interrupt=True
+    )
+    if ready is not None:
+        next(batches)
+        ready()
+    for batch in batches:
+        yield from _bring_in(catalog, model, bases, batch, every_seconds)
+
+
+def _bring_in(
+    catalog: Catalog, model: Model, bases: Sequence[Path], batch: set[tuple[Change, str]], every_seconds: float
+) -> Iterator[tuple[Path, IndexReport]]:
+    """One batch of changes: what came first, then what went, so that what was moved is not lost between."""
+    paths = [Path(path) for path in sorted({path for _, path in batch}) if not _hidden(Path(path), bases)]
+    done: set[Path] = set()
+    for path in paths:
+        for target in _targets(path):
+            if target in done or any(parent in done for parent in target.parents):
+                continue
+            done.add(target)
+            try:
+                report = bring_up_to_date(catalog, model, target, every_seconds=every_seconds)
+            except InputError:
+                if target in bases:
+                    raise
+                # It went again before it was looked at; then there is another change that says so.
+                continue
+            if report != IndexReport(unchanged=report.unchanged):
+                yield target, report
+    for path in paths:
+        gone = [] if os.path.lexists(path) else catalog.paths_below(str(path))
+        if gone:
+            catalog.forget(gone)
+            yield path, IndexReport(removed=len(gone))
+
+
+def _hidden(path: Path, bases: Sequence[Path]) -> bool:
+    """Whether a path is passed over, as a crawl passes it over."""
+    below = [path.relative_to(base).parts for base in bases if path.is_relative_to(base)]
+    return all(any(part.startswith(".") for part in parts) for parts in below)
+
+
+def _targets(path: Path) -> list[Path]:
+    """What must be looked at because a path changed: itself, or the photos whose sidecar it is."""
+    if path.suffix.lower() == SIDECAR_SUFFIX:
+        beside = path.parent.iterdir() if path.parent.is_dir() else iter(())
+        return [one for one in beside if kind_of(one.name) and path.stem in (one.name, one.stem)]
+    if path.is_dir():
+        return [path]
+    return [path] if kind_of(path.name) and path.is_file() else []
