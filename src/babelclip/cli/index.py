@@ -19,7 +19,6 @@ from babelclip.vectors import StoredForm
 from babelclip.video import EVERY_SECONDS
 
 FAILURES_SHOWN = 20
-FORMS: dict[str, StoredForm] = {"float16": "float16", "int8": "int8"}
 
 
 def index(
@@ -30,7 +29,8 @@ def index(
         float, typer.Option("--every", min=0, help="Seconds between two frames of a video; 0 leaves videos out.")
     ] = EVERY_SECONDS,
     vectors: Annotated[
-        str | None, typer.Option("--vectors", help="How a new index stores them: float16, or int8 at half the size.")
+        StoredForm | None,
+        typer.Option("--vectors", help="How a new index stores them: float16, or int8 at half the size."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and bring in what changes in the folders.")] = False,
     index_file: IndexFile = None,
@@ -40,13 +40,11 @@ def index(
     json: AsJson = False,
 ) -> None:
     """Index photos and videos, so that search finds them. Run it again to bring the index up to date."""
-    if vectors is not None and vectors not in FORMS:
-        raise typer.BadParameter(f"--vectors is float16 or int8, not {vectors}")
     for path in paths:
         if not path.expanduser().exists():
             raise InputError(f"{path}: no such file or folder")
     loaded = load(model, runtime, precision)
-    catalog = _open(index_file or settings().index, loaded, FORMS[vectors] if vectors else None)
+    catalog = _open(index_file or settings().index, loaded, vectors)
     try:
         for path in paths:
             with output.progress(f"indexing {path}") as bar:
