@@ -1,12 +1,16 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
 from babelclip.model import Model
 from babelclip.pixels import ImageSource
+from babelclip.vectors import FloatArray
 
 
 def test_a_mixed_list_keeps_its_order(pair: Model, photos: Path) -> None:
@@ -80,6 +84,51 @@ def test_progress_is_told_of_every_item(pair: Model, photos: Path) -> None:
     counts.clear()
     pair.encode_images([photos / "a.jpg"] * 20, progress=counts.append)
     assert sum(counts) == 20
+
+
+def test_a_text_that_occurs_again_is_encoded_once(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    session = pair._session("text")
+
+    class Counting:
+        def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
+            rows.append(len(inputs["ids"]))
+            return session.run(inputs)
+
+    monkeypatch.setitem(pair._sessions, "text", Counting())
+    texts = ["a dog", "eine Katze", "a dog", "", "a dog", ""] * 50
+    vectors = pair.encode_text(texts)
+    assert sum(rows) == 3
+    np.testing.assert_array_equal(vectors[:6], vectors[-6:])
+    np.testing.assert_allclose(vectors[1], pair.encode_text("eine Katze"), atol=1e-5)
+
+
+def test_texts_beyond_one_window_keep_their_order(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"word {i} " * (1 + i % 7) for i in range(40)]
+    wanted = pair.encode_text(texts)
+    monkeypatch.setattr("babelclip.model.TOKENIZED_AT_ONCE", 6)
+    counts: list[int] = []
+    np.testing.assert_allclose(pair.encode_text(texts, progress=counts.append), wanted, atol=1e-5)
+    assert counts == [6] * 6 + [4]
+
+
+def test_a_large_jpeg_in_the_middle_of_bad_files_keeps_its_place(pair: Model, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sources: list[Path] = []
+    for i in range(40):
+        path = tmp_path / f"{i}.jpg"
+        Image.fromarray(rng.integers(0, 256, (3, 4, 3), dtype=np.uint8)).resize((640, 480)).save(path)
+        if i % 5 == 2:
+            path.write_bytes(path.read_bytes()[: 100 * i])
+        sources.append(path)
+    results = list(pair.stream_images(sources))
+    assert [source for source, _ in results] == sources
+    for i, (source, vector) in enumerate(results):
+        if i % 5 == 2:
+            assert isinstance(vector, ImageError)
+            assert str(source) in str(vector)
+        else:
+            np.testing.assert_allclose(vector, pair.encode_images(source), atol=1e-5)
 
 
 def test_a_missing_tower_is_an_error_that_says_how_to_load_it(text_folder: Path, clip_folder: Path) -> None:

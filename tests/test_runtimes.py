@@ -155,3 +155,13 @@ def test_a_missing_runtime_is_an_error_with_its_install_line(package: str) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"pip install 'babelclip[{package}]'" in done.stderr
+
+
+def test_openvino_is_imported_without_what_reports_the_import() -> None:
+    code = (
+        "import sys; import babelclip.runtimes.openvino; import openvino\n"
+        "print('openvino_telemetry' in sys.modules, 'openvino.tools.ovc' in sys.modules)\n"
+        "print(hasattr(openvino, 'nothing'), type(openvino.__dict__['__getattr__']).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "False", "function"]

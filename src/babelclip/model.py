@@ -4,6 +4,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,12 +19,12 @@ from babelclip.compilation import compile_tower
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.languages import CODES
 from babelclip.layouts import read_image_spec, read_text_spec
-from babelclip.pixels import ImageSource, Pixels, describe, read_image, to_pixels
+from babelclip.pixels import ImageSource, Pixels, describe, read_pixels
 from babelclip.precision import PRECISIONS, Choice, Precision, choose, int8_hardware
 from babelclip.runtimes import Session, capabilities, load_runtime
 from babelclip.settings import settings
 from babelclip.specs import ImageSpec, TextSpec
-from babelclip.tokens import TextTokenizer, pad
+from babelclip.tokens import TextTokenizer, pad, require_strings
 from babelclip.vectors import FloatArray, cosine, unit_rows
 from babelclip.weights import read_weights
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 TEXT_BATCH_TOKENS = 4096
 TEXT_BATCH_ROWS = 256
+TOKENIZED_AT_ONCE, TOKENIZED_AHEAD = 1024, 2
+"""Texts that are tokenized, and sorted by length, together; the next ones while these are encoded."""
 IMAGE_BATCH = 16
 LOGIT_SCALE = 100.0
 """Where a model does not state its own: the limit that CLIP was trained with, and reached (Radford et al. 2021)."""
@@ -178,18 +181,36 @@ class Model:
     def encode_text(
         self, texts: str | Sequence[str], *, unit: bool = True, progress: Progress | None = None
     ) -> FloatArray:
-        """Vectors of texts. A text longer than the tower reads is cut at its length (``text_spec.max_length``).
+        """Vectors of texts; one that occurs several times is encoded once. A text longer than the tower reads is cut at its length (``text_spec.max_length``).
 
         :param texts: the texts, or one of them; an empty one is allowed
         :param unit: scale to length one; False gives what the tower itself gives
-        :param progress: is told how many texts were done, batch by batch
+        :param progress: is told how many texts were done, some at a time
         :return: float32 (n, dimension), unit rows; (dimension,) for a single text
         :raises InputError: if something is not a string
         :raises ModelError: if the model has no text tower
         """
         if isinstance(texts, str):
             return _only_row(self.encode_text([texts], unit=unit))
-        return self.encode_tokens(self.tokenizer.encode(texts), unit=unit, progress=progress)
+        self._require_text()
+        require_strings(texts)
+        places: dict[str, int] = {}
+        rows = np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
+        copies = np.bincount(rows, minlength=len(places))
+        with ThreadPoolExecutor(1, thread_name_prefix="babelclip") as pool:
+            # The first call reads the tokenizer while the tower is opened.
+            opened = pool.submit(self._session, "text")
+            tokenizer = self.tokenizer
+            opened.result()
+        vectors = np.empty((len(places), self.dimension), dtype=np.float32)
+        done = 0
+        windows = chunks(places, TOKENIZED_AT_ONCE)
+        for window, ids in ordered_map(tokenizer.encode, windows, workers=1, ahead=TOKENIZED_AHEAD):
+            vectors[done : done + len(window)] = self.encode_tokens(ids, unit=unit)
+            if progress is not None:
+                progress(int(copies[done : done + len(window)].sum()))
+            done += len(window)
+        return vectors if len(places) == len(texts) else vectors[rows]
 
     def encode_tokens(
         self, ids: Sequence[Sequence[int]], *, unit: bool = True, progress: Progress | None = None
@@ -270,7 +291,7 @@ class Model:
         :raises ImageError: if it cannot be used; names it
         :raises ModelError: if the model has no image tower
         """
-        return to_pixels(read_image(_image(image)), self._require_image().pixels)
+        return read_pixels(_image(image), self._require_image().pixels)
 
     def encode_pixels(self, pixels: Sequence[Pixels], *, unit: bool = True) -> FloatArray:
         """Vectors of pictures that ``pixels`` has made ready.

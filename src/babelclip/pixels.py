@@ -7,6 +7,7 @@ Beyond the processor: EXIF orientation is applied, transparency is laid over whi
 
 import functools
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -44,6 +45,14 @@ _DECODER_ERRORS = (
     Image.DecompressionBombError,
 )
 _MAX_NAME = 200
+ENOUGH, ENOUGH_STRETCHED = 2, 4
+"""How many times larger than the resized picture a decoded one must be, on either side. The second is for towers that
+read a picture stretched to their square: those are convolutions, and feel more of it (docs/speed.md).
+"""
+LONGEST = 64
+"""A picture whose sides are as 1 to more than this is cut to its middle before it is resized, not after: a line of
+pixels would become gigabytes, of which the tower reads the middle.
+"""
 
 
 def describe(source: ImageSource) -> str:
@@ -69,6 +78,11 @@ def read_image(source: ImageSource) -> Image.Image:
     :raises ImageTooLargeError: if it has more bytes or pixels than the settings allow
     :raises ImageError: if it is missing, damaged, cut short or not a picture; the message names it
     """
+    return _read(source, None)
+
+
+def _read(source: ImageSource, spec: PixelSpec | None) -> Image.Image:
+    """As read_image; where a spec is given a JPEG may be smaller than it is."""
     if isinstance(source, np.ndarray):
         return _opaque(_plain_mode(_from_array(source)))
     if isinstance(source, Image.Image):
@@ -78,7 +92,7 @@ def read_image(source: ImageSource) -> Image.Image:
     register_formats()
     try:
         with Image.open(_open_bytes(source)) as image:
-            return _finish(image, describe(source))
+            return _finish(image, describe(source), spec)
     except ImageError:
         raise
     except FileNotFoundError:
@@ -87,6 +101,22 @@ def read_image(source: ImageSource) -> Image.Image:
         raise ImageError(f"{describe(source)}: not a picture in a known format") from None
     except _DECODER_ERRORS as error:
         raise ImageError(f"{describe(source)}: cannot be decoded: {error}") from None
+
+
+def read_pixels(source: ImageSource, spec: PixelSpec) -> Pixels:
+    """One picture as a tower reads it: ``read_image`` and ``to_pixels``, and faster where a JPEG is large.
+
+    libjpeg can give a JPEG at a half, a quarter or an eighth of its size for a part of the work. The smallest that is
+    still ENOUGH times as large as the tower's square is taken, unless BABELCLIP_REDUCED_DECODING is 0. What the tower
+    makes of it differs a little from the exact answer; docs/speed.md says how little.
+
+    :param source: as in read_image
+    :param spec: the tower's preprocessing
+    :return: uint8 (height, width, 3)
+    :raises ImageTooLargeError: if it has more bytes or pixels than the settings allow
+    :raises ImageError: if it is missing, damaged, cut short or not a picture; the message names it
+    """
+    return to_pixels(_read(source, spec if settings().reduced_decoding else None), spec)
 
 
 def to_pixels(image: Image.Image, spec: PixelSpec) -> Pixels:
@@ -99,6 +129,8 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> Pixels:
     if isinstance(spec.resize, tuple):
         height, width = spec.resize
     else:
+        if spec.crop is not None and max(image.size) > LONGEST * min(image.size):
+            image = _middle(image, LONGEST * min(image.size))
         short, long = sorted(image.size)
         # Not rounded but cut, as transformers does; others differ by a pixel here.
         longer = int(spec.resize * long / short)
@@ -106,6 +138,13 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> Pixels:
     resized = image.resize((width, height), resample=Image.Resampling(spec.resample))
     array = np.asarray(resized)
     return array if spec.crop is None else _centre_crop(array, spec.crop)
+
+
+def _middle(image: Image.Image, longest: int) -> Image.Image:
+    """The middle of a picture, no longer than so many pixels."""
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _centre_crop(array: Pixels, size: tuple[int, int]) -> Pixels:
@@ -141,8 +180,8 @@ def _open_bytes(source: str | Path | bytes) -> io.BytesIO | Path:
     return io.BytesIO(source) if isinstance(source, bytes) else Path(source)
 
 
-def _finish(image: Image.Image, name: str) -> Image.Image:
-    """Bound, decode, turn upright, lay over white, and bring to sRGB."""
+def _finish(image: Image.Image, name: str, spec: PixelSpec | None = None) -> Image.Image:
+    """Bound, decode, turn upright, lay over white, and bring to sRGB; smaller where a spec leaves room for that."""
     limit = settings().max_image_pixels
     if image.width * image.height > limit:
         raise ImageTooLargeError(
@@ -152,11 +191,22 @@ def _finish(image: Image.Image, name: str) -> Image.Image:
     if 0 in image.size:
         raise ImageError(f"{name}: {image.width} x {image.height} pixels: nothing to see")
     try:
+        if spec is not None:
+            image.draft(None, _enough(image.size, spec))
         image.load()
     except _DECODER_ERRORS as error:
         raise ImageError(f"{name}: cannot be decoded: {error}") from None
     profile = image.info.get("icc_profile")
     return _opaque(_to_srgb(_plain_mode(_eight_bit(_upright(image))), profile))
+
+
+def _enough(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
+    """The size below which a picture may not be decoded. EXIF may turn it, so both sides count alike."""
+    if isinstance(spec.resize, tuple):
+        side = ENOUGH_STRETCHED * max(spec.resize)
+        return side, side
+    scale = ENOUGH * spec.resize / min(size)
+    return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
 def _upright(image: Image.Image) -> Image.Image:

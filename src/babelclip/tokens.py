@@ -87,12 +87,21 @@ class TextTokenizer:
 
     def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         """What the library makes of texts."""
-        for position, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError(f"text {position} is {type(text).__name__}, not a string")
+        require_strings(texts)
         prompt, lowercase = self._spec.prompt, self._spec.lowercase
         prepared = [prompt + _well_formed(text.lower() if lowercase else text) for text in texts]
         return self._tokenizer.encode_batch_fast(prepared)
+
+
+def require_strings(texts: Sequence[str]) -> None:
+    """Refuse what is no list of strings.
+
+    :param texts: the texts
+    :raises InputError: if one of them is not a string; names the first
+    """
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"text {position} is {type(text).__name__}, not a string")
 
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:

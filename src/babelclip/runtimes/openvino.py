@@ -1,5 +1,7 @@
 """OpenVINO: the default engine, the fastest on x86 and Arm CPUs."""
 
+import importlib
+import sys
 import threading
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
@@ -16,6 +17,36 @@ from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:
     import onnx
+    import openvino
+
+_CONVERTER = "openvino.tools.ovc"
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its model converter, whose import is slow and is reported to a statistics server. Who asks for
+    ``openvino.convert_model`` gets the converter then.
+    """
+    if "openvino" in sys.modules or _CONVERTER in sys.modules:
+        return importlib.import_module("openvino")
+
+    def converter(name: str) -> Any:
+        if name == "convert_model":
+            return importlib.import_module(_CONVERTER).convert_model
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+
+    blocked: dict[str, Any] = sys.modules
+    blocked[_CONVERTER] = None
+    try:
+        module = importlib.import_module("openvino")
+    finally:
+        del sys.modules[_CONVERTER]
+    if not hasattr(module, "convert_model"):
+        vars(module)["__getattr__"] = converter
+    return module
+
+
+if not TYPE_CHECKING:
+    openvino = _import_openvino()
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _HEADER, _MAX_HEADER_BYTES = b"<?xml", 2**16
