@@ -526,6 +526,20 @@ class Catalog:
             return [], np.empty((0, self._dimension), dtype=np.float32)
         return [path for path, _ in rows], self._floats([stored for _, stored in rows])
 
+    def pictures(self) -> tuple[list[Photo], FloatArray]:
+        """The files that are one picture each, so without videos.
+
+        :return: files in the order of paths, and float32 (n, d) vectors, unit rows within the stored form's rounding
+        """
+        rows = self.rows(
+            "SELECT path, size, mtime_ns, hash, sidecar_ns, vector FROM photos JOIN vectors USING (content) "
+            "JOIN contents ON contents.id = content WHERE at_ms IS NULL ORDER BY path"
+        )
+        if not rows:
+            return [], np.empty((0, self._dimension), dtype=np.float32)
+        photos = [Photo(path, size, mtime, digest, None, sidecar) for path, size, mtime, digest, sidecar, _ in rows]
+        return photos, self._floats([row[-1] for row in rows])
+
 
 _KNOWN = "SELECT path, size, mtime_ns, sidecar_ns, facts FROM photos JOIN contents ON contents.id = content WHERE "
 # A path itself, or whatever starts with it and a separator, or is inside it where it is an archive.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from babelclip.catalog import Catalog
+from babelclip.catalog import Catalog, Photo
 from babelclip.errors import InputError
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.model import Model
@@ -75,6 +75,14 @@ class Index:
         :return: (path, reason), in the order of paths
         """
         return self._catalog.failures()
+
+    def pictures(self) -> tuple[list[Photo], FloatArray]:
+        """The files that are one picture each, so without videos.
+
+        :return: files in the order of paths, and float32 (n, d) vectors, unit rows
+        """
+        photos, vectors = self._catalog.pictures()
+        return photos, unit_rows(vectors)
 
     def add_folder(self, root: str | Path, *, progress: Callable[[IndexProgress], None] | None = None) -> IndexReport:
         """Bring the index up to date with a folder: new and changed photos in, deleted ones out.

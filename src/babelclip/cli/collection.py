@@ -35,7 +35,7 @@ def search(
     if (query is None) == (queries_from is None):
         raise typer.BadParameter("give a query, or --from FILE")
     queries = [query] if query is not None else _read_lines(queries_from)
-    with _existing(index_file, model, runtime, precision) as opened:
+    with open_existing(index_file, model, runtime, precision) as opened:
         answers = [(text, opened.search(text, k)) for text in queries]
         _show(answers, html=html, as_json=json)
         for text in queries:
@@ -55,12 +55,20 @@ def similar(
     json: AsJson = False,
 ) -> None:
     """Find photos that look like a picture."""
-    with _existing(index_file, model, runtime, precision) as opened:
+    with open_existing(index_file, model, runtime, precision) as opened:
         _show([(str(image), opened.similar(image, k))], html=html, as_json=json)
 
 
-def _existing(index_file: Path | None, model: str, runtime: str | None, precision: Precision) -> Index:
-    """An index that must be there already."""
+def open_existing(index_file: Path | None, model: str, runtime: str | None, precision: Precision) -> Index:
+    """An index that must be there already.
+
+    :param index_file: the file; None for the default one
+    :param model: a name or folder
+    :param runtime: an engine, or None for the default
+    :param precision: in what the towers calculate
+    :return: the index
+    :raises InputError: if there is no such file
+    """
     file = (index_file or settings().index).expanduser()
     if not file.is_file():
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")

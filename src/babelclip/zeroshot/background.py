@@ -25,6 +25,14 @@ def everyday_words(language: str | None) -> tuple[str, ...]:
     return _all().get(language or FALLBACK) or _all()[FALLBACK]
 
 
+def word_languages() -> tuple[str, ...]:
+    """The languages that have everyday words.
+
+    :return: codes
+    """
+    return tuple(_all())
+
+
 def languages_of(text: str) -> frozenset[str]:
     """The languages in which a text is one of the everyday words.
 

@@ -1,8 +1,9 @@
 """Classifying pictures by labels that are texts.
 
 A class is the mean of the unit vectors of its prompts, of unit length again (Radford et al. 2021; open_clip does the
-same), in which the bare name weighs more than a language's own templates. The logit of a picture is the model's logit scale times the cosine, divided by a temperature. All classes are one
-matrix, made once, so a picture costs one row of one matrix product.
+same), in which the bare name weighs more than a language's own templates. The logit of a picture is the model's logit
+scale times the cosine, divided by a temperature. All classes are one matrix, made once, so a picture costs one row of
+one matrix product.
 """
 
 import math

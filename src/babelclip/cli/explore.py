@@ -1,0 +1,255 @@
+"""babelclip duplicates, cluster, map: what is in a photo collection."""
+
+import locale
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from babelclip import duplicates as dup
+from babelclip.catalog import Photo
+from babelclip.cli import output
+from babelclip.cli.collection import open_existing
+from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime
+from babelclip.clusters import Cluster, gather, hdbscan, k_means
+from babelclip.errors import InputError
+from babelclip.model import Model
+from babelclip.registry import DEFAULT
+from babelclip.search import Index
+from babelclip.vectors import FloatArray
+from babelclip.zeroshot import Classifier
+from babelclip.zeroshot.background import FALLBACK, everyday_words, word_languages
+
+SHOWN_IN_TABLE = 3
+SHOWN_ON_SHEET = 12
+BYTES_A_MEGABYTE = 1_000_000
+
+Folder = Annotated[Path | None, typer.Option("--folder", help="Only photos at or below this folder.")]
+HtmlSheet = Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")]
+Language = Annotated[
+    str | None, typer.Option("--language", help="Of the names, such as de. [default: the language of your system]")
+]
+Words = Annotated[
+    Path | None, typer.Option("--words", help="Names to choose from, one a line, in place of the everyday words.")
+]
+
+
+class Method(StrEnum):
+    """How clusters are found."""
+
+    KMEANS = "kmeans"
+    HDBSCAN = "hdbscan"
+
+
+def duplicates(
+    near: Annotated[
+        float, typer.Option(min=0, max=1, help="Cosine from which pixels are compared; 1: exact copies alone.")
+    ] = dup.NEAR,
+    alike: Annotated[
+        float, typer.Option(min=0, max=1, help="Cosine from which different pictures are look-alikes; 1: list none.")
+    ] = dup.ALIKE,
+    folder: Folder = None,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Only the files that could go, one path a line; no look-alikes.")
+    ] = False,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    html: HtmlSheet = None,
+    json: AsJson = False,
+) -> None:
+    """Find copies, re-saved and resized photos, and look-alikes. Nothing is deleted."""
+    if paths and json:
+        raise typer.BadParameter("give --paths or --json, not both")
+    with open_existing(index_file, model, None, "auto") as opened, output.progress("comparing") as bar:
+        photos, vectors = _pictures(opened, folder)
+        groups = dup.find_duplicates(photos, vectors, near=near, alike=1.0 if paths else alike, progress=bar)
+    if paths:
+        for path in (member.path for group in groups for member in group.members[1:]):
+            output.line(path)
+    elif json:
+        for group in groups:
+            output.json_line(_group_row(group))
+    else:
+        _show_groups(groups, len(photos))
+    if html is not None:
+        from babelclip.cli.explore_sheets import write_duplicates
+
+        write_duplicates(html, groups)
+        output.message(f"page: {html}")
+
+
+def _group_row(group: dup.Group) -> dict[str, Any]:
+    """A group as JSON has it."""
+    rows = [
+        {"path": m.path, "why": m.why, "bytes": m.bytes, "width": m.width, "height": m.height, "cosine": m.cosine}
+        for m in group.members
+    ]
+    kind = "same" if group.same else "look-alike"
+    return {"kind": kind, "spare_bytes": group.spare_bytes, "members": rows}
+
+
+def _show_groups(groups: Sequence[dup.Group], photos: int) -> None:
+    """A table of the members, group by group, and what they come to."""
+    rows = []
+    for number, group in enumerate(groups, 1):
+        for place, m in enumerate(group.members):
+            size = "" if m.width is None else f"{m.width} x {m.height}"
+            rows.append(("" if place else str(number), m.why, f"{m.cosine:.3f}", size, f"{m.bytes:,}", m.path))
+    if rows:
+        output.table(("group#", "what", "cosine#", "pixels#", "bytes#", "photo"), rows)
+    same = [group for group in groups if group.same]
+    spare = sum(group.spare_bytes for group in same) / BYTES_A_MEGABYTE
+    output.line(
+        f"{photos} photos: {len(same)} groups that show the same, {sum(len(g.members) - 1 for g in same)} files and "
+        f"{spare:.1f} MB to spare; {len(groups) - len(same)} groups of look-alikes. Nothing was deleted."
+    )
+
+
+def cluster(
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many clusters k-means makes.")] = 20,
+    method: Annotated[Method, typer.Option(help="kmeans, or hdbscan, which finds the number itself.")] = Method.KMEANS,
+    smallest: Annotated[int, typer.Option(min=2, help="The fewest photos of a cluster of hdbscan.")] = 10,
+    language: Language = None,
+    words: Words = None,
+    folder: Folder = None,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    precision: Precision = "auto",
+    html: HtmlSheet = None,
+    json: AsJson = False,
+) -> None:
+    """Part photos into clusters, each named in your language."""
+    with open_existing(index_file, model, runtime, precision) as opened:
+        photos, vectors = _pictures(opened, folder)
+        names, word_vectors = name_bank(opened.model, language, words)
+    with output.progress("clustering"):
+        labels = hdbscan(vectors, smallest) if method is Method.HDBSCAN else k_means(vectors, count)
+        clusters = gather(vectors, labels, names, word_vectors)
+    paths = [photo.path for photo in photos]
+    if json:
+        for one in clusters:
+            own = [paths[i] for i in one.members]
+            output.json_line({"name": ", ".join(one.name), "words": list(one.name), "size": len(own), "photos": own})
+    else:
+        _show_clusters(clusters, paths)
+    if html is not None:
+        from babelclip.cli.explore_sheets import write_clusters
+
+        write_clusters(html, [(one, [paths[i] for i in one.members[:SHOWN_ON_SHEET]]) for one in clusters])
+        output.message(f"page: {html}")
+
+
+def _show_clusters(clusters: Sequence[Cluster], paths: Sequence[str]) -> None:
+    """A row a cluster, and how many photos are in none."""
+    rows = []
+    for one in clusters:
+        shown = ", ".join(Path(paths[i]).name for i in one.members[:SHOWN_IN_TABLE])
+        rows.append((", ".join(one.name), str(len(one.members)), shown))
+    output.table(("cluster", "photos#", "in its middle"), rows)
+    rest = len(paths) - sum(len(one.members) for one in clusters)
+    if rest:
+        output.line(f"{rest} photos are in no cluster.")
+
+
+def map(
+    page: Annotated[Path, typer.Argument(help="The HTML file to write.", show_default=False)],
+    most: Annotated[int, typer.Option(min=1, help="Photos on the map; of more, an even sample.")] = 20_000,
+    thumbnails: Annotated[int, typer.Option(min=0, help="Thumbnails inside the page.")] = 2_000,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many regions get a name.")] = 24,
+    language: Language = None,
+    words: Words = None,
+    folder: Folder = None,
+    index_file: IndexFile = None,
+    model: ModelName = DEFAULT,
+    runtime: Runtime = None,
+    precision: Precision = "auto",
+) -> None:
+    """Draw photos as a map, what is alike side by side: one HTML page to zoom into."""
+    from babelclip.atlas import reduce
+    from babelclip.cli.map_page import Spot, write_map
+
+    with open_existing(index_file, model, runtime, precision) as opened:
+        photos, vectors = _pictures(opened, folder)
+        names, word_vectors = name_bank(opened.model, language, words)
+    shown = np.unique(np.linspace(0, len(photos) - 1, min(most, len(photos))).astype(np.int64))
+    left_out = len(photos) - len(shown)
+    photos, vectors = [photos[i] for i in shown], vectors[shown]
+    with output.progress("laying out"):
+        places = reduce(vectors)
+        labels = k_means(places, count, spherical=False)
+        clusters = gather(vectors, labels, names, word_vectors)
+    region = np.zeros(len(photos), np.int64)
+    for number, one in enumerate(clusters):
+        region[one.members] = number
+    spots = [
+        Spot(photo.path, float(x), float(y), int(r)) for photo, (x, y), r in zip(photos, places, region, strict=True)
+    ]
+    with output.progress("thumbnails") as bar:
+        embedded = write_map(page, spots, [", ".join(one.name) for one in clusters], thumbnails, progress=bar)
+    output.message(f"map of {len(photos)} photos, {embedded} with a thumbnail inside: {page}")
+    if left_out:
+        output.message(f"{left_out} photos are left out; --most {len(photos) + left_out} draws all")
+
+
+def _pictures(opened: Index, folder: Path | None) -> tuple[list[Photo], FloatArray]:
+    """The pictures of an index, or of one folder of it."""
+    photos, vectors = opened.pictures()
+    if folder is not None:
+        root = folder.expanduser().absolute()
+        kept = [i for i, photo in enumerate(photos) if Path(photo.path).is_relative_to(root)]
+        photos, vectors = [photos[i] for i in kept], vectors[kept]
+    if not photos:
+        where = f" at or below {folder}" if folder is not None else ""
+        raise InputError(f"the index holds no photos{where}; add some with: babelclip index FOLDER")
+    return photos, vectors
+
+
+def name_bank(model: Model, language: str | None, words: Path | None) -> tuple[Sequence[str], FloatArray]:
+    """What clusters may be called.
+
+    :param model: what reads the words
+    :param language: a code; None takes the system's, English where that has no words
+    :param words: a file of words, or None for the everyday words of the language
+    :return: words, and float32 (words, d) unit rows
+    :raises InputError: if a language was given that has no words, or the file holds none
+    """
+    known = word_languages()
+    if language is not None and language not in known and words is None:
+        raise InputError(
+            f"there are no everyday words in {language!r}; give --words FILE, or one of {', '.join(known)}"
+        )
+    code = language or system_language(known)
+    bank = everyday_words(code) if words is None else _read_words(words)
+    return bank, Classifier(model, list(bank), language=code).text_matrix
+
+
+def _read_words(path: Path) -> tuple[str, ...]:
+    """The lines of a file that are not blank, each once."""
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not found:
+        raise InputError(f"{path} holds no word")
+    return found
+
+
+def system_language(known: Sequence[str]) -> str:
+    """The language of the system.
+
+    :param known: the codes to choose from
+    :return: one of them; English where the system's is not among them
+    """
+    try:
+        locale.setlocale(locale.LC_CTYPE, "")
+        stated = locale.getlocale(locale.LC_CTYPE)[0] or ""
+    except (locale.Error, ValueError):
+        stated = ""
+    code = stated.split(".")[0].replace("_", "-").casefold()
+    code = {"no": "nb", "nn": "nb"}.get(code.split("-")[0], code)
+    return next((one for one in (code, code.split("-")[0], f"{code}-cn") if one in known), FALLBACK)

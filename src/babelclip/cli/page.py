@@ -1,0 +1,99 @@
+"""The parts that pages share: a whole HTML file with its style, and thumbnails inside it."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from babelclip.errors import ImageError
+from babelclip.pixels import read_image
+
+THUMBNAIL_PIXELS = 240
+JPEG_QUALITY = 82
+
+SHEET_STYLE = """
+:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 1400px; }
+h1 { font-size: 1.25rem; font-weight: 600; }
+h2 { font-size: 1.1rem; font-weight: 600; margin: 2rem 0 .6rem; }
+h2 small { font-weight: 400; opacity: .75; }
+ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
+     grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); direction: ltr; }
+figure { margin: 0; }
+img, .missing { width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
+                border-radius: 6px; background: #8882; }
+.missing { display: grid; place-items: center; opacity: .7; }
+figcaption { font-size: .8rem; overflow-wrap: anywhere; opacity: .85; }
+meter { width: 100%; height: .5rem; }
+"""
+
+
+def write_page(path: Path, title: str, body: str, *, style: str = SHEET_STYLE) -> None:
+    """Write a page that needs nothing but itself.
+
+    :param path: the file to write; its folder is made if need be
+    :param title: what the browser's tab says
+    :param body: HTML
+    :param style: CSS
+    """
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
+
+
+def small(path: str, pixels: int = THUMBNAIL_PIXELS) -> Image.Image | None:
+    """A picture made small.
+
+    :param path: its path
+    :param pixels: its longer side at most
+    :return: an RGB image; None where the picture is gone or cannot be read
+    """
+    try:
+        image = read_image(path)
+    except ImageError:
+        return None
+    image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+    return image
+
+
+def inline_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
+    """A picture as an address that holds the picture itself.
+
+    :param image: an RGB image
+    :param quality: JPEG's
+    :return: a data URI
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def thumbnail(path: str) -> str:
+    """The picture, small, as an inline JPEG; a note where it is gone.
+
+    :param path: its path
+    :return: HTML
+    """
+    image = small(path)
+    if image is None:
+        return '<div class="missing">not there any more</div>'
+    name = html.escape(Path(path).name)
+    return f'<img alt="{name}" width="{image.width}" height="{image.height}" src="{inline_jpeg(image)}">'
+
+
+def figure(path: str, caption: str) -> str:
+    """One item of a sheet: the thumbnail above a caption; the whole path shows where the pointer rests.
+
+    :param path: the picture's path
+    :param caption: HTML
+    :return: HTML
+    """
+    return (
+        f'<li><figure title="{html.escape(path)}">{thumbnail(path)}<figcaption>{caption}</figcaption></figure></li>\n'
+    )

@@ -1,0 +1,273 @@
+"""Duplicates: files with the same content, the same picture saved anew or resized, and pictures that look alike.
+
+Copies have the same sha256. For the rest, vectors say which pictures to compare, and the pixels decide: a 16 x 16 RGB
+print of each, laid over the other, may nowhere differ by more than ``SAME_LEVELS``. A mean or a 64-bit difference hash
+would not do: two drawings that differ in one letter had the same dHash. Nothing is ever deleted here.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from babelclip.batching import ordered_map
+from babelclip.catalog import Photo
+from babelclip.errors import ImageError, InputError
+from babelclip.pixels import Pixels, read_image
+from babelclip.vectors import FloatArray, unit_rows
+
+NEAR = 0.8
+"""Cosine from which two pictures are compared by their pixels: a small one resized to a half may be no nearer."""
+ALIKE = 0.95
+"""Cosine from which different pictures look alike."""
+PRINT_SIDE = 16
+SAME_LEVELS = 18.0
+"""The most that two prints of the same picture differ in any cell, in levels of 0..255: docs/exploring.md has the
+measurement."""
+SAME_SHAPE = 0.03
+"""The most that width to height may differ, as a share: resizing rounds to whole pixels."""
+NEIGHBOURS = 32
+"""Looked at for every picture; a longer row of duplicates still meets, through each other's neighbours."""
+EXACT_UP_TO = 20_000
+"""Vectors up to which every pair is compared; beyond, those in the cells nearest by (an inverted file)."""
+CELLS_PROBED = 16
+READ_AHEAD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of a group. ``width`` and ``height`` are None where the picture cannot be read any more.
+
+    ``why`` is ``best`` for the first of a group of the same picture, else what it is to that: ``copy`` (of all bytes),
+    ``re-saved`` (the same number of pixels) or ``resized``; and ``look-alike`` for all that are no more than that.
+    ``cosine`` is that with the first.
+    """
+
+    path: str
+    why: str
+    bytes: int
+    width: int | None
+    height: int | None
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files that show the same, the one to keep first (most pixels, then bytes, then oldest); or look-alikes."""
+
+    members: tuple[Member, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether all show the same picture, so that the first is enough."""
+        return all(member.why != "look-alike" for member in self.members)
+
+    @property
+    def spare_bytes(self) -> int:
+        """What the others take up; 0 for look-alikes, which are different pictures."""
+        return sum(member.bytes for member in self.members[1:]) if self.same else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Print:
+    """A picture's size in pixels, and its uint8 (16, 16, 3) print."""
+
+    width: int
+    height: int
+    cells: Pixels
+
+
+class _Sets:
+    """Numbers joined to sets (union by path halving; Tarjan 1975)."""
+
+    def __init__(self, count: int) -> None:
+        self._above = list(range(count))
+
+    def root(self, item: int) -> int:
+        while self._above[item] != item:
+            self._above[item] = item = self._above[self._above[item]]
+        return item
+
+    def join(self, one: int, other: int) -> None:
+        low, high = sorted((self.root(one), self.root(other)))
+        self._above[high] = low
+
+
+def find_duplicates(
+    photos: Sequence[Photo],
+    vectors: FloatArray,
+    *,
+    near: float = NEAR,
+    alike: float = ALIKE,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Group]:
+    """Find files that show the same picture, and pictures that look alike.
+
+    :param photos: files with their hashes
+    :param vectors: float32 (n, d), unit rows, one for each file
+    :param near: cosine from which two pictures are compared by their pixels; 1 looks for copies alone
+    :param alike: cosine from which different pictures count as look-alikes; 1 lists none
+    :param progress: is told how many of how many pictures are read
+    :return: first groups of the same picture, most bytes to spare first; then look-alikes, nearest first
+    :raises InputError: if a cosine is not in 0..1
+    """
+    for name, limit in (("near", near), ("alike", alike)):
+        if not 0 <= limit <= 1:
+            raise InputError(f"{name} is a cosine in 0..1, not {limit}")
+    contents: dict[bytes, list[int]] = defaultdict(list)
+    for place, photo in enumerate(photos):
+        if photo.hash is not None:
+            contents[photo.hash].append(place)
+    files = list(contents.values())
+    firsts = vectors[[own[0] for own in files]]
+    # From a cosine of 1 on, rounding would decide.
+    limit = min(bound for bound in (near, alike, 2.0) if bound < 1 or bound == 2.0)
+    pairs, cosines = near_pairs(firsts, limit) if limit < 1 else (np.empty((0, 2), np.int64), np.empty(0, np.float32))
+    wanted = sorted({*pairs.ravel().tolist(), *(item for item, own in enumerate(files) if len(own) > 1)})
+    prints = _prints([photos[files[item][0]].path for item in wanted], wanted, progress)
+    sets = _Sets(len(files))
+    for (one, other), cosine in zip(pairs.tolist(), cosines.tolist(), strict=True):
+        if cosine >= near and _same(prints[one], prints[other]):
+            sets.join(one, other)
+    parts: dict[int, list[int]] = defaultdict(list)
+    for item in range(len(files)):
+        parts[sets.root(item)].append(item)
+    build = _Builder(photos, files, firsts, prints)
+    same = [build.same(part) for part in parts.values() if len(part) > 1 or len(files[part[0]]) > 1]
+    chosen = alike < 1 and cosines >= alike
+    apart = _stars([(sets.root(a), sets.root(b)) for a, b in pairs[chosen].tolist()] if alike < 1 else [])
+    looks = [build.alike([build.best(parts[root]) for root in star]) for star in apart]
+    same.sort(key=lambda group: (-group.spare_bytes, group.members[0].path))
+    looks.sort(key=lambda group: (-group.members[1].cosine, group.members[0].path))
+    return same + looks
+
+
+def near_pairs(vectors: FloatArray, limit: float) -> tuple[NDArray[np.int64], FloatArray]:
+    """Pairs of vectors whose cosine is at least a limit, among the 32 nearest of each.
+
+    :param vectors: float32 (n, d), unit rows
+    :param limit: the least cosine
+    :return: int64 (p, 2) pairs, the lower position first, and float32 (p,) cosines
+    """
+    count, dimension = vectors.shape
+    rows = np.ascontiguousarray(vectors)
+    index = faiss.IndexFlatIP(dimension)
+    if count > EXACT_UP_TO:
+        index = faiss.IndexIVFFlat(index, dimension, int(2 * count**0.5), faiss.METRIC_INNER_PRODUCT)
+        index.nprobe = CELLS_PROBED
+        index.train(rows)
+    index.add(rows)
+    cosines, found = index.search(rows, min(NEIGHBOURS + 1, count)) if count else (np.empty((0, 0)),) * 2
+    one = np.broadcast_to(np.arange(count)[:, None], found.shape)
+    kept = (cosines >= limit) & (found >= 0) & (found != one)
+    pairs = np.sort(np.stack([one[kept], found[kept]], axis=1), axis=1).astype(np.int64)
+    pairs, first = np.unique(pairs, axis=0, return_index=True)
+    return pairs, cosines[kept][first].astype(np.float32)
+
+
+def _prints(
+    paths: Sequence[str], items: Sequence[int], progress: Callable[[int, int], None] | None
+) -> defaultdict[int, _Print | None]:
+    """The prints of pictures; None for those that cannot be read any more."""
+    found: defaultdict[int, _Print | None] = defaultdict(lambda: None)
+    read = ordered_map(_print, paths, workers=2, ahead=READ_AHEAD)
+    for done, (item, (_, seen)) in enumerate(zip(items, read, strict=True), 1):
+        found[item] = seen
+        if progress is not None:
+            progress(done, len(items))
+    return found
+
+
+def _print(path: str) -> _Print | None:
+    try:
+        image = read_image(Path(path))
+    except ImageError:
+        return None
+    cells = image.resize((PRINT_SIDE, PRINT_SIDE), Image.Resampling.BILINEAR)
+    return _Print(image.width, image.height, np.asarray(cells))
+
+
+def _same(one: _Print | None, other: _Print | None) -> bool:
+    """Whether two prints are of the same picture."""
+    if one is None or other is None:
+        return False
+    shapes = (one.width * other.height, other.width * one.height)
+    if max(shapes) > (1 + SAME_SHAPE) * min(shapes):
+        return False
+    apart = np.abs(one.cells.astype(np.int16) - other.cells).mean(axis=2)
+    return bool(apart.max() <= SAME_LEVELS)
+
+
+def _stars(edges: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Cut a graph into stars: a centre and its neighbours, so that all of a group are near to one, without chains."""
+    beside: dict[int, set[int]] = defaultdict(set)
+    for one, other in edges:
+        if one != other:
+            beside[one].add(other)
+            beside[other].add(one)
+    taken: set[int] = set()
+    for centre in sorted(beside, key=lambda item: (-len(beside[item]), item)):
+        own = [] if centre in taken else sorted(beside[centre] - taken)
+        if own:
+            taken |= {centre, *own}
+            yield [centre, *own]
+
+
+class _Builder:
+    """Makes groups of contents; ``files`` are the places of each content's files."""
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        files: Sequence[Sequence[int]],
+        vectors: FloatArray,
+        prints: defaultdict[int, _Print | None],
+    ) -> None:
+        self._photos = photos
+        self._files = files
+        self._vectors = vectors
+        self._prints = prints
+
+    def best(self, part: Sequence[int]) -> int:
+        """The content to keep: most pixels, then most bytes, then the one that was changed longest ago."""
+
+        def rank(item: int) -> tuple[int, int, int, str]:
+            seen, photo = self._prints[item], self._photos[self._files[item][0]]
+            pixels = seen.width * seen.height if seen else 0
+            return -pixels, -photo.size, min(self._photos[i].mtime_ns for i in self._files[item]), photo.path
+
+        return min(part, key=rank)
+
+    def same(self, part: Sequence[int]) -> Group:
+        """The group of contents that show the same picture, with all their copies."""
+        best = self.best(part)
+        members = []
+        for item in sorted(part, key=lambda one: (one != best, one)):
+            copies = sorted(self._files[item], key=lambda i: (self._photos[i].mtime_ns, self._photos[i].path))
+            members += [self._member(i, item, best, first=not members and i == copies[0], alike=False) for i in copies]
+        return Group(tuple(members))
+
+    def alike(self, centre_first: Sequence[int]) -> Group:
+        """A group of look-alikes, the centre first, then the nearest."""
+        centre, *others = centre_first
+        nearest = sorted(others, key=lambda item: -self._cosine(item, centre))
+        rows = [self._member(self._files[i][0], i, centre, first=i == centre, alike=True) for i in (centre, *nearest)]
+        return Group(tuple(rows))
+
+    def _cosine(self, item: int, other: int) -> float:
+        return float(unit_rows(self._vectors[item][None])[0] @ unit_rows(self._vectors[other][None])[0])
+
+    def _member(self, place: int, item: int, best: int, *, first: bool, alike: bool) -> Member:
+        photo, seen, kept = self._photos[place], self._prints[item], self._prints[best]
+        width, height = (seen.width, seen.height) if seen else (None, None)
+        resaved = kept is not None and (width, height) == (kept.width, kept.height)
+        why = "look-alike" if alike else "best" if first else "copy" if item == best else _CHANGES[resaved]
+        return Member(photo.path, why, photo.size, width, height, round(self._cosine(item, best), 4))
+
+
+_CHANGES = {True: "re-saved", False: "resized"}
