@@ -36,6 +36,21 @@ def test_duplicates_lists_copies_prints_paths_and_deletes_nothing(home: Path, ph
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_photos_in_archives_are_compared_and_shown_but_not_offered_to_be_deleted(
+    home: Path, photos: Path, model: Path, kind: str, tmp_path: Path
+) -> None:
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), kind, photos))
+    run("index", photos, packed, "-m", model, home=home)
+    arguments = ("duplicates", "-m", model, "--near", "1", "--alike", "1")
+    groups = lines(run(*arguments, "--json", "--html", home / "d.html", home=home).stdout)
+    assert len(groups) == 5
+    assert all(member["width"] > 0 for group in groups for member in group["members"])
+    assert "not there any more" not in (home / "d.html").read_text()
+    offered = run(*arguments, "--paths", home=home).stdout.splitlines()
+    assert all(Path(path).is_file() for path in offered)
+
+
 def test_duplicates_of_one_folder_and_of_one_without_photos(home: Path, photos: Path, indexed: Path) -> None:
     inside = run("duplicates", "-m", indexed, "--alike", "1", "--folder", photos / "inner", home=home)
     assert inside.stdout.startswith("2 photos: 0 groups")

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from lzma import LZMAError
+from pathlib import Path
 from typing import TypeVar
 
 from babelclip.crawl import kind_of
@@ -49,12 +50,49 @@ def members(archive: str) -> Iterator[Member]:
     :raises InputError: if it is damaged; what came before is good
     """
     try:
-        if archive.lower().endswith((".zip", ".cbz")):
+        if _is_zip(archive):
             yield from _zip_members(archive)
         else:
             yield from _tar_members(archive)
     except _DAMAGE as error:
         raise InputError(f"{archive}: not an archive that can be read: {error}") from None
+
+
+def inside_archive(path: str) -> bool:
+    """Whether a path that an index names is of a member of an archive.
+
+    :param path: the path
+    :return: whether it is; a file whose own name looks like one is not
+    """
+    return INSIDE in path and not Path(path).exists()
+
+
+def source_of(path: str) -> Path | bytes:
+    """What to read for a path that an index names.
+
+    :param path: of a file, or of a member of an archive
+    :return: the file, or the member's bytes
+    :raises InputError: if the archive is damaged or gone, or has no such member
+    """
+    if not inside_archive(path):
+        return Path(path)
+    archive, _, name = path.partition(INSIDE)
+    try:
+        if _is_zip(archive):
+            with zipfile.ZipFile(archive) as packed:
+                return packed.read(name)
+        with tarfile.open(archive, "r:*") as opened:
+            # Members may begin with ./, which the path leaves out.
+            entry = next(entry for entry in opened if _path(archive, entry.name) == path)
+            return _of_tar(opened)(entry)
+    except StopIteration:
+        raise InputError(f"{path}: {archive} has no such member") from None
+    except _DAMAGE as error:
+        raise InputError(f"{path}: cannot be read from {archive}: {error}") from None
+
+
+def _is_zip(archive: str) -> bool:
+    return archive.lower().endswith((".zip", ".cbz"))
 
 
 def _zip_members(archive: str) -> Iterator[Member]:

@@ -531,14 +531,18 @@ class Catalog:
 
         :return: files in the order of paths, and float32 (n, d) vectors, unit rows within the stored form's rounding
         """
-        rows = self.rows(
+        query = (
             "SELECT path, size, mtime_ns, hash, sidecar_ns, vector FROM photos JOIN vectors USING (content) "
             "JOIN contents ON contents.id = content WHERE at_ms IS NULL ORDER BY path"
         )
-        if not rows:
-            return [], np.empty((0, self._dimension), dtype=np.float32)
-        photos = [Photo(path, size, mtime, digest, None, sidecar) for path, size, mtime, digest, sidecar, _ in rows]
-        return photos, self._floats([row[-1] for row in rows])
+        photos: list[Photo] = []
+        blocks = [np.empty((0, self._dimension), dtype=np.float32)]
+        with self._guard():
+            cursor = self._db.execute(query)
+            while rows := cursor.fetchmany(BLOCK_ROWS):
+                photos += [Photo(path, size, mtime, digest, None, xmp) for path, size, mtime, digest, xmp, _ in rows]
+                blocks.append(self._floats([row[-1] for row in rows]))
+        return photos, np.concatenate(blocks)
 
 
 _KNOWN = "SELECT path, size, mtime_ns, sidecar_ns, facts FROM photos JOIN contents ON contents.id = content WHERE "

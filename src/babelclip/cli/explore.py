@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from babelclip import duplicates as dup
+from babelclip.archives import inside_archive
 from babelclip.catalog import Photo
 from babelclip.cli import output
 from babelclip.cli.collection import open_existing
@@ -67,8 +68,9 @@ def duplicates(
         photos, vectors = _pictures(opened, folder)
         groups = dup.find_duplicates(photos, vectors, near=near, alike=1.0 if paths else alike, progress=bar)
     if paths:
-        for path in (member.path for group in groups for member in group.members[1:]):
-            output.line(path)
+        for member in (member for group in groups for member in group.members[1:]):
+            if not inside_archive(member.path):
+                output.line(member.path)
     elif json:
         for group in groups:
             output.json_line(_group_row(group))

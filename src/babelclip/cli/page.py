@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from babelclip.errors import ImageError
+from babelclip.archives import source_of
+from babelclip.errors import InputError
 from babelclip.pixels import read_image
 
 THUMBNAIL_PIXELS = 240
@@ -55,8 +56,8 @@ def small(path: str, pixels: int = THUMBNAIL_PIXELS) -> Image.Image | None:
     :return: an RGB image; None where the picture is gone or cannot be read
     """
     try:
-        image = read_image(path)
-    except ImageError:
+        image = read_image(source_of(path))
+    except InputError:
         return None
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
     return image
