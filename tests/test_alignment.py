@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,14 @@ from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import read_pictures
 from babelclip.layouts import read_image_spec
 from babelclip.model import Model
+from babelclip.training import alignment
 from babelclip.training.align import ClassifierHead, Names, Settings, class_vectors
 from babelclip.training.features import read_features, source_of
 from babelclip.training.student import make_student
+from babelclip.training.teacher import teacher_vectors
 from babelclip.vectors import FloatArray
 from babelclip.weights import read_weights
+from babelclip.zeroshot.templates import templates_of
 from conftest import ALPHABETS
 
 COLOURS = 8
@@ -167,6 +171,29 @@ def test_a_classifier_is_tied_and_its_graph_adds_what_was_learned(
     wanted += weights["residual.contract.bias"]
     paths = [gallery / "pictures" / f"{name}.png" for name in features.names]
     assert np.allclose(model.encode_images(paths, unit=False), wanted, atol=2e-3)
+
+
+def test_templates_put_every_class_name_in_a_prompt_of_its_language(
+    school: Path, classifier: Path, classes: Path, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def spy(teachers: Any, texts: list[str], **more: Any) -> Any:
+        read.extend(texts)
+        return teacher_vectors(teachers, texts, **more)
+
+    monkeypatch.setattr(alignment, "teacher_vectors", spy)
+    plain = aligned(school, classifier, gallery, tmp_path / "plain", "--classes", classes, "--steps", 5)
+    without = set(read)
+    read.clear()
+    prompted = aligned(school, classifier, gallery, tmp_path / "out", "--classes", classes, "--steps", 5, "--templates")
+    prompts = set(read) - without
+    for code, count in (("en", COLOURS), ("de", COLOURS - 1)):
+        names = {caption(code, c) for c in range(COLOURS)}
+        allowed = {template.replace("{}", name) for template in templates_of(code) for name in names} - names
+        assert len(prompts & allowed) == count
+    picture = [gallery / "pictures" / "c3-0.png"]
+    assert not np.allclose(plain.encode_images(picture), prompted.encode_images(picture), atol=1e-6)
 
 
 def test_classes_that_are_not_all_named_are_refused(

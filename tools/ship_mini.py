@@ -23,7 +23,7 @@ from babelclip.training.alignment import LOG
 from babelclip.weights import Storage
 from quality_page import JUDGED, Measured, bars_table, languages_table, measures_table, page, verdicts
 
-VERSION = "2"
+VERSION = "3"
 STORAGE: Storage = "int8"
 TRAINING_FILES = ("README.md", "report.json", "settings.json")
 """What a student's folder says of its training; docs/training has it."""

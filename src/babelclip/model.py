@@ -181,7 +181,9 @@ class Model:
     def encode_text(
         self, texts: str | Sequence[str], *, unit: bool = True, progress: Progress | None = None
     ) -> FloatArray:
-        """Vectors of texts; one that occurs several times is encoded once. A text longer than the tower reads is cut at its length (``text_spec.max_length``).
+        """Vectors of texts; one that occurs several times is encoded once.
+
+        A text longer than the tower reads is cut at its length (``text_spec.max_length``).
 
         :param texts: the texts, or one of them; an empty one is allowed
         :param unit: scale to length one; False gives what the tower itself gives

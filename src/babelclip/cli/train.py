@@ -152,6 +152,9 @@ def align(
     classes: Annotated[
         Path | None, typer.Option(help="Names of the image classifier's classes, where it has one.")
     ] = None,
+    templates: Annotated[
+        bool, typer.Option(help="Learn from the class names in the prompt templates of their language too.")
+    ] = False,
     held_out: Annotated[
         Path | None, typer.Option(help="Names of pictures to measure on and not to learn from, a line each.")
     ] = None,
@@ -175,6 +178,7 @@ def align(
         out=out,
         sets=tuple(_caption_set(option) for option in captions),
         classes=classes,
+        templates=templates,
         held_out=frozenset(name for name in names if name),
         languages=words(languages),
         views=views,

@@ -38,6 +38,7 @@ from babelclip.training.features import Features, read_features, source_of
 from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
 from babelclip.weights import WEIGHTS, read_weights, write_weights
+from babelclip.zeroshot.templates import BARE, fill, templates_of
 
 LOG = "align.json"
 CUT = 10
@@ -64,6 +65,7 @@ class Alignment:
     out: Path
     sets: tuple[CaptionSet, ...]
     classes: Path | None = None
+    templates: bool = False
     held_out: frozenset[str] = frozenset()
     languages: tuple[str, ...] = ()
     source: str = "en"
@@ -95,9 +97,11 @@ def run_alignment(job: Alignment, *, say: Say | None = None, show: Show | None =
         raise InputError(f"{job.text} has no Dense layer that a map could be folded into; distil a student first")
     captions = {one: _captions(one, job) for one in job.sets}
     classes = _read_classes(job.classes, job.languages) if job.classes else {}
+    prompts = _prompts(classes, job.training.seed) if job.templates else {}
     say("embedding texts")
     named = [name for own in classes.values() for names in own.values() for name in names]
-    texts = list(dict.fromkeys([caption.text for rows in captions.values() for caption in rows] + named))
+    learned_from = [caption.text for rows in captions.values() for caption in rows]
+    texts = list(dict.fromkeys([*learned_from, *named, *prompts.values()]))
     vectors = teacher_vectors((Teacher(str(text)),), texts, say=say).take(texts)
     rows = {text: row for row, text in enumerate(texts)}
     fingerprint = registry.fingerprint(registry.ModelFolders(job.image, None, image.image, {}))
@@ -120,11 +124,18 @@ def run_alignment(job: Alignment, *, say: Say | None = None, show: Show | None =
         for code, own in classes.items()
     }
     head = _start(spec, training, vectors, numbered, job)
+    prompted = {
+        code: {
+            number: own[number] + tuple(rows[prompts[code, name]] for name in names if (code, name) in prompts)
+            for number, names in classes[code].items()
+        }
+        for code, own in numbered.items()
+    }
     aligned = align(
         head,
         training,
         vectors,
-        numbered,
+        prompted,
         job.training,
         source=job.source,
         measure=_measure([one for one in held if one.texts], vectors, job.source),
@@ -158,6 +169,18 @@ def _read_classes(path: Path, languages: Sequence[str]) -> ClassTexts:
         for row in table:
             found[row["lang"]][int(row["index"])].append(row["name"])
     return {code: dict(own) for code, own in found.items() if not languages or code in languages}
+
+
+def _prompts(classes: ClassTexts, seed: int) -> dict[tuple[str, str], str]:
+    """(language, name) -> the name in one of the templates of its language, drawn at random."""
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[str, str], str] = {}
+    for code, own in classes.items():
+        templates = [template for template in templates_of(code) if template != BARE]
+        for names in own.values() if templates else ():
+            for name in names:
+                found[code, name] = fill([templates[rng.integers(len(templates))]], name)[0]
+    return found
 
 
 def _part(
