@@ -15,6 +15,7 @@ from onnx import TensorProto
 from PIL import Image
 from typer.testing import CliRunner
 
+from babelclip.benchmark import machine
 from babelclip.benchmark.contenders import open_work
 from babelclip.benchmark.engines import BARS, BASELINE, BEST, BY_ENGINE, ENGINES, MINI, named_engines, named_tasks
 from babelclip.benchmark.figures import Row, Spread, as_lines, from_lines, rows_of
@@ -22,7 +23,7 @@ from babelclip.benchmark.flops import multiply_adds
 from babelclip.benchmark.making import make_materials
 from babelclip.benchmark.materials import SMALL, Materials
 from babelclip.benchmark.products import product_flops, product_graph
-from babelclip.benchmark.rounds import Samples
+from babelclip.benchmark.rounds import Samples, Turn, quietest
 from babelclip.benchmark.worker import FEWEST_CALLS, round_of
 from babelclip.cli.app import APP
 from babelclip.errors import InputError
@@ -231,9 +232,9 @@ def test_a_run_has_a_row_an_engine_and_task_and_names_the_machine(record: tuple[
     assert found["text", OTHER]["share"]["median"] > 0
     assert found["text", OTHER]["versions"]["onnxruntime"]
     assert 20 < found["memory", OURS]["value"]["median"] < 2000
-    (machine,) = [line["machine"] for line in lines if line["kind"] == "run"]
-    assert machine["cores"] == len(os.sched_getaffinity(0))
-    assert machine["versions"]["python"].split(".")[:2] == [str(part) for part in sys.version_info[:2]]
+    (told,) = [line["machine"] for line in lines if line["kind"] == "run"]
+    assert told["cores"] == len(os.sched_getaffinity(0))
+    assert told["versions"]["python"].split(".")[:2] == [str(part) for part in sys.version_info[:2]]
 
 
 def test_an_engine_that_cannot_be_had_is_left_out_and_named(record: tuple[Path, str]) -> None:
@@ -265,6 +266,25 @@ def test_of_several_runs_a_task_counts_as_measured_last(record: tuple[Path, str]
     both = from_lines([*lines, first, *later])
     assert {row.rounds for row in both.rows if row.task == "memory"} == {9}
     assert [row for row in both.rows if row.task == "text"] == [row for row in report.rows if row.task == "text"]
+
+
+def test_a_turn_that_others_disturb_is_repeated_and_the_quietest_counts() -> None:
+    def taken(*others: float | None) -> tuple[Turn, int]:
+        turns = iter([Turn((float(i),), share) for i, share in enumerate(others)])
+        return quietest(lambda: next(turns)), sum(1 for _ in turns)
+
+    assert taken(0.02, 0.0) == (Turn((0.0,), 0.02), 1)
+    assert taken(None, 0.0) == (Turn((0.0,), None), 1)
+    assert taken(0.5, 0.3, 0.04, 0.0) == (Turn((2.0,), 0.04), 1)
+    assert taken(0.5, 0.3, 0.4, 0.6, 0.0) == (Turn((1.0,), 0.3), 1)
+
+
+def test_what_others_take_is_what_is_busy_beyond_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, clock = iter([100.0, 103.0]), iter([10.0, 12.0])
+    monkeypatch.setattr(machine, "busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr("babelclip.benchmark.machine.time.perf_counter", lambda: next(clock))
+    assert machine.Watch().others(own=2.0) == 0.25
 
 
 def test_imports_are_timed_without_any_model(tmp_path: Path) -> None:

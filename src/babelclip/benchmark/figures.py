@@ -28,7 +28,8 @@ class Row:
 
     ``p50``, ``p95`` and ``p99`` are seconds over all calls. ``ratio`` is how many times as fast as the baseline a row
     of the batch is (of memory: what part of the baseline's it takes), round by round. ``gflops`` are operations a
-    second in 1e9, ``share`` their part of the matrix product's, round by round. What has no meaning is None.
+    second in 1e9, ``share`` their part of the matrix product's, round by round. ``others`` is what part of the machine
+    other processes took. What has no meaning, or is not known, is None.
     """
 
     task: str
@@ -46,6 +47,7 @@ class Row:
     share: Spread | None
     bar: Bar | None
     met: bool | None
+    others: Spread | None
     note: str
     versions: dict[str, str]
 
@@ -113,6 +115,7 @@ def _row(own: Samples, by_name: Mapping[str, Samples], baseline: str, flops: Map
         share=share,
         bar=bar,
         met=bar.met(reached.median) if bar and reached else None,
+        others=spread(own.others) if own.others else None,
         note=own.note,
         versions=dict(own.versions),
     )
@@ -190,5 +193,5 @@ def _newest(by_task: dict[str, tuple[int, list[Any]]], number: int, task: str) -
 
 def _row_from(values: Mapping[str, Any]) -> Row:
     """A row from what asdict made of it."""
-    spreads = {key: values[key] and Spread(**values[key]) for key in ("value", "ratio", "gflops", "share")}
+    spreads = {key: values[key] and Spread(**values[key]) for key in ("value", "ratio", "gflops", "share", "others")}
     return Row(**{**values, **spreads, "bar": values["bar"] and Bar(**values["bar"])})

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,10 @@ TOLD_PACKAGES = (
     "transformers",
     "sentence-transformers",
 )
+
+
+_BUSY = slice(1, 4), slice(6, 9)
+"""Of the first line of /proc/stat: user, nice, system; interrupts, and what a hypervisor gave to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,50 @@ def this_machine() -> Machine:
     return Machine(
         processor=names[0] if names else platform.processor() or platform.machine(),
         flags=tuple(flag for flag in TOLD_FLAGS if flag in flags),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         system=f"{platform.system()} {platform.machine()}",
         versions={"babelclip": __version__, "python": platform.python_version(), **_versions()},
     )
+
+
+def cores() -> int:
+    """How many cores this process may use.
+
+    :return: the number
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy_seconds() -> float | None:
+    """How long all cores together have been busy since the machine started, with whatever it was.
+
+    :return: seconds, or None where the system does not say
+    """
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    except OSError:
+        return None
+    ticks = sum(int(word) for part in _BUSY for word in words[part])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """Tells what part of the machine others took from a moment on."""
+
+    def __init__(self) -> None:
+        self._wall, self._busy = time.perf_counter(), busy_seconds()
+
+    def others(self, own: float) -> float | None:
+        """The part that others took since then.
+
+        :param own: seconds that what is measured kept cores busy
+        :return: 0 to 1, or None where the system does not say
+        """
+        wall, busy = time.perf_counter() - self._wall, busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        return min(1.0, max(0.0, (busy - self._busy - own) / (wall * cores())))
 
 
 def _processor_lines() -> list[tuple[str, str]]:

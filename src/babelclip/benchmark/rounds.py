@@ -17,9 +17,13 @@ from typing import IO, Any
 
 import babelclip
 from babelclip.benchmark.engines import Engine, Task
+from babelclip.benchmark.machine import Watch
 from babelclip.benchmark.materials import Materials
 
 _START = "import sys; sys.path.append(sys.argv[1]); from babelclip.benchmark.worker import main; main()"
+MOST_OTHERS = 0.1
+"""A turn in which other processes took more of the machine than this is repeated."""
+MOST_REPEATS = 3
 CODE = "code"
 """The folder that holds babelclip alone, for environments that do not have it."""
 
@@ -30,7 +34,8 @@ Say = Callable[[str], None]
 class Samples:
     """What was measured of one engine in one task: for every round a value a call, in the task's quantity.
 
-    ``rows`` is what a call does, ``flops`` its operations, where they are known.
+    ``rows`` is what a call does, ``flops`` its operations, where they are known; ``others`` is for every round what
+    part of the machine other processes took, where that is known.
     """
 
     task: str
@@ -40,6 +45,7 @@ class Samples:
     flops: int | None = None
     note: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,26 @@ class LeftOut:
 
 class EngineFailed(Exception):
     """An engine cannot do its task; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A value a call, and what part of the machine others took meanwhile, where the system says it."""
+
+    values: tuple[float, ...]
+    others: float | None
+
+
+def quietest(turn: Callable[[], Turn]) -> Turn:
+    """A turn, repeated while others disturb it: what counts is how busy they were, never what was measured.
+
+    :param turn: takes one
+    :return: the first that was quiet, or else the quietest of 1 + MOST_REPEATS
+    """
+    taken: list[Turn] = []
+    while not taken or ((taken[-1].others or 0.0) > MOST_OTHERS and len(taken) <= MOST_REPEATS):
+        taken.append(turn())
+    return min(taken, key=lambda own: own.others or 0.0)
 
 
 class EngineProcess:
@@ -83,17 +109,18 @@ class EngineProcess:
             self.close()
             raise
 
-    def round(self, seconds: float) -> tuple[float, ...]:
+    def round(self, seconds: float) -> "Turn":
         """Run one round.
 
         :param seconds: for so long
-        :return: a value a call
+        :return: what it gave
         :raises EngineFailed: if it fails
         """
+        watch = Watch()
         answer = self._ask({"seconds": seconds})
         if "failed" in answer:
             raise EngineFailed(answer["failed"])
-        return tuple(answer["values"])
+        return Turn(tuple(answer["values"]), watch.others(answer["busy"]))
 
     def close(self) -> None:
         """End the process."""
@@ -153,7 +180,7 @@ class _Seat:
     def __init__(self, engine: Engine, task: Task, materials: Materials, python: str) -> None:
         self._place = engine, task, materials, python
         self._process: EngineProcess | None = None
-        self._rounds: list[tuple[float, ...]] = []
+        self._turns: list[Turn] = []
         self._opened: dict[str, Any] = {}
         self.name = engine.name
         self.left: LeftOut | None = None
@@ -166,10 +193,17 @@ class _Seat:
             if self._process is None:
                 self._process = EngineProcess(*self._place)
                 self._opened = self._process.opened
-            self._rounds.append(self._process.round(seconds))
+            process = self._process
+            # Memory is the same however busy the machine is.
+            timed = self._place[1].quantity == "seconds"
+            self._turns.append(quietest(lambda: process.round(seconds)) if timed else process.round(seconds))
         except EngineFailed as error:
             self.left = LeftOut(self._place[1].name, self.name, str(error))
             self.close()
+
+    def forget(self) -> None:
+        """Let the rounds so far not count."""
+        self._turns.clear()
 
     def close(self) -> None:
         """End its process, if it has one."""
@@ -180,9 +214,15 @@ class _Seat:
     def samples(self) -> Samples:
         """What was measured."""
         said = self._opened
-        rounds = tuple(self._rounds)
         return Samples(
-            self._place[1].name, self.name, said["rows"], rounds, said["flops"], said["note"], said["versions"]
+            self._place[1].name,
+            self.name,
+            said["rows"],
+            tuple(turn.values for turn in self._turns),
+            said["flops"],
+            said["note"],
+            said["versions"],
+            tuple(turn.others for turn in self._turns if turn.others is not None),
         )
 
 
@@ -198,7 +238,8 @@ def take_turns(
 ) -> tuple[list[Samples], list[LeftOut]]:
     """Measure engines in a task, in processes that take turns.
 
-    A process lives for all rounds; where memory is measured every round has a new one.
+    A process lives for all rounds. Where memory is measured every round has a new one, and a first one does not count:
+    it may have to make what later ones find.
 
     :param task: the task
     :param engines: who does it
@@ -210,13 +251,16 @@ def take_turns(
     :return: what was measured, and who was left out
     """
     seats = [_Seat(engine, task, materials, pythons.get(engine.name, sys.executable)) for engine in engines]
+    anew = task.quantity == "mebibytes"
     try:
-        for number in range(rounds):
+        for number in range(0 if anew else 1, rounds + 1):
             for seat in seats:
-                say(f"{task.name}, round {number + 1} of {rounds}: {seat.name}")
+                say(f"{task.name}, round {number} of {rounds}: {seat.name}")
                 seat.turn(seconds)
-                if task.quantity == "mebibytes":
+                if anew:
                     seat.close()
+                if number == 0:
+                    seat.forget()
     finally:
         for seat in seats:
             seat.close()

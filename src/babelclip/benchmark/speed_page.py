@@ -6,6 +6,7 @@ from pathlib import Path
 
 from babelclip.benchmark.engines import BARS, BY_ENGINE, BY_TASK, TASKS, Bar, Task
 from babelclip.benchmark.figures import Row, SpeedReport, Spread
+from babelclip.benchmark.rounds import MOST_OTHERS, MOST_REPEATS
 from babelclip.errors import MissingDependencyError
 
 MILLISECONDS = 1000.0
@@ -120,6 +121,7 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
         f"Machine: {machine.processor}, {machine.cores} cores, {', '.join(machine.flags) or 'no flags known'}, "
         f"{machine.memory_gib} GiB, {machine.system}.",
         f"Versions: {versions}.",
+        *_quiet(report),
         "## Bars",
         _table(("task", "engine", "bar#", "reached (lowest to highest)#", "met"), bar_rows(report)),
     ]
@@ -136,6 +138,20 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
             _table(("task", "engine", "why"), [(x.task, x.engine, x.why) for x in report.left_out]),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _quiet(report: SpeedReport) -> list[str]:
+    """How much other processes took of the machine meanwhile."""
+    known = [row for row in report.rows if row.others and BY_TASK[row.task].quantity == "seconds"]
+    if not known:
+        return []
+    middle = sorted(row.others.median for row in known if row.others)[len(known) // 2]
+    most = max(known, key=lambda row: row.others.high if row.others else 0.0)
+    highest = most.others.high if most.others else 0.0
+    return [
+        f"While it was measured, other processes took {middle:.1%} of the machine, and {highest:.0%} in the worst turn "
+        f"({most.task}, {most.engine}); turns over {MOST_OTHERS:.0%} were repeated, up to {MOST_REPEATS} times."
+    ]
 
 
 def _notes(rows: Sequence[Row], report: SpeedReport) -> list[str]:

@@ -1,16 +1,19 @@
 """Cold starts: whole processes in turn, from their start to their end. The files stay in the system's cache."""
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from babelclip.benchmark.contenders import HITS, fill_index
 from babelclip.benchmark.engines import CHOSEN, IMPORTING, IMPORTING_MODEL, MINI, Engine
+from babelclip.benchmark.machine import Watch
 from babelclip.benchmark.materials import Materials
-from babelclip.benchmark.rounds import LeftOut, Samples, Say
+from babelclip.benchmark.rounds import LeftOut, Samples, Say, Turn, quietest
 from babelclip.model import Model
 
 TASK = "start"
@@ -46,7 +49,7 @@ def start_in_turn(
     :param say: is told what is under way
     :return: what was measured, and who was left out
     """
-    values: dict[str, list[tuple[float, ...]]] = {engine.name: [] for engine in engines}
+    turns: dict[str, list[Turn]] = {engine.name: [] for engine in engines}
     left: dict[str, LeftOut] = {}
     with tempfile.TemporaryDirectory(prefix="babelclip-benchmark-") as scratch:
         runs: dict[str, Callable[[], float]] = {}
@@ -58,15 +61,34 @@ def start_in_turn(
                     continue
                 say(f"{TASK}, round {number} of {rounds}: {name}")
                 try:
-                    seconds = run()
+                    turn = quietest(partial(_turn, run))
                 except subprocess.CalledProcessError as error:
                     said = error.stderr.strip().splitlines()
                     left[name] = LeftOut(TASK, name, said[-1] if said else f"it ended with code {error.returncode}")
                     continue
                 if number:
-                    values[name].append((seconds,))
-    samples = [Samples(TASK, name, 1, tuple(own)) for name, own in values.items() if name not in left]
+                    turns[name].append(turn)
+    samples = [
+        Samples(
+            TASK,
+            name,
+            1,
+            tuple(turn.values for turn in own),
+            others=tuple(turn.others for turn in own if turn.others is not None),
+        )
+        for name, own in turns.items()
+        if name not in left
+    ]
     return samples, list(left.values())
+
+
+def _turn(run: Callable[[], float]) -> Turn:
+    """One start."""
+    watch, before = Watch(), os.times()
+    seconds = run()
+    after = os.times()
+    own = sum(b - a for a, b in zip(before[:4], after[:4], strict=True))
+    return Turn((seconds,), watch.others(own))
 
 
 def _run(engine: Engine, materials: Materials, scratch: Path, photos: int, python: str) -> Callable[[], float]:

@@ -1,8 +1,8 @@
 """The process of one engine: it opens a task, then runs a round whenever a line on its standard input says so.
 
 Lines of JSON go both ways. In: what to open, then ``{"seconds": S}`` for every round. Out: ``{"rows", "flops", "note",
-"versions"}`` or ``{"missing": why}``, then ``{"values"}`` or ``{"failed": why}`` for every round. Between rounds it
-waits in a read, which costs the others nothing.
+"versions"}`` or ``{"missing": why}``, then ``{"values", "busy"}`` or ``{"failed": why}`` for every round, where
+``busy`` is how long the process kept cores busy. Between rounds it waits in a read, which costs the others nothing.
 """
 
 import json
@@ -39,13 +39,15 @@ def main() -> None:
     in_memory = BY_TASK[asked["task"]].quantity == "mebibytes"
     done = 0
     for line in sys.stdin:
+        busy = time.process_time()
         try:
             values = round_of(work, json.loads(line)["seconds"], first=done)
         except Exception as error:
             _answer(answers, {"failed": _reason(error)})
             return
         done += len(values) + 1
-        _answer(answers, {"values": [resident_mebibytes()] if in_memory else values})
+        values = [resident_mebibytes()] if in_memory else values
+        _answer(answers, {"values": values, "busy": time.process_time() - busy})
 
 
 def round_of(work: Work, seconds: float, *, first: int = 0) -> list[float]:
