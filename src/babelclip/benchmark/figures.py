@@ -1,7 +1,7 @@
 """From what was measured to what is said of it: medians, spread, ratios, operations a second, bars."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -142,6 +142,16 @@ def _share(speeds: Sequence[float], ceiling: Samples | None, flops: Mapping[str,
     """The part of the matrix product's speed, each round against the same round."""
     top = _operations(ceiling, flops) if ceiling else None
     return spread(a / b for a, b in zip(speeds, top, strict=True)) if top else None
+
+
+def joined(reports: Sequence[SpeedReport]) -> SpeedReport:
+    """The reports of the tasks of one run as one.
+
+    :param reports: one or more
+    :return: everything in them
+    """
+    rows = tuple(row for report in reports for row in report.rows)
+    return replace(reports[0], rows=rows, left_out=tuple(left for report in reports for left in report.left_out))
 
 
 def as_lines(report: SpeedReport) -> list[dict[str, Any]]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from babelclip.benchmark.engines import IMPORTING, IMPORTING_MODEL, MINI, Engine, Task
-from babelclip.benchmark.figures import Row, SpeedReport, rows_of
+from babelclip.benchmark.figures import SpeedReport, rows_of
 from babelclip.benchmark.machine import this_machine
 from babelclip.benchmark.materials import REAL, Materials
-from babelclip.benchmark.rounds import LeftOut, Say, take_turns
+from babelclip.benchmark.rounds import Say, take_turns
 from babelclip.benchmark.starts import start_in_turn
 
 OPERATIONS = 2
@@ -31,7 +31,7 @@ def needs_models(tasks: Sequence[Task], engines: Sequence[Engine]) -> bool:
 
 def measure_speed(
     materials: Materials,
-    tasks: Sequence[Task],
+    task: Task,
     engines: Sequence[Engine],
     *,
     baseline: str,
@@ -40,11 +40,11 @@ def measure_speed(
     pythons: Mapping[str, str],
     say: Say,
 ) -> SpeedReport:
-    """Measure tasks one after another, and in each the engines round by round.
+    """Measure a task, engine by engine and round by round.
 
     :param materials: what making made
-    :param tasks: which
-    :param engines: which; each does those of the tasks that are its own
+    :param task: what
+    :param engines: of whom; those that do not do the task are passed over
     :param baseline: the engine that ratios are against
     :param rounds: how often each has its turn
     :param seconds: how long a turn is
@@ -54,17 +54,11 @@ def measure_speed(
     """
     counts = materials.counts
     adds = materials.facts.get("multiply_adds", {})
-    flops = {task: OPERATIONS * count for task, count in adds.items()}
-    rows: list[Row] = []
-    left_out: list[LeftOut] = []
-    for task in tasks:
-        able = [engine for engine in engines if task.name in engine.tasks]
-        if task.name == "start":
-            samples, left = start_in_turn(
-                able, materials, rounds=rounds, photos=counts.photos, pythons=pythons, say=say
-            )
-        else:
-            samples, left = take_turns(task, able, materials, rounds=rounds, seconds=seconds, pythons=pythons, say=say)
-        rows += rows_of(samples, baseline=baseline, flops=flops, judged=counts == REAL)
-        left_out += left
-    return SpeedReport(this_machine(), counts, baseline, tuple(rows), tuple(left_out))
+    flops = {name: OPERATIONS * count for name, count in adds.items()}
+    able = [engine for engine in engines if task.name in engine.tasks]
+    if task.name == "start":
+        samples, left = start_in_turn(able, materials, rounds=rounds, photos=counts.photos, pythons=pythons, say=say)
+    else:
+        samples, left = take_turns(task, able, materials, rounds=rounds, seconds=seconds, pythons=pythons, say=say)
+    rows = rows_of(samples, baseline=baseline, flops=flops, judged=counts == REAL)
+    return SpeedReport(this_machine(), counts, baseline, tuple(rows), tuple(left))

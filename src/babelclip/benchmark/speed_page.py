@@ -10,6 +10,7 @@ from babelclip.benchmark.rounds import MOST_OTHERS, MOST_REPEATS
 from babelclip.errors import MissingDependencyError
 
 MILLISECONDS = 1000.0
+NOT_MEASURED = "not measured"
 _INCHES_A_ROW = 0.17
 _COLOURS = {
     "babelclip": "C0",
@@ -99,7 +100,7 @@ def bar_rows(report: SpeedReport) -> list[tuple[str, ...]]:
     for bar in BARS:
         row = found.get((bar.task, bar.engine))
         figure = None if row is None else {"ratio": row.ratio, "share": row.share, "median": row.value}[bar.figure]
-        reached = "not measured" if figure is None else _spread(figure, percent=bar.figure == "share")
+        reached = NOT_MEASURED if figure is None else _spread(figure, percent=bar.figure == "share")
         met = "" if row is None or row.met is None else "yes" if row.met else "NO"
         lines.append((BY_TASK[bar.task].name, bar.engine, bar_words(bar), reached, met))
     return lines

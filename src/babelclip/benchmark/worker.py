@@ -17,7 +17,8 @@ from babelclip.benchmark.contenders import Work, open_work, resident_mebibytes
 from babelclip.benchmark.engines import BY_ENGINE, BY_TASK
 from babelclip.benchmark.materials import Materials
 
-FEWEST_CALLS = 3
+FEWEST_CALLS, LONGEST = 3, 3
+"""A round has so many calls, unless they take so many times as long as it should."""
 SETTLE_SECONDS = 0.2
 """Threads of the engine before may spin for a while after their last work."""
 PACKAGES = ("sentence-transformers", "transformers", "optimum", "torch", "onnxruntime", "openvino", "fastembed")
@@ -56,12 +57,12 @@ def round_of(work: Work, seconds: float, *, first: int = 0) -> list[float]:
     :param work: what to call
     :param seconds: go on until so many have passed
     :param first: the number of the first call, so that no round repeats the inputs of another
-    :return: seconds of every call, at least FEWEST_CALLS
+    :return: seconds of every call: at least FEWEST_CALLS, or one where that takes over LONGEST times as long
     """
     time.sleep(SETTLE_SECONDS)
     work.run(work.inputs(first))
     times: list[float] = []
-    while sum(times) < seconds or len(times) < FEWEST_CALLS:
+    while sum(times) < seconds or (len(times) < FEWEST_CALLS and sum(times) < LONGEST * seconds) or not times:
         inputs = work.inputs(first + 1 + len(times))
         start = time.perf_counter()
         work.run(inputs)

@@ -1,5 +1,6 @@
 """babelclip benchmark: measurements as commands."""
 
+import sys
 import tempfile
 from dataclasses import asdict
 from json import loads
@@ -84,6 +85,7 @@ def speed(
     json: AsJson = False,
 ) -> None:
     """Throughput, latency, cold start and memory of each runtime and precision, beside other libraries."""
+    from babelclip.benchmark.figures import joined
     from babelclip.benchmark.making import make_materials
     from babelclip.benchmark.speed import measure_speed, needs_models
     from babelclip.benchmark.speed_page import require_plots
@@ -101,19 +103,25 @@ def speed(
             files=any(task.name in ("files", "index") for task in tasks),
             say=lambda label: bar(0, None, label),
         )
-        report = measure_speed(
-            materials,
-            tasks,
-            chosen,
-            baseline=against,
-            rounds=rounds,
-            seconds=seconds,
-            pythons=pythons,
-            say=lambda label: bar(0, None, label),
-        )
-    _show_speed(report, as_json=json)
+        reports = []
+        for task in tasks:
+            report = measure_speed(
+                materials,
+                task,
+                chosen,
+                baseline=against,
+                rounds=rounds,
+                seconds=seconds,
+                pythons=pythons,
+                say=lambda label: bar(0, None, label),
+            )
+            _show_speed(report, as_json=json)
+            reports.append(report)
+    whole = joined(reports)
+    if not json:
+        _show_bars(whole)
     if markdown is not None:
-        _write_page(report, markdown)
+        _write_page(whole, markdown)
 
 
 @APP.command()
@@ -147,9 +155,9 @@ def _pythons(options: list[str]) -> dict[str, str]:
 
 
 def _show_speed(report: "SpeedReport", *, as_json: bool) -> None:
-    """A report on stdout, and who was left out on stderr."""
+    """What was measured on stdout, and who was left out on stderr."""
     from babelclip.benchmark.figures import as_lines
-    from babelclip.benchmark.speed_page import bar_rows, cells, columns, title_of
+    from babelclip.benchmark.speed_page import cells, columns, title_of
 
     if as_json:
         for line in as_lines(report):
@@ -159,11 +167,18 @@ def _show_speed(report: "SpeedReport", *, as_json: bool) -> None:
             rows = [row for row in report.rows if row.task == task.name]
             if rows:
                 output.table(columns(task), [cells(task, row) for row in rows], title=title_of(task, report))
-        if any(row.bar for row in report.rows):
-            reached = [row for row in bar_rows(report) if row[3] != "not measured"]
-            output.table(("task", "engine", "bar#", "reached#", "met"), reached, title="Bars")
+    sys.stdout.flush()
     for left in report.left_out:
         output.message(f"{left.task}: {left.engine} was left out: {left.why}")
+
+
+def _show_bars(report: "SpeedReport") -> None:
+    """The bars beside what was reached, where any was measured."""
+    from babelclip.benchmark.speed_page import NOT_MEASURED, bar_rows
+
+    reached = [row for row in bar_rows(report) if NOT_MEASURED not in row]
+    if any(row.bar for row in report.rows):
+        output.table(("task", "engine", "bar#", "reached#", "met"), reached, title="Bars")
 
 
 def _write_page(report: "SpeedReport", markdown: Path) -> None:
