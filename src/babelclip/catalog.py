@@ -217,6 +217,25 @@ class Catalog:
         query = "SELECT count(*) FROM photos WHERE content IN (SELECT content FROM vectors)"
         return int(self.rows(query)[0][0])
 
+    def hashes_of(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """The contents of files.
+
+        :param paths: absolute paths; what is not in the catalog is left out
+        :return: sha256 by path
+        """
+        query = "SELECT hash FROM photos JOIN contents ON contents.id = content WHERE path = ?"
+        found = {path: self.rows(query, (path,)) for path in paths}
+        return {path: rows[0][0] for path, rows in found.items() if rows}
+
+    def files_of(self, hash: bytes) -> list[str]:
+        """The files that have a content.
+
+        :param hash: its sha256
+        :return: their paths, in order
+        """
+        query = "SELECT path FROM photos JOIN contents ON contents.id = content WHERE hash = ? ORDER BY path"
+        return [path for (path,) in self.rows(query, (hash,))]
+
     def known_files(self, root: str) -> dict[str, Known]:
         """The files at or below a path whose state is settled: read, and their content encoded or found unreadable.
 

@@ -1,6 +1,6 @@
 """Index: a photo collection that answers queries in words and pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,22 @@ class Index:
         """
         photos, vectors = self._catalog.pictures()
         return photos, unit_rows(vectors)
+
+    def contents_of(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """What files hold: a name that stays when they are moved, renamed or copied.
+
+        :param paths: absolute paths; what is not in the index is left out
+        :return: sha256 by path
+        """
+        return self._catalog.hashes_of(paths)
+
+    def files_of(self, content: bytes) -> list[str]:
+        """The files that hold a content.
+
+        :param content: its sha256
+        :return: their paths, in order; none where it is not in the index
+        """
+        return self._catalog.files_of(content)
 
     def add_folder(self, root: str | Path, *, progress: Callable[[IndexProgress], None] | None = None) -> IndexReport:
         """Bring the index up to date with a folder: new and changed photos in, deleted ones out.

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from babelclip.errors import BabelclipError
-from babelclip.service import classify, embeddings, inference, openapi, reports, search, static
+from babelclip.service import classify, embeddings, inference, openapi, photos, reports, search, static
 from babelclip.service.errors import ApiError, as_api_error, json_response
 from babelclip.service.guard import ClientLeftError, Guard
 from babelclip.service.service import Service
@@ -37,7 +37,7 @@ def create_app(service: Service) -> FastAPI:
         title="babelclip", description=DESCRIPTION, lifespan=life, openapi_url=None, docs_url=None, redoc_url=None
     )
     app.state.service = service
-    for module in (embeddings, inference, classify, search, reports, static):
+    for module in (embeddings, inference, classify, search, photos, reports, static):
         app.include_router(module.ROUTER)
     app.add_api_route("/openapi.json", lambda: json_response(openapi.document(app)), include_in_schema=False)
     for kind in (ApiError, BabelclipError, HTTPException, RequestValidationError):

@@ -72,10 +72,7 @@ class Desk:
         :yield: the visit
         :raises ApiError: 401, 403 or 429
         """
-        key = await self.key_of(request)
-        if scopes and not set(scopes) & set(key.scopes):
-            message = f"this key may {', '.join(key.scopes)}, but not {' or '.join(scopes)}"
-            raise ApiError(403, message, kind="permission_error", code="insufficient_scope")
+        key = await self.key_of(request, *scopes)
         await self.rates.request(key)
         route: str = request.scope["route"].path
         visit = Visit(key, request.scope["state"]["request_id"], route)
@@ -127,12 +124,13 @@ class Desk:
         visit.charged = True
         return {"x-cost-usd": dollars(visit.pico), "x-processing-ms": str(milliseconds)}
 
-    async def key_of(self, request: Request) -> Key:
+    async def key_of(self, request: Request, *scopes: str) -> Key:
         """Whose request it is.
 
         :param request: with ``Authorization: Bearer KEY``
+        :param *scopes: any of which will do; none asks for a valid key alone
         :return: an active key
-        :raises ApiError: 401
+        :raises ApiError: 401, or 403 where it has none of the scopes
         """
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         secret = secret.strip()
@@ -143,6 +141,9 @@ class Desk:
             raise unauthorized("this key is not known")
         if key.state != "active":
             raise unauthorized(f"this key is {key.state}", f"{key.state}_api_key")
+        if scopes and not set(scopes) & set(key.scopes):
+            message = f"this key may {', '.join(key.scopes)}, but not {' or '.join(scopes)}"
+            raise ApiError(403, message, kind="permission_error", code="insufficient_scope")
         return key
 
     async def _find(self, secret: str) -> Key | None:

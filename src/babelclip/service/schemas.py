@@ -13,6 +13,9 @@ MAX_LABELS = 1000
 MAX_IMAGES = 64
 MAX_TEMPLATES = 100
 MAX_HITS = 200
+MAX_TERMS = 16
+"""Of a query that is a sum."""
+MAX_WEIGHT = 100
 MAX_OFFSET = 10_000
 
 
@@ -116,26 +119,56 @@ _INPUT_SCHEMA = {
 
 
 def check_query(value: Any) -> Any:
-    """Refuse what is neither a text nor a picture.
+    """Refuse what is neither a text nor a picture nor a sum of them.
 
     :param value: what JSON held
     :return: the same
     :raises ValueError: saying what it must be
     """
+    if isinstance(value, list):
+        if not 0 < len(value) <= MAX_TERMS:
+            raise ValueError(f"has {len(value)} parts, and may have 1 to {MAX_TERMS}")
+        for place, term in enumerate(value):
+            _check_term(term, f"part {place}")
+        return value
     if not isinstance(value, str | dict):
-        raise ValueError('must be a text or {"image": ...}')
+        raise ValueError('must be a text, {"image": ...}, or a list of them')
     _check_item(value, "it")
     if isinstance(value, str) and not value.strip():
         raise ValueError("is blank")
     return value
 
 
+def _check_term(term: Any, name: str) -> None:
+    """A text or a picture, perhaps with a weight."""
+    if isinstance(term, dict):
+        weight = term.get("weight", 1)
+        if type(weight) not in (int, float) or not 0 < abs(weight) <= MAX_WEIGHT:
+            raise ValueError(f"{name} has a weight that is no number from -{MAX_WEIGHT} to {MAX_WEIGHT}, or is 0")
+        term = {key: value for key, value in term.items() if key != "weight"}
+    _check_item(term, name)
+    text = term.get("text") if isinstance(term, dict) else term
+    if isinstance(text, str) and not text.strip():
+        raise ValueError(f"{name} is blank")
+
+
+def _term_schema(name: str) -> dict[str, Any]:
+    properties = {name: {"type": "string", "minLength": 1}, "weight": {"type": "number"}}
+    return {"type": "object", "properties": properties, "required": [name], "additionalProperties": False}
+
+
 _QUERY_SCHEMA = {
-    "description": "Words in any language, or a picture.",
+    "description": "Words in any language, a picture, or a list of both, which are added by their weights (1 without).",
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"$ref": "#/components/schemas/TextItem"},
         {"$ref": "#/components/schemas/ImageItem"},
+        {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_TERMS,
+            "items": {"anyOf": [{"type": "string", "minLength": 1}, _term_schema("text"), _term_schema("image")]},
+        },
     ],
 }
 
@@ -181,7 +214,7 @@ class ClassifyRequest(Form):
 
 
 class SearchRequest(Form):
-    """Words, or a picture."""
+    """Words, a picture, or a sum of both."""
 
     query: Annotated[Any, PlainValidator(check_query), WithJsonSchema(_QUERY_SCHEMA)]
     index: StrictStr | None = Field(None, max_length=200, description="Not needed where there is one alone.")
@@ -269,10 +302,11 @@ class ClassifyReply(BaseModel):
 
 
 class HitRow(BaseModel):
-    """A photo: ``score`` is its cosine with the query."""
+    """A photo: ``score`` is its cosine with the query; ``photo`` names its content, for /v1/indexes/.../photos/...."""
 
     rank: int
     path: str
+    photo: str | None = None
     score: float
     thumbnail: str | None = None
 

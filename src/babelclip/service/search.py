@@ -1,18 +1,24 @@
 """POST /v1/search: photos of the operator's indexes, by words or by a picture."""
 
 import asyncio
+import base64
+from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from babelclip.errors import InputError
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
 from babelclip.service.inputs import read_inputs
 from babelclip.service.openapi import takes
 from babelclip.service.schemas import IndexesReply, Reply, SearchReply, SearchRequest
 from babelclip.service.service import Service, read_form, service_of
+from babelclip.vectors import unit_rows
 
 ROUTER = APIRouter(tags=["search"])
+LEAST_NORM = 1e-4
 
 
 @ROUTER.post("/v1/search", response_model=SearchReply, openapi_extra=takes(SearchRequest))
@@ -23,10 +29,17 @@ async def search(request: Request) -> Response:
         form = await read_form(request, visit, SearchRequest)
         mounted = service.shelf.get(form.index)
         engine = mounted.engine
-        inputs = await read_inputs(engine, form.query, truncate=False, fetch=service.fetch)
-        vectors = await embed(service, request, visit, engine, inputs)
-        hits = await service.shelf.nearest(mounted, vectors[0], form.offset + form.k)
-        rows = [{"rank": hit.rank, "path": hit.path, "score": hit.score} for hit in hits[form.offset :]]
+        items, weights = _terms(form.query)
+        inputs = await read_inputs(engine, items, truncate=False, fetch=service.fetch)
+        vectors = unit_rows(await embed(service, request, visit, engine, inputs))
+        vector = np.asarray(weights, dtype=np.float32) @ vectors
+        if float(np.linalg.norm(vector)) < LEAST_NORM:
+            raise InputError("the parts of the query cancel out; change their weights")
+        hits = (await service.shelf.nearest(mounted, vector, form.offset + form.k))[form.offset :]
+        contents = await service.shelf.contents(mounted, [hit.path for hit in hits])
+        rows: list[Reply] = [
+            {"rank": hit.rank, "path": hit.path, "photo": contents.get(hit.path), "score": hit.score} for hit in hits
+        ]
         if form.thumbnails:
             await _add_thumbnails(service, rows)
         usage = {"prompt_tokens": visit.tokens, "total_tokens": visit.tokens, "images": visit.images}
@@ -46,8 +59,16 @@ async def list_indexes(request: Request) -> Response:
     return json_response({"object": "list", "data": data})
 
 
+def _terms(query: Any) -> tuple[list[Any], list[float]]:
+    """The parts of a query without their weights, and the weights."""
+    parts = query if isinstance(query, list) else [query]
+    weights = [part.get("weight", 1) if isinstance(part, dict) else 1 for part in parts]
+    items = [{k: v for k, v in part.items() if k != "weight"} if isinstance(part, dict) else part for part in parts]
+    return items, weights
+
+
 async def _add_thumbnails(service: Service, rows: list[Reply]) -> None:
     """Small pictures beside the hits."""
-    made = await asyncio.gather(*(asyncio.to_thread(service.shelf.thumbnail, row["path"]) for row in rows))
-    for row, thumbnail in zip(rows, made, strict=True):
-        row["thumbnail"] = thumbnail
+    made = await asyncio.gather(*(service.thumbnails.jpeg(row["path"]) for row in rows))
+    for row, jpeg in zip(rows, made, strict=True):
+        row["thumbnail"] = jpeg and "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -21,6 +21,7 @@ from babelclip.service.metrics import Metrics
 from babelclip.service.prices import read_prices
 from babelclip.service.shelf import Shelf
 from babelclip.service.tables import open_database
+from babelclip.service.thumbnails import Thumbnails
 from babelclip.settings import ServiceSettings
 
 FormT = TypeVar("FormT", bound=BaseModel)
@@ -54,6 +55,7 @@ class Service:
             for name, model in models.items()
         }
         self.shelf = Shelf(indexes or {}, self.engines)
+        self.thumbnails = Thumbnails()
         self.classifiers = Classifiers()
         self.fetch = Fetcher(settings.image_urls, max_bytes=settings.max_body_bytes)
         self.ready = False

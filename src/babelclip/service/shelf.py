@@ -1,26 +1,17 @@
 """The indexes that the operator mounts. One thread uses them all, since an index is used from one at a time."""
 
 import asyncio
-import base64
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
-
-from babelclip.errors import ImageError, ModelMismatchError
-from babelclip.pixels import read_image
+from babelclip.errors import ModelMismatchError
 from babelclip.search import Hit, Index
 from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
 from babelclip.vectors import FloatArray
-
-THUMBNAIL_PIXELS = 256
-JPEG_QUALITY = 80
-THUMBNAILS_KEPT = 500
 
 Result = TypeVar("Result")
 
@@ -45,7 +36,6 @@ class Shelf:
         :raises CatalogError: if one cannot be used, or is of no model that is served
         """
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="babelclip-index")
-        self._thumbnails: dict[tuple[str, int], str] = {}
         opened = {name: self._thread.submit(_open, name, file, engines) for name, file in files.items()}
         self.mounted = {name: future.result() for name, future in opened.items()}
 
@@ -90,21 +80,24 @@ class Shelf:
         """
         return await self._run(lambda: len(mounted.index))
 
-    def thumbnail(self, path: str) -> str | None:
-        """A small picture of a photo, as a data URI; kept for a while.
+    async def contents(self, mounted: Mounted, paths: Sequence[str]) -> dict[str, str]:
+        """The names that the service gives to photos: the sha256 of what they hold.
 
-        :param path: of the photo
-        :return: a JPEG, or None where the photo is gone
+        :param mounted: the index
+        :param paths: of the photos
+        :return: 64 hexadecimal digits by path
         """
-        try:
-            known = (path, Path(path).stat().st_mtime_ns)
-            if known not in self._thumbnails:
-                self._thumbnails[known] = _thumbnail(path)
-                for old in list(self._thumbnails)[:-THUMBNAILS_KEPT]:
-                    self._thumbnails.pop(old, None)
-            return self._thumbnails.get(known)
-        except (ImageError, OSError):
-            return None
+        found = await self._run(lambda: mounted.index.contents_of(paths))
+        return {path: content.hex() for path, content in found.items()}
+
+    async def files(self, mounted: Mounted, content: str) -> list[str]:
+        """The files of an index that hold a content.
+
+        :param mounted: the index
+        :param content: 64 hexadecimal digits
+        :return: their paths
+        """
+        return await self._run(lambda: mounted.index.files_of(bytes.fromhex(content)))
 
     async def _run(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
@@ -121,11 +114,3 @@ def _open(name: str, file: Path, engines: Mapping[str, Engine]) -> Mounted:
         except ModelMismatchError as error:
             last = error
     raise last or ModelMismatchError(f"index {name}: no model is served")
-
-
-def _thumbnail(path: str) -> str:
-    image = read_image(path)
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

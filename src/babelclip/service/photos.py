@@ -1,0 +1,40 @@
+"""GET /v1/indexes/{index}/photos/{photo}: a photo of an index, small, by the name of its content."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from babelclip.service.errors import ApiError
+from babelclip.service.service import service_of
+from babelclip.service.thumbnails import SMALL_PIXELS
+
+ROUTER = APIRouter(tags=["search"])
+PIXELS = {"small": SMALL_PIXELS, "large": 1280}
+CACHE = "private, max-age=86400"
+
+PhotoName = Annotated[
+    str, Path(pattern="^[0-9a-f]{64}$", description="The sha256 of its content, as a search gives it.")
+]
+
+
+@ROUTER.get(
+    "/v1/indexes/{index}/photos/{photo}",
+    response_class=Response,
+    responses={200: {"description": "A JPEG without metadata.", "content": {"image/jpeg": {}}}},
+)
+async def show_photo(
+    request: Request,
+    index: str,
+    photo: PhotoName,
+    size: Annotated[Literal["small", "large"], Query(description="At most 320 or 1280 pixels.")] = "small",
+) -> Response:
+    """A photo of an index, small, without what its file says of itself; costs nothing."""
+    service = service_of(request)
+    await service.desk.key_of(request, "search")
+    mounted = service.shelf.get(index)
+    for path in await service.shelf.files(mounted, photo):
+        made = await service.thumbnails.jpeg(path, PIXELS[size])
+        if made is not None:
+            return Response(made, media_type="image/jpeg", headers={"cache-control": CACHE, "vary": "authorization"})
+    raise ApiError(404, f"index {mounted.name} has no picture {photo}", code="not_found", param="photo")
