@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.model import Model
@@ -72,7 +73,22 @@ def test_every_photo_of_a_folder_becomes_a_row_with_the_models_vector(
         path = Path(row["path"])
         np.testing.assert_allclose(row["vector"], clip.encode_images(path), atol=1e-3)
         assert (row["size"], row["mtime_ns"]) == (path.stat().st_size, path.stat().st_mtime_ns)
-        assert len(row["hash"]) == 32
+        assert row["hash"] == hashlib.sha256(path.read_bytes()).digest()
+        with Image.open(path) as image:
+            assert (row["width"], row["height"]) == image.size
+
+
+def test_what_a_photo_says_of_itself_is_in_its_row(embed: Embed, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Canon", "EOS 5D"
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "in/a.jpg", exif=exif)
+    embed(tmp_path / "in")
+    (row,) = rows(tmp_path / "out")
+    assert (row["width"], row["height"]) == (30, 40)
+    assert "EOS 5D" in str(row["camera"])
+    assert (row["taken_at"], row["keywords"]) == (None, [])
 
 
 def test_what_cannot_be_read_is_in_the_error_table_and_nowhere_else(embed: Embed, photos: Path, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from babelclip import raw
 from babelclip.batching import chunks
 from babelclip.errors import ImageError, ModelMismatchError
 from babelclip.model import Model
+from babelclip.pixels import ImageSource
 from babelclip.precision import Precision
 from babelclip.scale.sources import Picture, Source, Unreadable, as_json, pictures
 from babelclip.scale.vector_files import ERROR_SCHEMA, ROW_GROUP, Manifest, Row, VectorFolder, row_schema, table_of
@@ -100,13 +102,18 @@ class ShardEmbedder:
         """A row for every picture that can be used; the others go to the errors."""
         waiting: deque[Picture] = deque()
 
-        def contents() -> Iterator[bytes]:
+        def contents() -> Iterator[ImageSource]:
             for picture in found:
                 if isinstance(picture, Unreadable):
                     errors.append(picture)
-                else:
-                    waiting.append(picture)
-                    yield picture.content
+                    continue
+                try:
+                    image = raw.preview(picture.content, picture.path) if raw.is_raw(picture.path) else picture.content
+                except ImageError as error:
+                    errors.append(Unreadable(picture.path, str(error)))
+                    continue
+                waiting.append(picture)
+                yield image
 
         for _, vector in self._model.stream_images(contents()):
             picture = waiting.popleft()
@@ -155,5 +162,6 @@ def _row(picture: Picture, vector: FloatArray) -> Row:
         vector=vector,
         size=len(picture.content),
         mtime_ns=picture.mtime_ns,
+        facts=picture.facts,
         metadata=as_json(picture.metadata),
     )

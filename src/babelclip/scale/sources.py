@@ -1,9 +1,11 @@
 """What pictures come from: photos in folders, Parquet with bytes or URLs, webdataset tars."""
 
 import hashlib
+import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from babelclip.batching import ordered_map
 from babelclip.crawl import PHOTO_SUFFIXES
 from babelclip.errors import ImageError, InputError
+from babelclip.photo_facts import DAMAGE, Facts, facts_of
+from babelclip.pixels import register_formats
 from babelclip.scale.fetching import Fetcher
 from babelclip.scale.places import Place, local_photos, open_place
 from babelclip.settings import settings
@@ -36,12 +41,13 @@ PARQUET_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture as it came: its name, the bytes of its file, and what else was said of it."""
+    """A picture as it came: its name, the bytes of its file, what it says of itself, and what else was said of it."""
 
     path: str
     content: bytes
     hash: bytes
     mtime_ns: int | None
+    facts: Facts
     metadata: dict[str, Any]
 
 
@@ -138,7 +144,16 @@ def pictures(source: Source, files: Sequence[str]) -> Iterator[Picture | Unreada
 
 
 def _picture(path: str, content: bytes, metadata: dict[str, Any] | None = None, mtime_ns: int | None = None) -> Picture:
-    return Picture(path, content, hashlib.sha256(content).digest(), mtime_ns, metadata or {})
+    """A picture from the bytes of its file."""
+    return Picture(path, content, hashlib.sha256(content).digest(), mtime_ns, _facts(content), metadata or {})
+
+
+def _facts(content: bytes) -> Facts:
+    """What a picture says of itself; one that cannot be opened says nothing, and encoding it will say why."""
+    register_formats()
+    with suppress(*DAMAGE), Image.open(io.BytesIO(content)) as image:
+        return facts_of(image)
+    return Facts()
 
 
 def _photo(place: Place, path: str) -> Picture | Unreadable:

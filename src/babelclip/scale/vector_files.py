@@ -17,11 +17,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from babelclip.errors import CatalogError, ModelMismatchError
+from babelclip.photo_facts import Facts
 from babelclip.scale.places import PARTIAL, Place, open_place
 from babelclip.vectors import FloatArray
 
 FORMAT = 1
 ROW_GROUP = 4096
+FACTS = ("width", "height", "taken_at", "latitude", "longitude", "camera", "caption", "keywords")
+"""The columns that are fields of Facts."""
+NOTHING_SAID = Facts()
 PARQUET = frozenset((".parquet",))
 
 Numbers = Literal["float16", "float32"]
@@ -49,8 +53,7 @@ class Row:
     vector: FloatArray
     size: int
     mtime_ns: int | None = None
-    width: int | None = None
-    height: int | None = None
+    facts: Facts = NOTHING_SAID
     metadata: str | None = None
 
 
@@ -71,6 +74,12 @@ def row_schema(manifest: Manifest) -> Any:
             pa.field("mtime_ns", pa.int64()),
             pa.field("width", pa.int32()),
             pa.field("height", pa.int32()),
+            pa.field("taken_at", pa.string()),
+            pa.field("latitude", pa.float64()),
+            pa.field("longitude", pa.float64()),
+            pa.field("camera", pa.string()),
+            pa.field("caption", pa.string()),
+            pa.field("keywords", pa.list_(pa.string()), nullable=False),
             pa.field("metadata", pa.string()),
         ],
         metadata=stated,
@@ -96,7 +105,7 @@ def table_of(rows: Sequence[Row], manifest: Manifest) -> Any:
     columns = [
         pa.FixedSizeListArray.from_arrays(flat, manifest.dimension)
         if field.name == "vector"
-        else pa.array([getattr(row, field.name) for row in rows], field.type)
+        else pa.array([getattr(row.facts if field.name in FACTS else row, field.name) for row in rows], field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
