@@ -1,5 +1,6 @@
 """Bringing a catalog up to date with folders: files are looked at, hashed, encoded, and saved every few seconds."""
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -189,7 +190,9 @@ class _Run:
 
     def _encode(self, sources: Iterator[ImageSource]) -> None:
         """Encode pictures; they come back in the order in which they got under way."""
-        for _, vector in self._model.stream_images(sources):
+        # Without a picture the model's image side is not even made.
+        first = list(itertools.islice(sources, 1))
+        for _, vector in self._model.stream_images(itertools.chain(first, sources)) if first else ():
             job = self._under_way.pop(next(iter(self._under_way)))
             if isinstance(vector, ImageError):
                 self._done(job, None, str(vector))

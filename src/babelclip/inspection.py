@@ -142,6 +142,7 @@ def _picture_facts(source: Path | bytes, name: str, sidecar: bytes | None) -> Fa
     register_formats()
     found = []
     if raw.is_raw(name):
+        found.append(merged([raw.facts_of_raw(source)], sidecar))
         with suppress(ImageError):
             found.append(facts_of(raw.preview(source, name), sidecar))
     with suppress(*DAMAGE), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:

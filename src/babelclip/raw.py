@@ -3,16 +3,22 @@
 import io
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
 
 from babelclip.errors import ImageError, MissingDependencyError
+from babelclip.photo_facts import Facts, iso_time
+
+if TYPE_CHECKING:
+    from rawpy import RawPy
 
 _KINDS = "3fr arw cr2 cr3 dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
 SUFFIXES = frozenset("." + kind for kind in _KINDS.split())
 MIN_PREVIEW_SIDE = 224
 """A smaller preview is a thumbnail, and the picture is rendered instead."""
 _ORIENTATION_OF_FLIP = {3: 3, 5: 8, 6: 6}
+_TURNED = (5, 6)
 
 
 def is_raw(name: str) -> bool:
@@ -32,6 +38,28 @@ def missing() -> str | None:
     return None if find_spec("rawpy") else str(MissingDependencyError("rawpy", extra="raw"))
 
 
+def facts_of_raw(source: Path | bytes) -> Facts:
+    """What a RAW file says of itself besides its EXIF; damage says nothing.
+
+    :param source: the file or its bytes
+    :return: size and time
+    """
+    if missing():
+        return Facts()
+    import rawpy
+
+    try:
+        with _open(source) as raw:
+            width, height = raw.sizes.width, raw.sizes.height
+            if raw.sizes.flip in _TURNED:
+                width, height = height, width
+            other = getattr(raw, "other", None)
+            taken = other.timestamp if other is not None else None
+            return Facts(width=width, height=height, taken_at=iso_time(taken if taken and taken.year > 1970 else None))
+    except (rawpy.LibRawError, OSError, ValueError, MemoryError):
+        return Facts()
+
+
 def preview(source: Path | bytes, name: str) -> Image.Image:
     """The picture in a RAW file.
 
@@ -45,7 +73,7 @@ def preview(source: Path | bytes, name: str) -> Image.Image:
     import rawpy
 
     try:
-        with rawpy.imread(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as raw:
+        with _open(source) as raw:
             flip = _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1)
             try:
                 thumb = raw.extract_thumb()
@@ -65,6 +93,13 @@ def preview(source: Path | bytes, name: str) -> Image.Image:
     except (rawpy.LibRawError, OSError, ValueError, SyntaxError, MemoryError) as error:
         said = error.args[0] if error.args else error
         raise ImageError(f"{name}: not a RAW file that can be read: {_words(said)}") from None
+
+
+def _open(source: Path | bytes) -> "RawPy":
+    """A RAW file."""
+    import rawpy
+
+    return rawpy.imread(io.BytesIO(source) if isinstance(source, bytes) else str(source))
 
 
 def _words(said: object) -> str:

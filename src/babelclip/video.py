@@ -19,6 +19,7 @@ MAX_FRAMES = 2000
 """Of a video so long that it would give more, frames are taken further apart."""
 SEEK_FROM_SECONDS = 4.0
 """From this distance on it is cheaper to jump to the key frame before the next one than to decode what lies between."""
+HALF_MS = 0.0005
 SHORT_SIDE = 448
 """Frames are scaled down to it while they are converted: twice what the towers read, and flat memory at any size."""
 
@@ -86,6 +87,36 @@ def frames(path: str, every_seconds: float = EVERY_SECONDS) -> Iterator[tuple[in
             raise ImageError(f"{path}: not a video that can be read: {error}") from None
     if not given:
         raise ImageError(f"{path}: the video has no frames")
+
+
+def frame_at(path: str, at_ms: int) -> Image.Image:
+    """One frame of a video.
+
+    :param path: the file
+    :param at_ms: its time, as ``frames`` gives it
+    :return: RGB, upright, its short side at most SHORT_SIDE; the last one where the video is shorter
+    :raises ImageError: if the video cannot be read, or PyAV is not installed
+    """
+    if problem := missing():
+        raise ImageError(f"{path}: {problem}")
+    import av
+
+    shown: VideoFrame | None = None
+    try:
+        with av.open(path) as opened:
+            stream = opened.streams.video[0]
+            shown = next(opened.decode(stream))
+            begin = shown.time or 0.0
+            if stream.time_base and at_ms:
+                opened.seek(int((begin + at_ms / 1000) / stream.time_base), stream=stream)
+                for frame in opened.decode(stream):
+                    shown = frame
+                    if frame.time is not None and frame.time - begin >= at_ms / 1000 - HALF_MS:
+                        break
+    except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
+        if shown is None:
+            raise ImageError(f"{path}: not a video that can be read: {error}") from None
+    return _upright(shown)
 
 
 def _sampled(opened: "InputContainer", stream: "VideoStream", step: float) -> "Iterator[tuple[float, VideoFrame]]":

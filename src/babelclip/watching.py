@@ -16,6 +16,7 @@ from babelclip.video import EVERY_SECONDS
 
 QUIET_MS = 1600
 """Changes are gathered until nothing has changed for about this long, so that a file is whole before it is read."""
+TICK_MS = 500
 
 
 def follow(
@@ -27,14 +28,14 @@ def follow(
     stop: threading.Event | None = None,
     ready: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Path, IndexReport]]:
-    """Bring in what changes below some folders, until the loop is left. What changed before is not looked for.
+    """Bring in what changes below some folders, until the loop is left. What changed before is left to ``ready``.
 
     :param catalog: the catalog
     :param model: what makes its vectors
     :param roots: folders
     :param every_seconds: as in bring_up_to_date
     :param stop: ends the loop when it is set
-    :param ready: is called when changes from now on are seen
+    :param ready: is called once, when changes are seen; what changes while it runs is brought in after it
     :yield: a file or folder that changed, and what was done
     :raises InputError: if a root is not there, or goes
     """
@@ -42,13 +43,15 @@ def follow(
     for base in bases:
         if not base.is_dir():
             raise InputError(f"{base}: not a folder that can be followed")
-    batches = watch(
-        *bases, stop_event=stop, debounce=QUIET_MS, rust_timeout=500, yield_on_timeout=True, raise_interrupt=True
-    )
-    if ready is not None:
-        next(batches)
-        ready()
-    for batch in batches:
+    for batch in watch(
+        *bases, stop_event=stop, debounce=QUIET_MS, rust_timeout=TICK_MS, yield_on_timeout=True, raise_interrupt=True
+    ):
+        if ready is not None:
+            ready()
+            ready = None
+        for base in bases:
+            if not base.is_dir():
+                raise InputError(f"{base} is gone; nothing of it was forgotten")
         yield from _bring_in(catalog, model, bases, batch, every_seconds)
 
 

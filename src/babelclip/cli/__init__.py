@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 import sys
 import warnings
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run a command; what babelclip raises on purpose becomes one line on stderr."""
@@ -19,9 +21,12 @@ def main() -> None:
     except BabelclipError as error:
         output.message(f"error: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer makes an exit of Ctrl-C, without a word.
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
         output.message("interrupted; what was done is kept, the same command goes on from there")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()

@@ -45,7 +45,8 @@ def index(
             raise InputError(f"{path}: no such file or folder")
     loaded = load(model, runtime, precision)
     catalog = _open(index_file or settings().index, loaded, vectors)
-    try:
+
+    def bring_in() -> None:
         for path in paths:
             with output.progress(f"indexing {path}") as bar:
                 report = bring_up_to_date(
@@ -57,7 +58,16 @@ def index(
             rest = f", {unreadable} more could not be read" if unreadable else ""
             output.line(f"The index holds {catalog.count()} photos{rest}.")
         if watch:
-            _watch(catalog, loaded, paths, every, as_json=json)
+            output.message("watching; Ctrl-C ends it")
+
+    try:
+        if watch:
+            from babelclip.watching import follow
+
+            for path, report in follow(catalog, loaded, paths, every_seconds=every, ready=bring_in):
+                _show_report(path, report, as_json=json)
+        else:
+            bring_in()
     finally:
         catalog.close()
 
@@ -71,20 +81,6 @@ def _open(file: Path, model: Model, vectors: StoredForm | None = None) -> Catalo
         dimension=model.dimension,
         vectors=vectors,
     )
-
-
-def _watch(catalog: Catalog, model: Model, paths: list[Path], every: float, *, as_json: bool) -> None:
-    """Say what is brought in, until Ctrl-C."""
-    from babelclip.watching import follow
-
-    def say() -> None:
-        output.message("watching; Ctrl-C ends it")
-
-    try:
-        for path, report in follow(catalog, model, paths, every_seconds=every, ready=say):
-            _show_report(path, report, as_json=as_json)
-    except KeyboardInterrupt:
-        output.message("ended; the same command brings in what changes meanwhile")
 
 
 def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from babelclip.archives import source_of
 from babelclip.errors import InputError
-from babelclip.pixels import read_image
+from babelclip.originals import read_original
 
 THUMBNAIL_PIXELS = 240
 JPEG_QUALITY = 82
@@ -56,7 +55,7 @@ def small(path: str, pixels: int = THUMBNAIL_PIXELS) -> Image.Image | None:
     :return: an RGB image; None where the picture is gone or cannot be read
     """
     try:
-        image = read_image(source_of(path))
+        image = read_original(path)
     except InputError:
         return None
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)

@@ -1,0 +1,34 @@
+"""The picture behind a hit: a file, a member of an archive, or a frame of a video."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from babelclip import raw, video
+from babelclip.archives import source_of
+from babelclip.crawl import kind_of
+from babelclip.errors import ImageError, InputError
+from babelclip.pixels import read_image
+
+
+def read_original(path: str, at_ms: int | None = None) -> Image.Image:
+    """The picture behind a hit, ready to be looked at.
+
+    :param path: as the catalog names it
+    :param at_ms: the time in a video; None is its beginning
+    :return: an RGB image, upright
+    :raises ImageError: if it is not there any more, or cannot be read
+    """
+    if at_ms is not None or kind_of(path) == "video":
+        if not Path(path).is_file():
+            raise ImageError(f"{path}: no such file")
+        return video.frame_at(path, at_ms or 0)
+    try:
+        source = source_of(path)
+    except ImageError:
+        raise
+    except InputError as error:
+        raise ImageError(str(error)) from None
+    if isinstance(source, bytes) and raw.is_raw(path):
+        return read_image(raw.preview(source, path))
+    return read_image(source)
