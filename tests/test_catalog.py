@@ -149,6 +149,61 @@ def test_another_process_sees_the_change_counter_move(tmp_path: Path) -> None:
     catalog.close()
 
 
+def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.catalog.BUSY_TIMEOUT_SECONDS", 0.2)
+    catalog = opened(tmp_path / "p.bc")
+    holder = sqlite3.connect(tmp_path / "p.bc", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(CatalogError, match="locked.*Another program is writing to it; try again"):
+        catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
+    assert catalog.count() == 0
+    release = threading.Timer(0.05, holder.execute, ["COMMIT"])
+    release.start()
+    catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
+    release.join()
+    assert catalog.count() == 1
+    holder.close()
+    catalog.close()
+
+
+KILLED = """
+import sys, numpy as np
+from pathlib import Path
+from babelclip.catalog import Catalog, Content, Photo
+catalog = Catalog(Path(sys.argv[1]), model_name="tiny", fingerprint="f" * 64, dimension=2)
+number = 0
+while True:
+    hashes = [(number + i).to_bytes(32, "big") for i in range(20)]
+    photos = [Photo(f"/{number + i}", 1, 1, one) for i, one in enumerate(hashes)]
+    catalog.save(photos, [Content(one, np.ones(2, np.float32)) for one in hashes])
+    catalog.forget([photos[0].path])
+    number += 20
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 7, 20])
+def test_a_kill_in_the_middle_of_writing_leaves_whole_transactions(tmp_path: Path, after: int) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "p.bc")], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for _ in range(after):
+        said = int(writer.stdout.readline())
+    writer.kill()
+    said = max([said, *(int(line) for line in writer.stdout)])
+    writer.wait()
+    writer.stdout.close()
+    catalog = opened(tmp_path / "p.bc")
+    assert catalog.rows("PRAGMA integrity_check") == [("ok",)]
+    assert catalog.count() % 19 in (0, 1)
+    assert catalog.count() >= said // 20 * 19
+    assert catalog.rows("SELECT count(*) FROM photos JOIN contents ON contents.id = content") == [(catalog.count(),)]
+    assert sum(len(ids) for ids, _ in catalog.vectors_since()) == catalog.count()
+    assert len(catalog.removed_since()[0]) == catalog.rows("SELECT count(*) FROM retired")[0][0]
+    catalog.close()
+
+
 V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE contents (hash BLOB PRIMARY KEY, vector BLOB, error TEXT);
