@@ -156,7 +156,7 @@ def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
     catalog = opened(tmp_path / "p.bc")
     holder = sqlite3.connect(tmp_path / "p.bc", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(CatalogError, match="locked.*Another program is writing to it; try again"):
+    with pytest.raises(CatalogError, match=r"locked.*Another program is writing to it; try again"):
         catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
     assert catalog.count() == 0
     release = threading.Timer(0.05, holder.execute, ["COMMIT"])
