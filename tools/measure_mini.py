@@ -22,7 +22,9 @@ from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
 from babelclip.languages import CODES
+from babelclip.layouts import MANIFEST
 from babelclip.model import Model
+from babelclip.precision import PRECISIONS
 from mini_pairs import is_held_out
 
 NATURAL_OBJECTS = ("animals", "town", "food", "household", "vehicles", "clothes", "plants", "hobbies", "sports")
@@ -40,10 +42,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--only", default="", help="only measures whose name begins so")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="in which it runs")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     folder: Path = arguments.model
-    both = Model.load(text=folder / "text", image=folder / "image")
+    if (folder / MANIFEST).is_file():
+        both = Model.load(folder, precision=arguments.precision)
+    else:
+        both = Model.load(text=folder / "text", image=folder / "image", precision=arguments.precision)
     rows = []
     for report in measure(both, arguments.data, arguments.only):
         rows += as_data(report, CODES)

@@ -13,14 +13,17 @@ import logging
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from babelclip import registry
 from babelclip.export import CARD, export_folder, write_manifest
 from babelclip.languages import CODES
 from babelclip.layouts import MANIFEST
+from babelclip.quantize import calibrate_towers, write_calibrations
 from babelclip.training.alignment import LOG
 from babelclip.weights import Storage
+from int8_samples import sample_pictures, sample_texts
 from quality_page import JUDGED, Measured, bars_table, languages_table, measures_table, page, verdicts
 
 VERSION = "3"
@@ -68,6 +71,10 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
     export_folder(towers, target, storage=STORAGE, facts=facts)
     for name in TRAINING_FILES:
         (target / "text" / name).unlink(missing_ok=True)
+    tokenizer = target / "text/tokenizer.json"
+    content = json.loads(tokenizer.read_text(encoding="utf-8"))
+    tokenizer.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    calibrate(towers, trained / "pairs", data, target)
     models = {}
     for name in LICENCES:
         file = trained / name / "measured.json"
@@ -94,6 +101,19 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
     manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
     del manifest["files"]
     write_manifest(target, {**manifest, "verdicts": verdicts(models[licences])})
+
+
+def calibrate(towers: registry.ModelFolders, pairs: Path, data: Path, target: Path) -> None:
+    """Let the shipped model run in int8.
+
+    :param towers: the trained pair.
+    :param pairs: what mini_pairs.py wrote.
+    :param data: the data folder.
+    :param target: the bundled folder.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = sample_pictures(data, pairs, Path(folder))
+        write_calibrations(target, calibrate_towers(towers, sample_texts(data, pairs), pictures, say=log.info))
 
 
 def keep_logs(trained: Path, data: Path, target: Path) -> None:

@@ -36,6 +36,10 @@ TEXTS_AT_ONCE, IMAGES_AT_ONCE = 8, 4
 """Samples whose range is taken together: that of a layer is the mean over such groups, so that one outlier is cut."""
 STRENGTHS = (0.5, 0.6, 0.7, 0.8)
 """Of smoothing; the one with the best least cosine on the observed samples is taken."""
+KEPT = (0, 4, 8, 16)
+"""Layers, from the first on, that stay in floats until the bound holds: what is lost there goes through all others."""
+MARGIN = 0.25
+"""Of what may be lost, the part that is left for other samples than the observed ones."""
 LEAST_COSINE = 0.99
 """Of every held-out row with its own in float32."""
 FEWEST_SAMPLES = 8
@@ -93,6 +97,45 @@ def quantize(
     :raises InputError: if the target is there already, or there are too few samples
     :raises ModelError: if a tower is missing, or misses the bound; nothing is written then
     """
+    calibration = calibrate_towers(
+        folders,
+        texts,
+        pictures,
+        least_cosine=LEAST_COSINE if least_cosine is None else least_cosine,
+        runtime=runtime,
+        say=say,
+    )
+    with whole_folder(target) as root:
+        whole = root / "model"
+        export_folder(folders, whole, storage=storage)
+        write_calibrations(whole, calibration)
+        for path in whole.iterdir():
+            path.rename(root / path.name)
+        whole.rmdir()
+    return {name: bound for name, (_, bound) in calibration.items()}
+
+
+def calibrate_towers(
+    folders: registry.ModelFolders,
+    texts: Sequence[str],
+    pictures: Sequence[Path],
+    *,
+    least_cosine: float = LEAST_COSINE,
+    runtime: str | None = None,
+    say: Say | None = None,
+) -> dict[str, tuple[Calibration, Bound]]:
+    """Observe both towers of a model, and measure what int8 loses.
+
+    :param folders: the model, a pair
+    :param texts: as for quantize
+    :param pictures: as for quantize
+    :param least_cosine: the bound of every held-out row; -1 takes any
+    :param runtime: as for quantize
+    :param say: is told what is under way
+    :return: the calibration and the bound by tower
+    :raises InputError: if there are too few samples
+    :raises ModelError: if a tower is missing, or misses the bound
+    """
     say = say or (lambda _: None)
     if folders.text is None or folders.image is None:
         raise ModelError(f"{folders.name} lacks a tower; only a pair can be quantized")
@@ -102,26 +145,25 @@ def quantize(
     texts = list(dict.fromkeys(texts))
     if len(texts) < FEWEST_SAMPLES or len(decoded) < FEWEST_SAMPLES:
         raise InputError(f"{len(texts)} texts and {len(decoded)} pictures are too few; give {FEWEST_SAMPLES} of each")
-    engine = runtime or settings().runtime
-    bounds, calibrations = {}, {}
+    found = {}
     for tower in (_text_tower(text, texts), _image_tower(image, decoded)):
         say(f"observing the {tower.name} tower")
-        calibrations[tower.name], bounds[tower.name] = _calibrated(
-            tower, engine, LEAST_COSINE if least_cosine is None else least_cosine
-        )
-    with whole_folder(target) as root:
-        whole = root / "model"
-        export_folder(folders, whole, storage=storage)
-        (whole / registry.CALIBRATIONS).mkdir()
-        for name, calibration in calibrations.items():
-            write_calibration(whole / registry.CALIBRATIONS / f"{name}.safetensors", calibration)
-        manifest = read_json(whole / MANIFEST)
-        del manifest["files"]
-        write_manifest(whole, {**manifest, "int8": {name: asdict(bound) for name, bound in bounds.items()}})
-        for path in whole.iterdir():
-            path.rename(root / path.name)
-        whole.rmdir()
-    return bounds
+        found[tower.name] = _calibrated(tower, runtime or settings().runtime, least_cosine)
+    return found
+
+
+def write_calibrations(folder: Path, found: Mapping[str, tuple[Calibration, Bound]]) -> None:
+    """Let a model folder run in int8.
+
+    :param folder: a folder with babelclip.json, which gets the bounds and the new checksums
+    :param found: by tower, as calibrate_towers gives it
+    """
+    (folder / registry.CALIBRATIONS).mkdir()
+    for name, (calibration, _) in found.items():
+        write_calibration(folder / registry.CALIBRATIONS / f"{name}.safetensors", calibration)
+    manifest = read_json(folder / MANIFEST)
+    del manifest["files"]
+    write_manifest(folder, {**manifest, "int8": {name: asdict(bound) for name, (_, bound) in found.items()}})
 
 
 def _decoded(path: Path, spec: ImageSpec) -> Pixels | None:
@@ -174,13 +216,24 @@ def _calibrated(tower: _Tower, engine: str, least_cosine: float) -> tuple[dict[s
     seen = _observe(tower.build(None, True), tower.observed, engine)
     exact = tower.build(None, False)
     wanted, wanted_held = _run(exact, tower.observed, engine), _run(exact, tower.held_out, engine)
-    tried = []
+
+    def tried(calibration: Calibration) -> Bound:
+        return _bound(wanted, _run(tower.build(calibration, False), tower.observed, engine))
+
+    smoothed = []
     for strength in STRENGTHS:
         calibration = {name: calibrate(*observed, strength) for name, observed in seen.items()}
-        tried.append((_bound(wanted, _run(tower.build(calibration, False), tower.observed, engine)), calibration))
+        smoothed.append((tried(calibration), calibration))
         if all(own.smooth is None for own in calibration.values()):
             break
-    _, calibration = max(tried, key=lambda pair: pair[0].least)
+    reached, whole = calibrated = max(smoothed, key=lambda pair: pair[0].least)
+    for kept in KEPT[1:]:
+        if reached.least >= least_cosine + MARGIN * (1 - least_cosine) or kept >= len(whole):
+            break
+        calibration = dict(list(whole.items())[kept:])
+        reached = tried(calibration)
+        calibrated = max(calibrated, (reached, calibration), key=lambda pair: pair[0].least)
+    _, calibration = calibrated
     bound = _bound(wanted_held, _run(tower.build(calibration, False), tower.held_out, engine))
     if not bound.least >= least_cosine:
         raise ModelError(
