@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ class Folder:
         self.photos: list[Photo] = []
         self.rows: list[FloatArray] = []
 
-    def add(self, name: str, image: Image.Image, vector: FloatArray, *, mtime: int = 0, **how: int) -> str:
+    def add(self, name: str, image: Image.Image, vector: FloatArray, *, mtime: int = 0, **how: Any) -> str:
         path = self.root / name
         image.save(path, **how)
         content = path.read_bytes()
@@ -52,9 +53,11 @@ def direction(seed: int, beside: FloatArray | None = None, cosine: float = 0.0) 
     """A unit vector, at a cosine with another."""
     free = np.random.default_rng(seed).normal(size=64).astype(np.float32)
     if beside is None:
-        return unit_rows(free[None])[0]
+        first: FloatArray = unit_rows(free[None])[0]
+        return first
     free -= beside * (free @ beside)
-    return (cosine * beside + np.sqrt(1 - cosine**2) * unit_rows(free[None])[0]).astype(np.float32)
+    mixed: FloatArray = (cosine * beside + np.sqrt(1 - cosine**2) * unit_rows(free[None])[0]).astype(np.float32)
+    return mixed
 
 
 def test_copies_saved_anew_and_resized_are_one_group_with_the_most_pixels_first(folder: Folder) -> None:

@@ -122,7 +122,7 @@ def name_by_contrast(
     means = np.stack([vectors[own].mean(axis=0) for own in members])
     contrast = (means - vectors.mean(axis=0)) @ word_vectors.T
     best = contrast.argmax(axis=1)
-    names = []
+    names: list[tuple[str, ...]] = []
     for cluster, first in enumerate(best):
         rivals = np.flatnonzero(best == first)
         if len(rivals) > 1 and len(words) > 1:

@@ -8,6 +8,7 @@ would not do: two drawings that differ in one letter had the same dHash. Nothing
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -161,7 +162,7 @@ def near_pairs(vectors: FloatArray, limit: float) -> tuple[NDArray[np.int64], Fl
     """
     count, dimension = vectors.shape
     rows = np.ascontiguousarray(vectors)
-    index = faiss.IndexFlatIP(dimension)
+    index: Any = faiss.IndexFlatIP(dimension)
     if count > EXACT_UP_TO:
         # float16 as in the catalog, so that nothing is lost and half the memory is enough.
         cells = int(CELLS_A_ROOT * count**0.5)
@@ -256,7 +257,7 @@ class _Builder:
     def same(self, part: Sequence[int]) -> Group:
         """The group of contents that show the same picture, with all their copies."""
         best = self.best(part)
-        members = []
+        members: list[Member] = []
         for item in sorted(part, key=lambda one: (one != best, one)):
             copies = sorted(self._files[item], key=lambda i: (self._photos[i].mtime_ns, self._photos[i].path))
             members += [self._member(i, item, best, first=not members and i == copies[0], alike=False) for i in copies]

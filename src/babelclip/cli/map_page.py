@@ -104,7 +104,8 @@ def _fit(places: NDArray[np.float64]) -> NDArray[np.int64]:
     """Places as whole numbers that fill the map; the axes of UMAP have no unit, so each is stretched by itself."""
     low, high = places.min(axis=0), places.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
-    return np.rint((places - low) / span * EXTENT).astype(np.int64)
+    fitted: NDArray[np.int64] = np.rint((places - low) / span * EXTENT).astype(np.int64)
+    return fitted
 
 
 def _common_folder(paths: Sequence[str]) -> str:

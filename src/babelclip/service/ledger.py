@@ -153,7 +153,7 @@ class Ledger:
                 rows = connection.execute(statement).mappings().all()
         except SQLAlchemyError as error:
             raise StoreError(f"usage cannot be read: {first_line(error)}") from None
-        blank = dict.fromkeys(_GROUPS, "")
+        blank: dict[str, Any] = dict.fromkeys(_GROUPS, "")
         # PostgreSQL sums to Decimal.
         return [Usage(**{**blank, **{k: v if isinstance(v, str) else int(v) for k, v in row.items()}}) for row in rows]
 

@@ -1,6 +1,7 @@
 """What Prometheus reads: counts and times of requests, tokens, and the queue."""
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -15,7 +16,7 @@ class Metrics:
     def __init__(self) -> None:
         """Begin at zero."""
         self.registry = CollectorRegistry()
-        where = {"registry": self.registry, "namespace": "babelclip"}
+        where: dict[str, Any] = {"registry": self.registry, "namespace": "babelclip"}
         self._requests = Counter("requests", "Requests answered.", ("route", "method", "status"), **where)
         self._seconds = Histogram("request_seconds", "Time to the answer.", ("route",), buckets=SECONDS, **where)
         self._tokens = Counter("tokens", "Tokens that models read.", ("model",), **where)

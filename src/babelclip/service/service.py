@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,9 @@ from babelclip.settings import ServiceSettings
 
 FormT = TypeVar("FormT", bound=BaseModel)
 PUBLISHER = "sentence-transformers/"
+
+QUEUE = "waiting_tokens", "batches", "rows"
+"""What a batcher shows of itself, as Metrics.watch takes it."""
 
 
 class Service:
@@ -60,13 +64,8 @@ class Service:
         self.fetch = Fetcher(settings.image_urls, max_bytes=settings.max_body_bytes)
         self.ready = False
         for name, engine in self.engines.items():
-            batcher = engine.batcher
-            self.metrics.watch(
-                name,
-                lambda batcher=batcher: batcher.waiting_tokens,
-                lambda batcher=batcher: batcher.batches,
-                lambda batcher=batcher: batcher.rows,
-            )
+            queued, batches, rows = (partial(getattr, engine.batcher, part) for part in QUEUE)
+            self.metrics.watch(name, queued, batches, rows)
 
     async def start(self) -> None:
         """Compile the models, and begin to write the ledger."""
