@@ -1,0 +1,66 @@
+// One photo, large, with its neighbours in the results and a way to more like it.
+
+import { getFile } from "/page/api.js";
+import { find } from "/page/elements.js";
+import { nameOf, photoPath, sureness } from "/page/hits.js";
+import { word } from "/page/words.js";
+
+const dialog = find("photo-dialog");
+let hits = [];
+let index = "";
+let place = 0;
+let blob = null;
+
+async function show() {
+  const hit = hits[place];
+  const sure = sureness(hit);
+  const image = find("photo-large");
+  blob = null;
+  image.removeAttribute("src");
+  image.alt = nameOf(hit);
+  find("photo-name").textContent = hit.path;
+  find("photo-facts").textContent = word("facts", { rank: hit.rank, sure: `${sure.text} ${sure.figure}` });
+  find("photo-before").disabled = place === 0;
+  find("photo-after").disabled = place === hits.length - 1;
+  find("photo-similar").disabled = true;
+  try {
+    const found = await getFile(photoPath(index, hit, "large"));
+    if (hits[place] !== hit) return;
+    blob = found;
+    if (image.src) URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(blob);
+    find("photo-similar").disabled = false;
+  } catch {
+    find("photo-facts").textContent = word("no-picture");
+  }
+}
+
+export function openPhoto(ofIndex, all, hit) {
+  [index, hits, place] = [ofIndex, all, all.indexOf(hit)];
+  dialog.showModal();
+  return show();
+}
+
+function step(by) {
+  if (hits[place + by] === undefined) return;
+  place += by;
+  show();
+}
+
+export function startPhoto(similar) {
+  find("photo-close").addEventListener("click", () => dialog.close());
+  find("photo-before").addEventListener("click", () => step(-1));
+  find("photo-after").addEventListener("click", () => step(1));
+  find("photo-similar").addEventListener("click", () => {
+    dialog.close();
+    similar(new File([blob], nameOf(hits[place]), { type: "image/jpeg" }));
+  });
+  dialog.addEventListener("keydown", (event) => {
+    const turn = document.documentElement.dir === "rtl" ? -1 : 1;
+    if (event.key === "ArrowRight") step(turn);
+    if (event.key === "ArrowLeft") step(-turn);
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+}
