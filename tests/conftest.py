@@ -1,22 +1,28 @@
 """Fixtures: a home of its own for every test, and tiny models saved by the reference libraries."""
 
+import os
 import random
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.model import Model
+from babelclip.service.tables import open_database
 from babelclip.settings import settings
 
 ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
 """The letters of three made languages, word for word translations of each other."""
 WORDS = 40
 
+POSTGRES = os.environ.get("BABELCLIP_TEST_POSTGRES", "")
+REDIS = os.environ.get("BABELCLIP_TEST_REDIS", "")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -28,6 +34,54 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
     yield folder
     settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own, on each kind; scripts/test starts the PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'service.db'}"
+        return
+    if not POSTGRES:
+        pytest.skip("there is no PostgreSQL: scripts/test starts one (BABELCLIP_TEST_POSTGRES)")
+    name = f"test_{secrets.token_hex(6)}"
+    server = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
+@pytest.fixture
+def open_again(database_url: str) -> Iterator[Callable[[], Engine]]:
+    """Opens that database, each time anew, and closes it after the test."""
+    opened: list[Engine] = []
+
+    def open_one() -> Engine:
+        opened.append(open_database(database_url))
+        return opened[-1]
+
+    yield open_one
+    for engine in opened:
+        engine.dispose()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def limits_url(request: pytest.FixtureRequest) -> str:
+    """A store of rate limits, of each kind; scripts/test starts the Redis. Keys are random, so tests do not meet."""
+    if request.param == "memory":
+        return "memory://"
+    if not REDIS:
+        pytest.skip("there is no Redis: scripts/test starts one (BABELCLIP_TEST_REDIS)")
+    return REDIS
 
 
 @pytest.fixture(scope="session")

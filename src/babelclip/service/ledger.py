@@ -153,9 +153,12 @@ class Ledger:
                 rows = connection.execute(statement).mappings().all()
         except SQLAlchemyError as error:
             raise StoreError(f"usage cannot be read: {first_line(error)}") from None
-        blank: dict[str, Any] = dict.fromkeys(_GROUPS, "")
-        # PostgreSQL sums to Decimal.
-        return [Usage(**{**blank, **{k: v if isinstance(v, str) else int(v) for k, v in row.items()}}) for row in rows]
+        names = ("requests", *AMOUNTS)
+        return [
+            # PostgreSQL sums to Decimal.
+            Usage(*(row.get(group, "") for group in _GROUPS), *(int(row[name]) for name in names))
+            for row in rows
+        ]
 
     def rows(self, *, since: str = "", until: str = "", key_id: str | None = None) -> Iterator[Entry]:
         """The rows themselves, in flat memory.

@@ -7,9 +7,9 @@ service never passes them. Several see each other's rows two seconds late at mos
 import asyncio
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import Storage
@@ -22,6 +22,8 @@ from babelclip.service.errors import ApiError, too_many
 from babelclip.service.ledger import Ledger, day_of, month_start
 from babelclip.service.prices import dollars
 
+REDIS_SECONDS = 2.0
+"""How long Redis may take to answer."""
 REFRESH_SECONDS = 2.0
 """How old a sum of the ledger may be."""
 
@@ -36,23 +38,21 @@ class Rates:
         :raises InputError: if it is no such URL
         :raises MissingDependencyError: if the client of Redis is not installed
         """
-        options: Mapping[str, str | bool]
-        if url == "memory://":
-            options = {}
-        elif url.startswith(("redis://", "rediss://", "redis+unix://")):
-            try:
-                import redis  # noqa: F401
-            except ImportError:
-                raise MissingDependencyError("redis", "redis") from None
-            options = {"implementation": "redispy", "wrap_exceptions": False}
-        else:
+        if url != "memory://" and not url.startswith(("redis://", "rediss://", "redis+unix://")):
             # The URL may hold a password, and is not repeated.
             raise InputError("BABELCLIP_LIMITS_URL is neither memory:// nor of the form redis://HOST:6379/0")
+        self._pool = None if url == "memory://" else _redis_pool(url)
+        options: dict[str, Any] = {}
+        if self._pool is not None:
+            options = {"implementation": "redispy", "connection_pool": self._pool}
         storage = storage_from_string(f"async+{url}", **options)
-        if not isinstance(storage, Storage):
-            raise InputError("BABELCLIP_LIMITS_URL names a store that is not asynchronous")
-        self._storage = storage
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._storage = cast("Storage", storage)
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.disconnect()
 
     async def check(self) -> bool:
         """Whether the store answers.
@@ -103,6 +103,16 @@ class Rates:
     async def _retry_seconds(self, item: RateLimitItem, key: Key, what: str) -> int:
         stats = await self._limiter.get_window_stats(item, key.id, what)
         return max(1, math.ceil(stats.reset_time - time.time()))
+
+
+def _redis_pool(url: str) -> Any:
+    """Connections to Redis that do not wait for long."""
+    try:
+        from redis.asyncio import ConnectionPool
+    except ImportError:
+        raise MissingDependencyError("redis", "redis") from None
+    plain = url.replace("redis+unix://", "unix://")
+    return ConnectionPool.from_url(plain, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
 
 
 @dataclass(slots=True)

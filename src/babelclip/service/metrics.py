@@ -1,7 +1,7 @@
 """What Prometheus reads: counts and times of requests, tokens, and the queue."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -16,15 +16,18 @@ class Metrics:
     def __init__(self) -> None:
         """Begin at zero."""
         self.registry = CollectorRegistry()
-        where: dict[str, Any] = {"registry": self.registry, "namespace": "babelclip"}
-        self._requests = Counter("requests", "Requests answered.", ("route", "method", "status"), **where)
-        self._seconds = Histogram("request_seconds", "Time to the answer.", ("route",), buckets=SECONDS, **where)
-        self._tokens = Counter("tokens", "Tokens that models read.", ("model",), **where)
-        self._images = Counter("images", "Images that models saw.", ("model",), **where)
-        self.in_flight = Gauge("requests_in_flight", "Requests under way.", **where)
-        self._queued = Gauge("queued_tokens", "Tokens that wait for the model.", ("model",), **where)
-        self._batches = Gauge("batches", "Batches that ran.", ("model",), **where)
-        self._rows = Gauge("batch_rows", "Texts and images in those batches.", ("model",), **where)
+        counter = partial(Counter, namespace="babelclip", registry=self.registry)
+        gauge = partial(Gauge, namespace="babelclip", registry=self.registry)
+        self._requests = counter("requests", "Requests answered.", ("route", "method", "status"))
+        self._seconds = Histogram(
+            "request_seconds", "Time to the answer.", ("route",), "babelclip", registry=self.registry, buckets=SECONDS
+        )
+        self._tokens = counter("tokens", "Tokens that models read.", ("model",))
+        self._images = counter("images", "Images that models saw.", ("model",))
+        self.in_flight = gauge("requests_in_flight", "Requests under way.")
+        self._queued = gauge("queued_tokens", "Tokens that wait for the model.", ("model",))
+        self._batches = gauge("batches", "Batches that ran.", ("model",))
+        self._rows = gauge("batch_rows", "Texts and images in those batches.", ("model",))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request.

@@ -81,6 +81,7 @@ class Service:
             await asyncio.to_thread(engine.close)
         await asyncio.to_thread(self.shelf.close)
         await self.fetch.close()
+        await self.desk.rates.close()
         await asyncio.to_thread(self.ledger.close)
         self._database.dispose()
 

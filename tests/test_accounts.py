@@ -1,0 +1,96 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from babelclip.errors import InputError, StoreError
+from babelclip.service import tables
+from babelclip.service.accounts import Accounts, KeyLimits, now_ms
+from babelclip.service.tables import METADATA, open_database
+
+
+@pytest.fixture
+def accounts(open_again: Callable[[], Engine]) -> Accounts:
+    return Accounts(open_again())
+
+
+def test_a_secret_finds_its_key_and_no_other_does(accounts: Accounts) -> None:
+    key, secret = accounts.create("web", ["search", "embed"])
+    assert accounts.find(secret) == key
+    assert key.scopes == ("embed", "search")
+    wrong = secret[:-1] + ("A" if secret[-1] != "A" else "B")
+    for other in (wrong, "", "bc-", secret + "x", "bc-00000000-" + secret[12:], secret.upper(), "ключ"):
+        assert accounts.find(other) is None
+
+
+def test_the_secret_itself_is_not_in_the_database(tmp_path: Path) -> None:
+    file = tmp_path / "keys.db"
+    engine = open_database(f"sqlite:///{file}")
+    _, secret = Accounts(engine).create("web", ["embed"])
+    engine.dispose()
+    stored = file.read_bytes() + b"".join(other.read_bytes() for other in tmp_path.glob("keys.db-*"))
+    assert secret[12:].encode() not in stored
+    assert hashlib.sha256(secret.encode()).digest() in stored
+
+
+def test_a_revoked_key_says_so_and_stays_revoked(accounts: Accounts) -> None:
+    key, secret = accounts.create("web", ["embed"])
+    revoked = accounts.revoke(key.id)
+    assert revoked.state == "revoked"
+    assert accounts.revoke(key.id) == revoked
+    assert accounts.find(secret) == revoked
+
+
+def test_a_key_ends_when_it_was_to_end(accounts: Accounts) -> None:
+    ended, _ = accounts.create("old", ["embed"], expires_ms=now_ms() - 1)
+    going, _ = accounts.create("new", ["embed"], expires_ms=now_ms() + 60_000)
+    assert (ended.state, going.state) == ("expired", "active")
+
+
+def test_limits_are_kept_and_changed(accounts: Accounts) -> None:
+    key, _ = accounts.create("web", ["embed"], limits=KeyLimits(requests_per_minute=5))
+    limits = KeyLimits(tokens_per_day=10, picodollars_per_month=2**62)
+    assert accounts.limit(key.id, limits).limits == limits
+    assert accounts.all()[0].limits == limits
+
+
+def test_bad_keys_are_refused_by_name(accounts: Accounts) -> None:
+    with pytest.raises(InputError, match="not everything"):
+        accounts.create("web", ["everything"])
+    with pytest.raises(InputError, match="not none"):
+        accounts.create("web", [])
+    with pytest.raises(InputError, match="name"):
+        accounts.create(" ", ["embed"])
+    with pytest.raises(InputError, match="tokens_per_day"):
+        accounts.create("web", ["embed"], limits=KeyLimits(tokens_per_day=0))
+    with pytest.raises(InputError, match="keys list"):
+        accounts.revoke("12345678")
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(open_again: Callable[[], Engine]) -> None:
+    with open_again().connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match=r"broken\.db"):
+        open_database(f"sqlite:///{tmp_path / 'broken.db'}")
+    for url in ("mysql://me:secret@host/name", "nonsense secret", "postgresql+nope://me:secret@host/x"):
+        with pytest.raises(InputError, match="BABELCLIP_DATABASE_URL") as refused:
+            open_database(url)
+        assert "secret" not in str(refused.value)
+    with pytest.raises(StoreError) as away:
+        open_database(f"postgresql://me:secret@/x?host={tmp_path}")
+    assert "secret" not in str(away.value)
+
+
+def test_a_database_is_up_to_date_when_it_is_opened_twice(open_again: Callable[[], Engine]) -> None:
+    open_again()
+    with open_again().connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0001"
+    assert tables.MIGRATIONS.is_dir()

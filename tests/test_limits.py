@@ -1,0 +1,123 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine
+
+from babelclip.errors import InputError, StoreError
+from babelclip.service.accounts import Accounts, Key, KeyLimits, now_ms
+from babelclip.service.desk import new_request_id
+from babelclip.service.errors import ApiError
+from babelclip.service.ledger import Entry, Ledger, day_of
+from babelclip.service.limits import Quotas, Rates
+from babelclip.service.prices import picodollars
+
+pytestmark = pytest.mark.anyio
+
+
+def key(**limits: int) -> Key:
+    return Key(new_request_id()[-8:], "test", ("embed",), 0, limits=KeyLimits(**limits))
+
+
+@pytest.fixture
+async def rates(limits_url: str) -> AsyncIterator[Rates]:
+    opened = Rates(limits_url)
+    yield opened
+    await opened.close()
+
+
+async def test_requests_over_the_limit_of_a_minute_are_refused(rates: Rates) -> None:
+    limited, other = key(requests_per_minute=3), key(requests_per_minute=3)
+    for _ in range(3):
+        await rates.request(limited)
+    with pytest.raises(ApiError, match="3 requests a minute") as refused:
+        await rates.request(limited)
+    assert refused.value.status == 429
+    assert 1 <= int(refused.value.headers["retry-after"]) <= 60
+    await rates.request(other)
+    for _ in range(10):
+        await rates.request(key())
+
+
+async def test_tokens_over_the_limit_of_a_minute_are_refused_and_do_not_count(rates: Rates) -> None:
+    limited = key(tokens_per_minute=100)
+    await rates.tokens(limited, 60)
+    with pytest.raises(ApiError) as refused:
+        await rates.tokens(limited, 41)
+    assert refused.value.code == "rate_limit_exceeded"
+    await rates.tokens(limited, 40)
+    with pytest.raises(ApiError, match="in parts") as never:
+        await rates.tokens(limited, 101)
+    assert never.value.status == 400
+
+
+async def test_services_that_share_a_store_share_the_limits(limits_url: str) -> None:
+    if limits_url == "memory://":
+        pytest.skip("memory is of one service")
+    limited = key(requests_per_minute=10)
+    services = [Rates(limits_url) for _ in range(3)]
+    done = await asyncio.gather(*(services[i % 3].request(limited) for i in range(30)), return_exceptions=True)
+    assert sum(result is None for result in done) == 10
+    for service in services:
+        await service.close()
+
+
+async def test_a_store_that_is_away_is_named_without_its_password() -> None:
+    pytest.importorskip("redis")
+    rates = Rates("redis://:secret@127.0.0.1:1/0")
+    assert not await rates.check()
+    with pytest.raises(StoreError) as away:
+        await rates.request(key(requests_per_minute=1))
+    await rates.close()
+    assert "secret" not in str(away.value)
+    with pytest.raises(InputError) as bad:
+        Rates("memcached://:secret@host")
+    assert "secret" not in str(bad.value)
+
+
+async def test_tokens_a_day_are_never_passed_however_many_come_at_once(open_again: Callable[[], Engine]) -> None:
+    quotas, limited = Quotas(Ledger(open_again())), key(tokens_per_day=100)
+    tries = await asyncio.gather(*(quotas.reserve(limited, 30, 0) for _ in range(10)), return_exceptions=True)
+    assert sum(result is None for result in tries) == 3
+    with pytest.raises(ApiError, match="90 are used") as refused:
+        await quotas.reserve(limited, 11, 0)
+    assert refused.value.code == "insufficient_quota"
+    assert 1 <= int(refused.value.headers["retry-after"]) <= 86_400
+    quotas.settle(limited, 30, 0, charged=False)
+    await quotas.reserve(limited, 40, 0)
+
+
+async def test_spend_of_the_month_counts_what_the_ledger_has(open_again: Callable[[], Engine]) -> None:
+    engine = open_again()
+    ledger = Ledger(engine)
+    ledger.start()
+    spender, _ = Accounts(engine).create("s", ["embed"], limits=KeyLimits(picodollars_per_month=picodollars("1")))
+    day = day_of(now_ms())
+    row = Entry("", spender.id, now_ms(), day, "mini", "/", 0, 0, 0, 0, picodollars("0.9"))
+    await ledger.record(replace(row, request_id=new_request_id()))
+    await ledger.record(replace(row, request_id=new_request_id(), day="2001-01-01"))
+    ledger.close()
+    quotas = Quotas(ledger)
+    with pytest.raises(ApiError, match=r"\$1 a month \(\$0.9 is spent\)"):
+        await quotas.reserve(spender, 0, picodollars("0.2"))
+    await quotas.reserve(spender, 0, picodollars("0.1"))
+    quotas.settle(spender, 0, picodollars("0.1"), charged=True)
+    with pytest.raises(ApiError):
+        await quotas.reserve(spender, 0, 1)
+
+
+async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
+    open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.service.limits.REFRESH_SECONDS", 0.0)
+    ledger = Ledger(open_again())
+    ledger.start()
+    limited = key(tokens_per_day=100)
+    quotas = Quotas(ledger)
+    await quotas.reserve(limited, 50, 0)
+    quotas.settle(limited, 50, 0, charged=False)
+    await ledger.record(Entry(new_request_id(), limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
+    ledger.close()
+    with pytest.raises(ApiError, match="60 are used"):
+        await quotas.reserve(limited, 50, 0)
