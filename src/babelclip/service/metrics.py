@@ -1,9 +1,10 @@
 """What Prometheus reads: counts and times of requests, tokens, and the queue."""
 
-from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from babelclip.service.batcher import Batcher
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
@@ -51,19 +52,15 @@ class Metrics:
         self._tokens.labels(model).inc(tokens)
         self._images.labels(model).inc(images)
 
-    def watch(
-        self, model: str, queued: Callable[[], float], batches: Callable[[], float], rows: Callable[[], float]
-    ) -> None:
+    def watch(self, model: str, batcher: Batcher) -> None:
         """Show a queue.
 
         :param model: whose
-        :param queued: gives the tokens that wait
-        :param batches: gives the batches that ran
-        :param rows: gives the rows in them
+        :param batcher: the queue
         """
-        self._queued.labels(model).set_function(queued)
-        self._batches.labels(model).set_function(batches)
-        self._rows.labels(model).set_function(rows)
+        self._queued.labels(model).set_function(lambda: batcher.waiting_tokens)
+        self._batches.labels(model).set_function(lambda: batcher.batches)
+        self._rows.labels(model).set_function(lambda: batcher.rows)
 
     def text(self) -> bytes:
         """All of it.

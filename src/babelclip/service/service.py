@@ -64,8 +64,7 @@ class Service:
         self.fetch = Fetcher(settings.image_urls, max_bytes=settings.max_body_bytes)
         self.ready = False
         for name, engine in self.engines.items():
-            queued, batches, rows = (partial(getattr, engine.batcher, part) for part in QUEUE)
-            self.metrics.watch(name, queued, batches, rows)
+            self.metrics.watch(name, engine.batcher)
 
     async def start(self) -> None:
         """Compile the models, and begin to write the ledger."""
