@@ -9,6 +9,8 @@ from platformdirs import user_data_path
 
 from babelclip.errors import InputError
 
+_STORES = ("BABELCLIP_DATABASE_URL", "BABELCLIP_LIMITS_URL")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -79,6 +81,16 @@ def settings() -> Settings:
         cache_bytes=2**20 * _whole_number("BABELCLIP_CACHE_MIB", 4096, least=0),
         reduced_decoding=_switch("BABELCLIP_REDUCED_DECODING", default=True),
     )
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """The environment for another process that has a data folder of its own.
+
+    :param home: its data folder
+    :return: this process's environment otherwise, without the service's stores
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _STORES}
+    return {**kept, "BABELCLIP_HOME": str(home)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,47 @@
+"""What a service is measured against: FastAPI and sentence-transformers put together in the plainest way.
+
+Run as ``python -m babelclip.benchmark.naive_server FOLDER``; it says its address on stderr.
+"""
+
+import sys
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+
+class Body(BaseModel):
+    """OpenAI's form, as far as the measurement uses it."""
+
+    model: str
+    input: str | list[str]
+
+
+def naive_app(folder: str) -> FastAPI:
+    """The application.
+
+    :param folder: a text model that sentence-transformers opens
+    :return: an application with one route
+    """
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device="cpu")
+    app = FastAPI()
+
+    @app.post("/v1/embeddings")
+    def embeddings(body: Body) -> dict[str, Any]:
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        vectors = model.encode(texts, normalize_embeddings=True)
+        data = [{"object": "embedding", "index": i, "embedding": row.tolist()} for i, row in enumerate(vectors)]
+        return {"object": "list", "data": data, "model": body.model}
+
+    return app
+
+
+if __name__ == "__main__":
+    config = uvicorn.Config(naive_app(sys.argv[1]), host="127.0.0.1", port=0, log_config=None, access_log=False)
+    bound = config.bind_socket()
+    sys.stderr.write(f"at http://127.0.0.1:{bound.getsockname()[1]}\n")
+    sys.stderr.flush()
+    uvicorn.Server(config).run(sockets=[bound])
