@@ -5,6 +5,7 @@ import pytest
 import typer
 
 from babelclip.cli.app import APP
+from babelclip.service import classify, embeddings, inference, photos, reports, search, static
 
 ROOT = Path(__file__).parents[1]
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
@@ -50,6 +51,15 @@ def test_every_setting_is_documented_and_no_other() -> None:
     pattern = re.compile(r"BABELCLIP_[A-Z_]+")
     in_code = set(pattern.findall((ROOT / "src/babelclip/settings.py").read_text()))
     assert in_code == set(pattern.findall((ROOT / "docs/settings.md").read_text()))
+
+
+def test_every_route_is_documented_and_no_other() -> None:
+    modules = (embeddings, inference, classify, search, photos, reports, static)
+    routes = {(method, route.path) for m in modules for route in m.ROUTER.routes for method in route.methods}
+    table = (ROOT / "docs/api.md").read_text()
+    documented = set(re.findall(r"`(GET|POST) (/[^`]*)`", table.split("## ")[0]))
+    shown = {(method, path.replace(":path}", "}")) for method, path in routes}
+    assert documented - {("GET", "/openapi.json")} == shown
 
 
 def test_every_environment_variable_is_read_in_settings_alone() -> None:

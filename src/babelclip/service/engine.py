@@ -39,15 +39,16 @@ class Texts:
 class Engine:
     """A model, its queue, and the threads that feed it."""
 
-    def __init__(self, model: Model, *, capacity: int, max_pixels: int) -> None:
+    def __init__(self, name: str, model: Model, *, capacity: int, max_pixels: int) -> None:
         """Put a model to work.
 
+        :param name: as the service lists it
         :param model: the model
         :param capacity: tokens that may wait
         :param max_pixels: of an uploaded picture
         """
         self.model = model
-        self.name = model.name
+        self.name = name
         self._max_pixels = max_pixels
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="babelclip-ready")
         self.batcher = Batcher(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,8 +27,6 @@ from babelclip.settings import ServiceSettings
 FormT = TypeVar("FormT", bound=BaseModel)
 PUBLISHER = "sentence-transformers/"
 
-QUEUE = "waiting_tokens", "batches", "rows"
-"""What a batcher shows of itself, as Metrics.watch takes it."""
 
 
 class Service:
@@ -55,7 +52,7 @@ class Service:
         self.desk = Desk(self.accounts, self.ledger, rates, prices)
         self.metrics = Metrics()
         self.engines = {
-            name: Engine(model, capacity=settings.max_queue_tokens, max_pixels=settings.max_upload_pixels)
+            name: Engine(name, model, capacity=settings.max_queue_tokens, max_pixels=settings.max_upload_pixels)
             for name, model in models.items()
         }
         self.shelf = Shelf(indexes or {}, self.engines)
