@@ -180,7 +180,7 @@ async def test_without_a_valid_key_nothing_is_done(pair: Model) -> None:
         body = {"model": "pair", "input": "x"}
         for header in ("", "Bearer", "Bearer x", f"Basic {here.secret}", f"Bearer {here.secret}x", "Bearer \xff"):
             answer = await here.client.post(
-                "/v1/embeddings", json=body, headers={"authorization": header.encode("latin-1")}
+                "/v1/embeddings", json=body, headers={b"authorization": header.encode("latin-1")}
             )
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -414,7 +414,6 @@ async def test_search_finds_what_the_index_finds_in_pages_and_with_thumbnails(
         blank = await here.client.post("/v1/search", json={"query": "  "})
         listed = await here.client.get("/v1/indexes")
         (photos / "a.jpg").unlink()
-        here.service.shelf._thumbnails.clear()
         gone = await here.client.post("/v1/search", json={"query": own, "k": 1, "thumbnails": True})
     assert [hit["path"] for hit in whole.json()["data"]] == [hit.path for hit in expected]
     assert all(hit["thumbnail"].startswith("data:image/jpeg;base64,") for hit in whole.json()["data"])

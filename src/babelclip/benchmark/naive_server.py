@@ -4,6 +4,7 @@ Run as ``python -m babelclip.benchmark.naive_server FOLDER``; it says its addres
 """
 
 import sys
+from socket import socket
 from typing import Any
 
 import uvicorn
@@ -39,9 +40,17 @@ def naive_app(folder: str) -> FastAPI:
     return app
 
 
+class _Server(uvicorn.Server):
+    """A server that says its address once it listens there."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        sys.stderr.write(f"at http://127.0.0.1:{port}\n")
+        sys.stderr.flush()
+
+
 if __name__ == "__main__":
-    config = uvicorn.Config(naive_app(sys.argv[1]), host="127.0.0.1", port=0, log_config=None, access_log=False)
-    bound = config.bind_socket()
-    sys.stderr.write(f"at http://127.0.0.1:{bound.getsockname()[1]}\n")
-    sys.stderr.flush()
-    uvicorn.Server(config).run(sockets=[bound])
+    app = naive_app(sys.argv[1])
+    _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)).run()

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from socket import socket
 from typing import Annotated
 
 import typer
@@ -54,13 +55,25 @@ def serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = uvicorn.Server(config)
-    socket = config.bind_socket()
-    address, bound = socket.getsockname()[:2]
-    output.message(f"babelclip serves {', '.join(names)} at http://{address}:{bound} (Ctrl-C ends it)")
-    server.run(sockets=[socket])
+    server = _Server(config, ", ".join(names))
+    server.run()
     if not server.started:
         raise typer.Exit(1)
+
+
+class _Server(uvicorn.Server):
+    """A server that says its address once it listens there."""
+
+    def __init__(self, config: uvicorn.Config, names: str) -> None:
+        super().__init__(config)
+        self._names = names
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started:
+            address, port = self.servers[0].sockets[0].getsockname()[:2]
+            output.message(f"babelclip serves {self._names} at http://{address}:{port} (Ctrl-C ends it)")
 
 
 def _named_file(text: str) -> tuple[str, Path]:

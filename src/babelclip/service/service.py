@@ -28,7 +28,6 @@ FormT = TypeVar("FormT", bound=BaseModel)
 PUBLISHER = "sentence-transformers/"
 
 
-
 class Service:
     """Models, keys, ledger and limits of one running service."""
 
