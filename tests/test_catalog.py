@@ -152,7 +152,7 @@ def test_another_process_sees_the_change_counter_move(tmp_path: Path) -> None:
 def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.catalog.BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("babelclip.catalog_file.BUSY_TIMEOUT_SECONDS", 0.2)
     catalog = opened(tmp_path / "p.bc")
     holder = sqlite3.connect(tmp_path / "p.bc", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
