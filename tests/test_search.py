@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import ImageError, InputError, ModelMismatchError
+from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
 from babelclip.model import Model
 from babelclip.search import Index
@@ -246,3 +247,95 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored_under_its_old_conten
     assert report.added == 4
     assert [reason for _, reason in report.failed] == ["changed while it was read; run again"]
     assert index.add_folder(photos).added == 1
+
+
+@pytest.fixture
+def many(tmp_path: Path, pair: Model) -> Iterator[Index]:
+    """Thirty pictures, of which five are nearly the same."""
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "many"
+    (folder / "holiday").mkdir(parents=True)
+    coarse = np.zeros((4, 5, 3), dtype=np.uint8)
+    for i in range(30):
+        coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8) if i < 26 else coarse
+        place = folder / "holiday" if i % 3 == 0 else folder
+        Image.fromarray(coarse).resize((90 + i, 70)).save(place / f"{i:02}.png")
+    with Index.open(tmp_path / "many.bc", pair) as opened:
+        opened.add_folder(folder)
+        yield opened
+
+
+def test_pages_share_no_photo_and_lose_none(many: Index) -> None:
+    pages = [[hit.path for hit in many.search("a dog", 7, page=page)] for page in range(1, 6)]
+    assert [len(page) for page in pages] == [7, 7, 7, 7, 2]
+    assert len({path for page in pages for path in page}) == 30
+    assert [hit.rank for hit in many.search("a dog", 7, page=2)] == list(range(8, 15))
+    assert many.search("a dog", 7, page=6) == []
+
+
+def test_pages_of_grouped_hits_show_near_duplicates_once(many: Index) -> None:
+    pages = [many.search("a dog", 4, page=page, grouped=True) for page in range(1, 9)]
+    shown = [path for page in pages for hit in page for path in (hit.path, *hit.alike)]
+    assert len(shown) == len(set(shown)) == 30
+    assert any(hit.alike for page in pages for hit in page)
+
+
+def test_a_filter_chooses_files(many: Index) -> None:
+    inside = many.search("a dog", 30, where="folder:holiday")
+    assert len(inside) == 10
+    assert all("/holiday/" in hit.path for hit in inside)
+    outside = many.search("a dog", 30, where="NOT folder:holiday")
+    assert len(outside) == 20
+    assert not {hit.path for hit in inside} & {hit.path for hit in outside}
+    assert many.similar(Path(inside[0].path), 3, where="folder:nowhere") == []
+    with pytest.raises(InputError, match="no field 'colour'"):
+        many.search("a dog", where="colour:red")
+
+
+def test_a_copy_is_found_only_where_the_filter_lets_it(many: Index, tmp_path: Path) -> None:
+    shutil.copy(tmp_path / "many/holiday/00.png", tmp_path / "many/copy.png")
+    many.add_folder(tmp_path / "many")
+    found = {hit.path for hit in many.search(tmp_path / "many/copy.png", 40, where="NOT folder:holiday")}
+    assert str(tmp_path / "many/copy.png") in found
+    assert str(tmp_path / "many/holiday/00.png") not in found
+
+
+def test_terms_are_added_and_taken_away(many: Index, tmp_path: Path) -> None:
+    one, other = tmp_path / "many/01.png", tmp_path / "many/02.png"
+    both = [hit.path for hit in many.search([Term(one), Term(other)], 2)]
+    assert set(both) == {str(one), str(other)}
+    away = [hit.path for hit in many.search([Term(one), Term(other, -1)], 30)]
+    assert away.index(str(one)) == 0
+    assert away.index(str(other)) > 15
+    against = [hit.path for hit in many.search([Term("a dog", -1)], 30)]
+    assert against == [hit.path for hit in many.search("a dog", 30)][::-1]
+
+
+def test_confidence_falls_with_the_score_and_is_for_texts_alone(many: Index) -> None:
+    hits = many.search("a dog", 30, language="en")
+    assert all(hit.confidence is not None and 0 <= hit.confidence <= 1 and hit.match for hit in hits)
+    assert hits[0].confidence > hits[-1].confidence  # type: ignore[operator]
+    assert many.search([Term("a dog"), Term("a cat")], 1)[0].confidence is None
+    assert many.similar(Path(hits[0].path), 1)[0].confidence is None
+
+
+def test_nothing_is_said_of_confidence_in_a_tiny_collection(index: Index, photos: Path) -> None:
+    index.add_folder(photos)
+    assert index.search("a dog")[0].confidence is None
+
+
+def test_diversity_and_queries_alike_change_the_order_and_not_the_photos(many: Index) -> None:
+    plain = many.search("a dog", 30)
+    for options in ({"diversity": 0.8}, {"queries_like": ["a cat", "a tree", "un chien"]}):
+        other = many.search("a dog", 30, **options)  # type: ignore[arg-type]
+        assert {hit.path for hit in other} == {hit.path for hit in plain}
+        assert [hit.path for hit in other] != [hit.path for hit in plain]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"page": 0}, "at least 1"), ({"page": 2000}, "beyond hit 10000"), ({"diversity": 2}, "0 to 1")],
+)
+def test_options_out_of_range_are_errors(many: Index, options: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        many.search("a dog", **options)  # type: ignore[arg-type]

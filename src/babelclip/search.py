@@ -1,25 +1,65 @@
 """Index: a photo collection that answers queries in words and pictures."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeGuard
 
-from babelclip.catalog import Catalog, Photo
+import numpy as np
+
+from babelclip import confidence
+from babelclip.catalog import Catalog, Photo, Place
+from babelclip.confidence import Evidence, Strength
+from babelclip.diversity import diverse_order, group_alike
 from babelclip.errors import InputError
+from babelclip.expressions import Term, checked
+from babelclip.filters import Filter, read_filter
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.model import Model
-from babelclip.neighbours import ExactNeighbours
+from babelclip.neighbour_files import CatalogNeighbours
+from babelclip.neighbour_files import Progress as NeighbourProgress
+from babelclip.neighbours import Ids
 from babelclip.pixels import ImageSource
 from babelclip.vectors import FloatArray, unit_rows
+
+POOL = 5
+"""Hits that are looked at for every one that is shown, where they are grouped, spread or set right for hubs."""
+DEEPEST = 10_000
+"""Hits that paging goes down to."""
+SAMPLE = 2000
+"""Vectors that the spread of a term's scores is measured on."""
+PLACES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A photo that answers a query: its rank from 1, its absolute path, and the cosine with the query in -1..1."""
+    """A photo that answers a query.
+
+    ``rank`` counts from 1; ``path`` is absolute; ``score`` is the cosine with the query, -1..1. ``confidence``, 0..1,
+    says how sure it is that the photo shows what a text says; None for other queries, and in tiny collections.
+    ``at_ms`` is the time of the frame in a video. ``alike`` are near-duplicates that are shown as this one.
+    """
 
     rank: int
     path: str
+    score: float
+    confidence: float | None = None
+    at_ms: int | None = None
+    alike: tuple[str, ...] = ()
+
+    @property
+    def match(self) -> Strength | None:
+        """The word for the confidence: strong, likely, weak, or none where it is no match."""
+        return None if self.confidence is None else confidence.strength(self.confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file that was found: the vector's id, the place, and the score."""
+
+    vector: int
+    place: Place
     score: float
 
 
@@ -30,9 +70,8 @@ class Index:
         """Join a catalog and its model; use ``Index.open``."""
         self._catalog = catalog
         self._model = model
-        self._paths: list[str] = []
-        self._neighbours: ExactNeighbours | None = None
-        self._seen_change = -1
+        self._neighbours = CatalogNeighbours(catalog, model.dimension, self._text_like)
+        self._evidence: dict[str, tuple[object, Evidence | None]] = {}
 
     @property
     def model(self) -> Model:
@@ -111,55 +150,221 @@ class Index:
         :raises InputError: if there is nothing at that path
         :raises CatalogError: if the index cannot be written
         """
-        try:
-            return bring_up_to_date(self._catalog, self._model, Path(root), progress=progress)
-        finally:
-            self._neighbours = None
+        return bring_up_to_date(self._catalog, self._model, Path(root), progress=progress)
 
-    def search(self, query: str | ImageSource, k: int = 10) -> list[Hit]:
+    def prepare(self, *, progress: NeighbourProgress | None = None) -> None:
+        """Get ready for searches: read what is new, and make or renew the files that a large collection needs.
+
+        A search does so too; the first one in a large collection that was never prepared takes minutes.
+
+        :param progress: is told how many vectors were taken into new files, and of how many
+        """
+        self._neighbours.follow(progress)
+
+    def search(
+        self,
+        query: str | ImageSource | Sequence[Term],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        page: int = 1,
+        grouped: bool = False,
+        diversity: float = 0.0,
+        language: str | None = None,
+        queries_like: Sequence[str] = (),
+    ) -> list[Hit]:
         """The photos that fit best.
 
-        :param query: a text in any of the model's languages, or an image (a Path, bytes, a PIL image or an array)
+        :param query: a text in any of the model's languages, an image (a Path, bytes, a PIL image or an array), or
+            terms with weights (``expressions.read_expression`` makes them of what a person wrote)
         :param k: how many, at least 1
-        :return: the best first; fewer where the index holds fewer
-        :raises InputError: if the text is blank, k is below 1, or the image cannot be used
+        :param where: a filter, such as ``folder:holiday AND NOT date<2020`` (``filters.read_filter``)
+        :param page: 2 gives the k after the first k, and so on; pages of one query never share a photo
+        :param grouped: show near-duplicates as one hit
+        :param diversity: 0..1, how much hits shall differ from each other
+        :param language: code of the text's language, for the confidence; None guesses
+        :param queries_like: other queries such as this one; photos that fit many of them count less (hubness)
+        :return: the best first; fewer where there are no more
+        :raises InputError: if a text is blank, k, page or diversity is out of range, the filter cannot be read, or an
+            image cannot be used
         """
-        if isinstance(query, str) and not query.strip():
-            raise InputError("the query is empty")
-        return self.nearest(self._model.encode(query), k)
+        if k < 1 or page < 1:
+            raise InputError(f"k and page must be at least 1, not {min(k, page)}")
+        if k * page > DEEPEST:
+            raise InputError(f"page {page} of {k} is beyond hit {DEEPEST}; a narrower query or filter finds the rest")
+        if not 0 <= diversity <= 1:
+            raise InputError(f"diversity must be 0 to 1, not {diversity}")
+        terms = checked(query if _are_terms(query) else [Term(query)])  # type: ignore[arg-type]
+        chosen = read_filter(where) if where is not None else None
+        self._neighbours.follow()
+        vector = self._vector_of(terms)
+        crowd = self._model.encode_text(list(queries_like)) if queries_like else None
+        pool = POOL if grouped or diversity or crowd is not None else 1
+        shown: list[list[_Found]] = []
+        seen: set[str] = set()
+        # Earlier pages are gone through again: what approximate neighbours give depends on how many are asked for.
+        for number in range(1, page + 1):
+            found = self._found(vector, number * k * pool, chosen)
+            found = self._reordered(found, crowd=crowd, diversity=diversity)
+            groups = self._grouped(found) if grouped else [[one] for one in found]
+            shown = [group for group in groups if group[0].place.path not in seen][:k]
+            seen.update(one.place.path for group in shown for one in group)
+        text = terms[0].item if len(terms) == 1 and terms[0].weight > 0 else None
+        sure = self._confidences(shown, vector, text, language) if isinstance(text, str) else None
+        return _as_hits(shown, sure, first=(page - 1) * k + 1)
 
-    def similar(self, image: str | Path, k: int = 10) -> list[Hit]:
+    def similar(self, image: str | Path, k: int = 10, *, where: str | None = None) -> list[Hit]:
         """The photos that look most like one; the photo itself is left out.
 
         :param image: its path
         :param k: how many, at least 1
+        :param where: a filter (``filters.read_filter``)
         :return: the most alike first
-        :raises InputError: if k is below 1, or the image cannot be used
+        :raises InputError: if k is below 1, the filter cannot be read, or the image cannot be used
         """
         path = Path(image).expanduser().absolute()
-        hits = [hit for hit in self.nearest(self._model.encode(path), k + 1) if hit.path != str(path)]
-        return [Hit(rank, hit.path, hit.score) for rank, hit in enumerate(hits[:k], 1)]
+        found = self.nearest(self._model.encode(path), k + 1, where=where)
+        hits = [hit for hit in found if hit.path != str(path)]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(hits[:k], 1)]
 
-    def nearest(self, vector: FloatArray, k: int = 10) -> list[Hit]:
+    def nearest(self, vector: FloatArray, k: int = 10, *, where: str | None = None) -> list[Hit]:
         """The photos whose vectors are nearest to one.
 
         :param vector: float32 (d,), of any length but zero
         :param k: how many, at least 1
+        :param where: a filter (``filters.read_filter``)
         :return: the nearest first
-        :raises InputError: if k is below 1
+        :raises InputError: if k is below 1, or the filter cannot be read
         """
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
-        neighbours = self._current()
-        positions, scores = neighbours.search(unit_rows(vector[None]), k)
-        pairs = zip(positions[0], scores[0], strict=True)
-        return [Hit(rank, self._paths[i], float(score)) for rank, (i, score) in enumerate(pairs, 1)]
+        chosen = read_filter(where) if where is not None else None
+        self._neighbours.follow()
+        found = self._found(unit_rows(vector[None])[0], k, chosen)
+        return _as_hits([[one] for one in found[:k]])
 
-    def _current(self) -> ExactNeighbours:
-        """The neighbours, made anew when the catalog has changed."""
-        change = self._catalog.change_counter()
-        if self._neighbours is None or change != self._seen_change:
-            self._paths, vectors = self._catalog.vectors()
-            self._neighbours = ExactNeighbours(unit_rows(vectors))
-            self._seen_change = change
-        return self._neighbours
+    def _vector_of(self, terms: Sequence[Term]) -> FloatArray:
+        """The unit vector of a query.
+
+        Where there are several terms, each is weighed by one over the spread of its scores in the collection, so that a
+        picture, whose cosines with pictures are far apart, does not drown a text.
+        """
+        rows = self._model.encode([term.item for term in terms])
+        weights = np.array([term.weight for term in terms], dtype=np.float32)
+        if len(terms) > 1:
+            sample = self._neighbours.sample(SAMPLE)
+            spread = (sample @ rows.T).std(axis=0) if len(sample) > 1 else np.ones(len(terms), np.float32)
+            weights = weights / np.maximum(spread, 1e-6)
+        return unit_rows((weights @ rows)[None])[0]
+
+    def _found(self, vector: FloatArray, count: int, chosen: Filter | None) -> list[_Found]:
+        """The best files, each once; of a video its best frame. More than count where the last vector has copies."""
+        allowed = self._allowed(chosen) if chosen is not None else None
+        total = len(self._neighbours) if allowed is None else len(allowed)
+        depth = min(count, total)
+        while depth:
+            ids, scores = self._neighbours.search(vector[None], depth, allowed=allowed)
+            found = self._placed(ids[0], scores[0], chosen)
+            if len(found) >= count or depth >= total:
+                return found
+            depth = min(2 * depth, total)
+        return []
+
+    def _allowed(self, chosen: Filter) -> Ids:
+        """The vectors that a filter lets through, growing."""
+        rows = self._catalog.rows(
+            f"SELECT DISTINCT vectors.id FROM vectors {_JOINED} WHERE {chosen.condition} ORDER BY vectors.id",
+            chosen.parameters,
+        )
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def _placed(self, ids: Ids, scores: FloatArray, chosen: Filter | None) -> list[_Found]:
+        """Where vectors are found, in their order; a file comes once, and with a filter only if it passes itself."""
+        known = ids >= 0
+        places: dict[int, list[Place]] = {}
+        for start in range(0, int(known.sum()), PLACES_AT_ONCE):
+            some = ids[known][start : start + PLACES_AT_ONCE].tolist()
+            places |= self._catalog.places(some) if chosen is None else self._places_within(some, chosen)
+        found, seen = [], set()
+        for vector, score in zip(ids[known].tolist(), scores[known].tolist(), strict=True):
+            for place in places.get(vector, ()):
+                if place.path not in seen:
+                    seen.add(place.path)
+                    found.append(_Found(vector, place, score))
+        return found
+
+    def _places_within(self, vectors: Sequence[int], chosen: Filter) -> dict[int, list[Place]]:
+        """Where vectors are found, among the files that pass a filter."""
+        found: dict[int, list[Place]] = {}
+        for row in self._catalog.rows(
+            f"SELECT vectors.id, path, at_ms FROM vectors {_JOINED} "
+            f"WHERE vectors.id IN ({','.join('?' * len(vectors))}) AND {chosen.condition} ORDER BY path",
+            (*vectors, *chosen.parameters),
+        ):
+            found.setdefault(row[0], []).append(Place(*row))
+        return found
+
+    def _reordered(self, found: list[_Found], *, crowd: FloatArray | None, diversity: float) -> list[_Found]:
+        """Hits in the order that is asked for; their scores stay cosines."""
+        if not found or (crowd is None and not diversity):
+            return found
+        vectors = self._vectors_of(found)
+        scores = np.array([hit.score for hit in found], dtype=np.float32)
+        if crowd is not None:
+            scores = confidence.HUB_SHARPNESS * scores - confidence.hubness(vectors, crowd)
+        order = diverse_order(scores, vectors, diversity) if diversity else np.argsort(-scores, kind="stable").tolist()
+        return [found[i] for i in order]
+
+    def _grouped(self, found: list[_Found]) -> list[list[_Found]]:
+        """Near-duplicates together, each group led by its best."""
+        return [[found[i] for i in group] for group in group_alike(self._vectors_of(found))] if found else []
+
+    def _vectors_of(self, found: Sequence[_Found]) -> FloatArray:
+        return self._neighbours.vectors_of(np.array([one.vector for one in found], dtype=np.int64))
+
+    def _confidences(
+        self, groups: list[list[_Found]], vector: FloatArray, text: str, language: str | None
+    ) -> FloatArray | None:
+        """How sure the leaders of groups are; None where nothing can be said."""
+        evidence = self._evidence_of(language or confidence.language_of_query(text))
+        if evidence is None or not groups:
+            return None
+        photos = self._vectors_of([group[0] for group in groups])
+        return confidence.confidences(photos @ vector, photos, evidence)
+
+    def _evidence_of(self, language: str) -> Evidence | None:
+        """What a language's everyday words get in the collection as it is now."""
+        state = self._neighbours.mark
+        known = self._evidence.get(language)
+        if known is None or known[0] != state:
+            evidence = None
+            if len(self._neighbours) >= confidence.FEWEST_PHOTOS:
+                words = confidence.word_vectors(self._model, language)
+                ids, cosines = self._neighbours.search(words, 1)
+                evidence = confidence.gather_evidence(words, cosines[:, 0], self._neighbours.vectors_of(ids[:, 0]))
+            known = self._evidence[language] = (state, evidence)
+        return known[1]
+
+    def _text_like(self) -> FloatArray:
+        """Vectors of words in all languages, for approximate neighbours to be tuned with."""
+        if self._model.text_spec is None:
+            return np.empty((0, self._model.dimension), np.float32)
+        return np.concatenate([confidence.word_vectors(self._model, code) for code in ("en", confidence.ANY)])
+
+
+_JOINED = "JOIN contents ON contents.id = vectors.content JOIN photos ON photos.content = contents.id"
+
+
+def _as_hits(groups: Sequence[Sequence[_Found]], sure: FloatArray | None = None, *, first: int = 1) -> list[Hit]:
+    """Groups as hits."""
+    hits = []
+    for i, (leader, *others) in enumerate(groups):
+        alike = tuple(one.place.path for one in others)
+        certain = None if sure is None else round(float(sure[i]), 4)
+        hits.append(Hit(first + i, leader.place.path, leader.score, certain, leader.place.at_ms, alike))
+    return hits
+
+
+def _are_terms(query: object) -> TypeGuard[Sequence[Term]]:
+    """Whether a query is made of terms."""
+    return isinstance(query, list | tuple) and all(isinstance(one, Term) for one in query)

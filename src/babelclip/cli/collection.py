@@ -11,19 +11,39 @@ from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Precision, Runtime, load
 from babelclip.errors import InputError
+from babelclip.expressions import read_expression
+from babelclip.languages import BY_CODE
 from babelclip.registry import DEFAULT
 from babelclip.search import Hit, Index
 from babelclip.settings import settings
 
+Where = Annotated[
+    str | None, typer.Option("--where", help="Only photos that fit, such as: folder:holiday AND NOT date<2020")
+]
 HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write a contact sheet with thumbnails to this file.")]
 
 
 def search(
-    query: Annotated[str | None, typer.Argument(help="Words, in any of the model's languages.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Argument(help='Words in any of the model\'s languages, or "words" + photo.jpg - "other words".'),
+    ] = None,
     queries_from: Annotated[
         Path | None, typer.Option("--from", help="Queries from this file, one a line; several in one go.")
     ] = None,
     k: Count = 10,
+    page: Annotated[int, typer.Option(min=1, help="Which page of so many.")] = 1,
+    where: Where = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show what is no good match too.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Show near-duplicates as one.")] = False,
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="How much photos shall differ, 0 to 1.")] = 0.0,
+    language: Annotated[
+        str | None, typer.Option(help="Code of the query's language, where it is guessed wrongly.")
+    ] = None,
+    queries_like: Annotated[
+        Path | None,
+        typer.Option(help="Other queries such as yours, one a line: photos that fit many of them count less."),
+    ] = None,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
@@ -31,22 +51,41 @@ def search(
     html: HtmlFile = None,
     json: AsJson = False,
 ) -> None:
-    """Find photos by words."""
+    """Find photos by words, pictures, or both, added and taken away."""
     if (query is None) == (queries_from is None):
         raise typer.BadParameter("give a query, or --from FILE")
+    if language is not None and language not in BY_CODE:
+        raise typer.BadParameter(f"language {language!r} is not known; known are {', '.join(BY_CODE)}")
     queries = [query] if query is not None else _read_lines(queries_from)
+    expressions = [read_expression(text) for text in queries]
+    crowd = _read_lines(queries_like) if queries_like is not None else []
     with open_existing(index_file, model, runtime, precision) as opened:
-        answers = [(text, opened.search(text, k)) for text in queries]
-        _show(answers, html=html, as_json=json)
-        for text in queries:
-            said = caution(text, opened.model)
-            if said:
-                output.message(f"{text}: {said}")
+        _prepare(opened)
+        found = [
+            opened.search(
+                terms,
+                k,
+                where=where,
+                page=page,
+                grouped=group,
+                diversity=diversity,
+                language=language,
+                queries_like=crowd,
+            )
+            for terms in expressions
+        ]
+        _show_judged(list(zip(queries, found, strict=True)), everything=everything, html=html, as_json=json)
+        for text, terms in zip(queries, expressions, strict=True):
+            for term in terms:
+                said = caution(term.item, opened.model) if isinstance(term.item, str) else None
+                if said:
+                    output.message(f"{text}: {said}")
 
 
 def similar(
     image: Annotated[Path, typer.Argument(help="A picture.", show_default=False)],
     k: Count = 10,
+    where: Where = None,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
@@ -56,7 +95,14 @@ def similar(
 ) -> None:
     """Find photos that look like a picture."""
     with open_existing(index_file, model, runtime, precision) as opened:
-        _show([(str(image), opened.similar(image, k))], html=html, as_json=json)
+        _prepare(opened)
+        _show([(str(image), opened.similar(image, k, where=where))], html=html, as_json=json)
+
+
+def _prepare(opened: Index) -> None:
+    """Get an index ready, with a bar where that takes long."""
+    with output.progress("preparing the index for search") as bar:
+        opened.prepare(progress=lambda done, total: bar(done, total))
 
 
 def open_existing(index_file: Path | None, model: str, runtime: str | None, precision: Precision) -> Index:
@@ -87,17 +133,53 @@ def _read_lines(path: Path | None) -> list[str]:
     return found
 
 
+def _show_judged(
+    answers: Sequence[tuple[str, list[Hit]]], *, everything: bool, html: Path | None, as_json: bool
+) -> None:
+    """Hits that are a match, and a plain word for each query that has none."""
+    kept = [(text, [hit for hit in hits if everything or hit.match != "none"]) for text, hits in answers]
+    _show([(text, hits) for text, hits in kept if hits], html=html, as_json=as_json)
+    for (text, hits), (_, good) in zip(answers, kept, strict=True):
+        if good:
+            continue
+        if as_json:
+            output.json_line({"query": text, "match": "none", "best": _as_object(hits[0]) if hits else None})
+        elif not hits:
+            output.line(f"{text}: no photo")
+        else:
+            best = hits[0]
+            output.line(f"{text}: no good match. The best would be {best.path} (confidence {best.confidence:.2f}).")
+            output.message("--all shows such photos too")
+
+
+def _as_object(hit: Hit) -> dict[str, object]:
+    """A hit for JSON; what it does not have is left out."""
+    found = {name: value for name, value in asdict(hit).items() if value not in (None, ())}
+    return found if hit.match is None else {**found, "match": hit.match}
+
+
 def _show(answers: Sequence[tuple[str, list[Hit]]], *, html: Path | None, as_json: bool) -> None:
     """Hits on stdout, and on a contact sheet if asked for."""
     for text, hits in answers:
         if as_json:
             for hit in hits:
-                output.json_line({"query": text, **asdict(hit)})
+                output.json_line({"query": text, **_as_object(hit)})
         else:
-            rows = [(str(hit.rank), f"{hit.score:.3f}", hit.path) for hit in hits]
-            output.table(("#", "score#", "photo"), rows, title=text)
+            _table(text, hits)
     if html is not None:
         from babelclip.cli.contact_sheet import write_contact_sheet
 
         write_contact_sheet(html, answers)
         output.message(f"contact sheet: {html}")
+
+
+def _table(text: str, hits: Sequence[Hit]) -> None:
+    """Hits as a table, with the match in words where it is known."""
+    judged = any(hit.match for hit in hits)
+    rows = []
+    for hit in hits:
+        second = "" if hit.at_ms is None else f" at {hit.at_ms / 1000:.1f} s"
+        more = f" (and {len(hit.alike)} alike)" if hit.alike else ""
+        match = (hit.match or "",) if judged else ()
+        rows.append((str(hit.rank), f"{hit.score:.3f}", *match, f"{hit.path}{second}{more}"))
+    output.table(("#", "score#", *(("match",) if judged else ()), "photo"), rows, title=text)

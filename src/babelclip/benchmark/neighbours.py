@@ -1,0 +1,286 @@
+"""How fast and how well neighbours are found: the graph against comparing with all, at several sizes.
+
+The vectors are made from a sample of image vectors, so that their spectrum, their local dimension and the distance
+between texts and images are kept: a made vector is one of the sample, moved in the span of its nearest ones and by a
+little noise of the sample's covariance. The sample is of pictures that are there, or of drawn ones (shapes in colours).
+"""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from babelclip import confidence
+from babelclip.catalog import Catalog, Content, Photo
+from babelclip.model import Model
+from babelclip.neighbour_files import CatalogNeighbours
+from babelclip.neighbours import Ids
+from babelclip.proximity_graph import exact_nearest
+from babelclip.vectors import FloatArray, unit_rows
+
+NEAREST = 12
+"""Vectors of the sample in whose span a made one moves."""
+MOVE, NOISE = 1.0, 0.1
+"""How far it moves, as a share of its distance to them; and the share of the covariance that is added."""
+BLOCK = 20_000
+DRAWN = 400
+DRAWN_PIXELS = 96
+QUERIES, K = 300, 10
+TARGET = 0.98
+SEED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRow:
+    """What was measured at one size: seconds and recall (k = 10), MiB of resident memory, and of files.
+
+    ``brute`` is the median of comparing float32 vectors with one query in numpy, as rclip does it.
+    """
+
+    vectors: int
+    method: str
+    build_seconds: float
+    text_recall: float
+    image_recall: float
+    p50_ms: float
+    p95_ms: float
+    brute_p50_ms: float
+    resident_mib: float
+    file_mib: float
+
+
+def made_vectors(sample: FloatArray, count: int, seed: int = SEED) -> Iterator[FloatArray]:
+    """Vectors such as those of a sample, in blocks.
+
+    :param sample: float32 (n, d), unit rows, n over NEAREST
+    :param count: how many
+    :param seed: of the random numbers
+    :yield: float32 (up to BLOCK, d), unit rows
+    """
+    rng = np.random.default_rng(seed)
+    _, near = nearest_in(sample)
+    _, widths, directions = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
+    covariance = (directions * widths[:, None] / np.sqrt(len(sample))).astype(np.float32)
+    for start in range(0, count, BLOCK):
+        rows = min(BLOCK, count - start)
+        chosen = rng.integers(0, len(sample), rows)
+        steps = rng.standard_normal((rows, NEAREST)).astype(np.float32) * np.float32(MOVE / np.sqrt(NEAREST))
+        made = sample[chosen] * (1 - steps.sum(axis=1, keepdims=True))
+        for j in range(NEAREST):
+            made += steps[:, j : j + 1] * sample[near[chosen, j]]
+        noise = rng.standard_normal((rows, len(covariance))).astype(np.float32) @ covariance
+        yield unit_rows(made + np.float32(np.sqrt(NOISE)) * noise)
+
+
+def nearest_in(sample: FloatArray) -> tuple[FloatArray, Ids]:
+    """The nearest others of every row.
+
+    :param sample: float32 (n, d), unit rows
+    :return: float32 (n, NEAREST) cosines and int64 rows
+    """
+    index = faiss.IndexFlatIP(sample.shape[1])
+    index.add(sample)
+    scores, rows = index.search(sample, NEAREST + 1)
+    return scores[:, 1:], rows[:, 1:]
+
+
+def drawn_pictures(count: int = DRAWN, seed: int = SEED) -> Iterator[Image.Image]:
+    """Pictures of shapes in colours, for where there are no photos.
+
+    :param count: how many
+    :param seed: of the random numbers
+    :yield: RGB pictures
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        ground = rng.integers(0, 256, (rng.integers(1, 6), rng.integers(1, 6), 3), dtype=np.uint8)
+        picture = Image.fromarray(ground).resize((DRAWN_PIXELS, DRAWN_PIXELS), Image.Resampling(rng.integers(0, 4)))
+        pen = ImageDraw.Draw(picture)
+        for _ in range(rng.integers(1, 8)):
+            x, y = sorted(rng.integers(0, DRAWN_PIXELS, 2).tolist()), sorted(rng.integers(0, DRAWN_PIXELS, 2).tolist())
+            draw = [pen.ellipse, pen.rectangle, pen.line, pen.arc][rng.integers(0, 4)]
+            box, colour = (x[0], y[0], x[1] + 1, y[1] + 1), tuple(rng.integers(0, 256, 3).tolist())
+            if draw == pen.arc:
+                pen.arc(box, 0, int(rng.integers(30, 360)), colour, 4)
+            else:
+                draw(box, fill=colour)
+        yield picture
+
+
+def measure_sizes(
+    model: Model,
+    sample: FloatArray,
+    sizes: Sequence[int],
+    *,
+    captions: Sequence[str] = (),
+    folder: Path | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> list[SizeRow]:
+    """Measure collections of several sizes.
+
+    :param model: what encodes the texts that are asked
+    :param sample: float32 (n, d), image vectors, unit rows
+    :param sizes: numbers of vectors
+    :param captions: texts to ask; without any, everyday words that were not used for tuning
+    :param folder: where the collections are made; None takes a temporary folder
+    :param progress: is told what is under way
+    :return: a row a size
+    """
+    texts = asked_texts(model, captions)
+    images = np.concatenate(list(made_vectors(sample, QUERIES, seed=SEED + 1)))
+    rows = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            progress(f"making {size} vectors")
+            catalog = Catalog(Path(place) / "p.bc", model_name="made", fingerprint="0" * 64, dimension=sample.shape[1])
+            fill(catalog, made_vectors(sample, size))
+            rows.append(_measure(catalog, model, size, texts, images, progress))
+            catalog.close()
+    return rows
+
+
+def asked_texts(model: Model, captions: Sequence[str]) -> FloatArray:
+    """The texts that are asked: captions, or everyday words in languages with which nothing is tuned.
+
+    :param model: what encodes them
+    :param captions: texts in any language
+    :return: float32 (n, d), unit rows
+    """
+    if captions:
+        chosen = np.random.default_rng(SEED).permutation(len(captions))[:QUERIES]
+        return model.encode_text([captions[i] for i in chosen])
+    return np.concatenate([confidence.word_vectors(model, code) for code in ("de", "tr")])[:QUERIES]
+
+
+def fill(catalog: Catalog, blocks: Iterator[FloatArray]) -> None:
+    """Save vectors as contents of photos that do not exist.
+
+    :param catalog: an empty catalog
+    :param blocks: float32 (n, d), unit rows
+    """
+    start = 0
+    for block in blocks:
+        names = [i.to_bytes(32, "big") for i in range(start, start + len(block))]
+        catalog.save(
+            [Photo(f"/made/{start + i}.jpg", 1, 1, name) for i, name in enumerate(names)],
+            [Content(name, row) for name, row in zip(names, block, strict=True)],
+        )
+        start += len(block)
+
+
+def _measure(
+    catalog: Catalog,
+    model: Model,
+    size: int,
+    texts: FloatArray,
+    images: FloatArray,
+    progress: Callable[[str], None],
+) -> SizeRow:
+    """One size."""
+    tuned = np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
+    progress(f"building for {size} vectors")
+    start = time.perf_counter()
+    CatalogNeighbours(catalog, texts.shape[1], lambda: tuned).follow()
+    built = time.perf_counter() - start
+    before = resident_mib()
+    neighbours = CatalogNeighbours(catalog, texts.shape[1], lambda: tuned)
+    neighbours.follow()
+    progress(f"asking {size} vectors")
+    asked = np.concatenate([texts, images])
+    found, seconds = _timed(lambda query: neighbours.search(query, K)[0][0], asked)
+    resident = resident_mib() - before
+    truth = _truth(catalog, asked)
+    hits = np.array([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)])
+    method = "comparing with all"
+    if neighbours.files is not None:
+        effort = neighbours.files.generation
+        method = f"graph, {effort.breadth} open, {effort.candidates} candidates"
+    stored = sum(file.stat().st_size for file in catalog.path.parent.rglob("p.bc.neighbours/**/*") if file.is_file())
+    return SizeRow(
+        size,
+        method,
+        built,
+        float(hits[: len(texts)].mean()),
+        float(hits[len(texts) :].mean()),
+        1000 * float(np.median(seconds)),
+        1000 * float(np.quantile(seconds, 0.95)),
+        _brute_p50_ms(catalog, asked[:20]),
+        resident,
+        stored / 2**20,
+    )
+
+
+def _timed(ask: Callable[[FloatArray], Ids], queries: FloatArray) -> tuple[list[Ids], NDArray[np.float64]]:
+    """Answers to one query after the other, and seconds; asked once before, so that files are read."""
+    for query in queries[:20]:
+        ask(query[None])
+    found, seconds = [], []
+    for query in queries:
+        start = time.perf_counter()
+        found.append(ask(query[None]))
+        seconds.append(time.perf_counter() - start)
+    return found, np.array(seconds)
+
+
+def _truth(catalog: Catalog, queries: FloatArray) -> Ids:
+    """The ids that are nearest indeed."""
+    ids: list[Ids] = []
+
+    def blocks() -> Iterator[NDArray[np.float16]]:
+        for some, vectors in catalog.vectors_since(0):
+            ids.append(some)
+            yield unit_rows(vectors).astype(np.float16)
+
+    rows = exact_nearest(queries, K, blocks())
+    found: Ids = np.concatenate(ids)[rows]
+    return found
+
+
+def _brute_p50_ms(catalog: Catalog, queries: FloatArray) -> float:
+    """The median of a matrix product with all vectors in float32, and sorting."""
+    vectors = np.concatenate([block for _, block in catalog.vectors_since(0)])
+    _, seconds = _timed(lambda query: np.argsort(-(vectors @ query[0]))[:K], queries)
+    return 1000 * float(np.median(seconds))
+
+
+def resident_mib() -> float:
+    """The memory of this process that is resident now.
+
+    :return: MiB
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * resource.getpagesize() / 2**20
+
+
+def as_markdown(rows: Sequence[SizeRow], *, source: str) -> str:
+    """A page.
+
+    :param rows: what was measured
+    :param source: on what, and by which command
+    :return: Markdown
+    """
+    lines = [
+        "# Finding neighbours",
+        "",
+        source,
+        "",
+        "| vectors | how | build | recall@10, texts | images | p50 | p95 | brute force, p50 | resident | files |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.vectors:,} | {row.method} | {row.build_seconds:.0f} s | {row.text_recall:.3f} | "
+            f"{row.image_recall:.3f} | {row.p50_ms:.2f} ms | {row.p95_ms:.2f} ms | {row.brute_p50_ms:.1f} ms | "
+            f"{row.resident_mib:.0f} MiB | {row.file_mib:.0f} MiB |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,205 @@
+"""Nearest vectors among hundreds of thousands and more: a graph of neighbours (HNSW, Malkov & Yashunin 2018).
+
+The graph holds the vectors' principal components, a byte each, and links. A search walks it towards the query and then
+scores the best candidates by their float16 vectors, which are mapped from a file. Lists (IVF) were measured too: texts
+lie far from all pictures, and the ten nearest pictures of a text are spread over so many lists that an eighth of the
+collection has to be read for a recall of 0.98 (docs/searching.md).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from babelclip.neighbours import Ids, selector
+from babelclip.vectors import FloatArray
+
+DIMENSIONS = 256
+"""Principal components in the graph."""
+LINKS = 24
+BUILD_BREADTH = 80
+BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Nodes that a search holds open, of which tuning chooses."""
+CANDIDATES = (30, 50, 75, 100)
+SCANNED_SHARE, SCANNED_EXACTLY = 0.1, 20_000
+"""If a filter allows no larger share of the rows, or no more rows, all of them are compared."""
+TUNING_GLANCE = 50
+"""Queries after which an effort that fails clearly is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """To principal components: float32 mean (d,) and matrix (d, r)."""
+
+    mean: FloatArray
+    matrix: FloatArray
+
+    def apply(self, rows: FloatArray) -> FloatArray:
+        """The components of rows.
+
+        :param rows: float32 (n, d)
+        :return: float32 (n, r)
+        """
+        found: FloatArray = np.ascontiguousarray((rows - self.mean) @ self.matrix, dtype=np.float32)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a search does: nodes that it holds open, and candidates that are scored exactly."""
+
+    breadth: int
+    candidates: int
+
+
+def principal_components(sample: FloatArray, dimensions: int) -> Projection:
+    """The directions in which vectors differ most.
+
+    :param sample: float32 (n, d)
+    :param dimensions: how many of them; no more than d
+    :return: the projection
+    """
+    mean = sample.mean(axis=0)
+    _, directions = np.linalg.eigh(np.cov((sample - mean).T))
+    return Projection(mean, np.ascontiguousarray(directions[:, ::-1][:, :dimensions], dtype=np.float32))
+
+
+class ProximityGraph:
+    """An index of rows 0, 1, ... whose float16 vectors are in an array beside it, mostly a mapped file."""
+
+    def __init__(self, projection: Projection, index: faiss.IndexHNSWSQ, effort: Effort) -> None:
+        """Join its parts; ``trained`` makes a new one.
+
+        :param projection: to the space of the graph
+        :param index: the graph
+        :param effort: how much a search does
+        """
+        self.projection = projection
+        self.index = index
+        self.effort = effort
+
+    @classmethod
+    def trained(cls, sample: FloatArray) -> "ProximityGraph":
+        """An empty graph for vectors such as these.
+
+        :param sample: float32 (n, d), unit rows
+        :return: the graph
+        """
+        projection = principal_components(sample, min(DIMENSIONS, sample.shape[1]))
+        index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS)
+        index.hnsw.efConstruction = BUILD_BREADTH
+        index.train(projection.apply(sample))
+        return cls(projection, index, Effort(BREADTHS[-1], CANDIDATES[-1]))
+
+    def __len__(self) -> int:
+        return int(self.index.ntotal)
+
+    def add(self, block: FloatArray) -> None:
+        """Take more rows in.
+
+        :param block: float32 (n, d), unit rows
+        """
+        self.index.add(self.projection.apply(block))
+
+    def search(
+        self, query: FloatArray, k: int, vectors: NDArray[np.float16], *, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Ids, FloatArray]:
+        """The nearest rows.
+
+        :param query: float32 (d,), unit
+        :param k: how many
+        :param vectors: float16 (n, d), the vectors of all rows
+        :param allowed: bool (n,), rows that may be found; None for all
+        :return: int64 rows and float32 cosines, nearest first; up to k
+        """
+        effort = Effort(max(self.effort.breadth, 4 * k), max(self.effort.candidates, 3 * k))
+        if allowed is None:
+            return exact_best(query, k, self._candidates(query, effort), vectors)
+        count = int(np.count_nonzero(allowed))
+        if count <= max(SCANNED_EXACTLY, SCANNED_SHARE * len(self), 4 * k):
+            return exact_best(query, k, np.flatnonzero(allowed), vectors)
+        # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
+        wider = Effort(int(effort.breadth * len(self) / count), effort.candidates)
+        return exact_best(query, k, self._candidates(query, wider, selector(allowed)), vectors)
+
+    def _candidates(self, query: FloatArray, effort: Effort, allowed: faiss.IDSelector | None = None) -> Ids:
+        """The rows that seem to be nearest in the graph."""
+        count = min(effort.candidates, len(self))
+        parameters = faiss.SearchParametersHNSW(efSearch=max(effort.breadth, count), sel=allowed)
+        _, rows = self.index.search(self.projection.apply(query[None]), count, params=parameters)
+        found: Ids = rows[0][rows[0] >= 0]
+        return found
+
+    def tune(
+        self, queries: Sequence[FloatArray], truth: Sequence[Ids], vectors: NDArray[np.float16], target: float
+    ) -> float:
+        """Choose the least effort that finds enough for each kind of query.
+
+        :param queries: float32 (m, d) of each kind, such as texts and images
+        :param truth: int64 (m, k) of each kind, the rows that are nearest indeed
+        :param vectors: float16 (n, d)
+        :param target: recall in 0..1
+        :return: the least recall of the kinds at the effort that was chosen
+        """
+        reached = 0.0
+        for effort in sorted((Effort(b, c) for b in BREADTHS for c in CANDIDATES if c <= b), key=_cost):
+            self.effort = effort
+            reached = min(self._recall(q, t, vectors, target) for q, t in zip(queries, truth, strict=True))
+            if reached >= target:
+                break
+        return reached
+
+    def _recall(self, queries: FloatArray, truth: Ids, vectors: NDArray[np.float16], target: float) -> float:
+        """Recall of one kind of query."""
+        found: list[float] = []
+        for query, nearest in zip(queries, truth, strict=True):
+            rows, _ = self.search(query, len(nearest), vectors)
+            found.append(len(np.intersect1d(rows, nearest)) / max(1, len(nearest)))
+            if len(found) == TUNING_GLANCE and np.mean(found) < target - 0.02:
+                break
+        return float(np.mean(found)) if found else 1.0
+
+
+def _cost(effort: Effort) -> int:
+    """What a search costs, in the time of one open node: a candidate's vector is read from elsewhere, at full width."""
+    return effort.breadth + effort.candidates
+
+
+def exact_best(query: FloatArray, k: int, rows: Ids, vectors: NDArray[np.float16]) -> tuple[Ids, FloatArray]:
+    """The best of some rows by their own vectors.
+
+    :param query: float32 (d,), unit
+    :param k: how many
+    :param rows: int64 (n,)
+    :param vectors: float16 (all, d)
+    :return: int64 rows and float32 cosines, nearest first
+    """
+    scores: FloatArray = vectors[rows].astype(np.float32) @ query
+    if len(rows) > k:
+        best = np.argpartition(-scores, k - 1)[:k]
+        rows, scores = rows[best], scores[best]
+    order = np.lexsort((rows, -scores))
+    return rows[order], scores[order]
+
+
+def exact_nearest(queries: FloatArray, k: int, blocks: Iterable[NDArray[np.float16]]) -> Ids:
+    """The nearest rows by comparing with all, block by block: what an index is measured against.
+
+    :param queries: float32 (m, d), unit rows
+    :param k: how many
+    :param blocks: float16 (n, d), all vectors in order
+    :return: int64 (m, k) rows
+    """
+    best = faiss.ResultHeap(len(queries), k, keep_max=True)
+    start = 0
+    for block in blocks:
+        flat = faiss.IndexFlatIP(block.shape[1])
+        flat.add(block.astype(np.float32))
+        scores, rows = flat.search(queries, min(k, len(block)))
+        best.add_result(scores, rows + start)
+        start += len(block)
+    best.finalize()
+    found: Ids = best.I
+    return found

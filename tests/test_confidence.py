@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from babelclip.confidence import (
+    ANY,
+    confidences,
+    gather_evidence,
+    hubness,
+    language_of_query,
+    strength,
+    word_vectors,
+)
+from babelclip.diversity import diverse_order, group_alike
+from babelclip.model import Model
+from babelclip.settings import settings
+from babelclip.vectors import FloatArray, unit_rows
+
+
+def rows(seed: int, n: int, d: int = 16) -> FloatArray:
+    return unit_rows(np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32))
+
+
+def test_a_higher_cosine_is_surer_and_a_hub_less_sure() -> None:
+    words, photos = rows(0, 50), rows(1, 30)
+    cosines = words @ photos.T
+    evidence = gather_evidence(words, cosines.max(axis=1), photos[cosines.argmax(axis=1)])
+    plain, hub = photos[hubness(photos, words).argmin()], photos[hubness(photos, words).argmax()]
+    low, high = confidences(np.float32([0.1, 0.9]), np.stack([plain, plain]), evidence)
+    assert 0 < low < 0.2 < 0.8 < high <= 1
+    (less,) = confidences(np.float32([0.5]), hub[None], evidence)
+    (more,) = confidences(np.float32([0.5]), plain[None], evidence)
+    assert less < more
+
+
+def test_what_all_words_get_is_half_sure_whatever_the_language_gets() -> None:
+    words, photos = rows(0, 50), rows(1, 30)
+    best = (words @ photos.T).max(axis=1)
+    for shift in (-0.2, 0.0, 0.3):
+        evidence = gather_evidence(words, best + shift, photos[(words @ photos.T).argmax(axis=1)])
+        (sure,) = confidences(np.float32([best.mean() + shift]), photos[:1], evidence)
+        assert 0.1 < sure < 0.9
+
+
+@pytest.mark.parametrize(("sure", "word"), [(0.95, "strong"), (0.6, "likely"), (0.3, "weak"), (0.05, "none")])
+def test_confidence_has_a_word(sure: float, word: str) -> None:
+    assert strength(sure) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("σκύλος", "el"), ("犬と海", "ja"), ("dog", "en"), ("Hund am weiten Strand und Meer", "de"), ("xq", ANY)],
+)
+def test_the_language_of_a_query_is_told_or_left_open(text: str, code: str) -> None:
+    assert language_of_query(text) == code
+
+
+def test_word_vectors_are_kept_and_a_damaged_file_is_made_anew(pair: Model, home: Path) -> None:
+    made = word_vectors(pair, "de")
+    assert made.shape == (200, pair.dimension)
+    (file,) = (settings().home / "backgrounds").iterdir()
+    np.testing.assert_array_equal(word_vectors(pair, "de"), made)
+    file.write_bytes(b"damaged")
+    np.testing.assert_array_equal(word_vectors(pair, "de"), made)
+    assert len(word_vectors(pair, ANY)) == 200
+
+
+def test_near_duplicates_follow_their_first() -> None:
+    a, b = rows(0, 2)
+    near = unit_rows((a + 0.01 * b)[None])[0]
+    assert group_alike(np.stack([a, b, near, b])) == [[0, 2], [1, 3]]
+
+
+def test_diversity_brings_other_kinds_forward() -> None:
+    a, b = rows(0, 2)
+    vectors = unit_rows(np.stack([a, a + 0.01 * b, a + 0.02 * b, b]))
+    scores = np.float32([0.9, 0.89, 0.88, 0.5])
+    assert diverse_order(scores, vectors, 0.0) == [0, 1, 2, 3]
+    assert diverse_order(scores, vectors, 0.7)[:2] == [0, 3]
+    assert sorted(diverse_order(scores, vectors, 1.0)) == [0, 1, 2, 3]

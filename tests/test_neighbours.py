@@ -1,0 +1,156 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from babelclip import neighbour_files
+from babelclip.catalog import Catalog, Content, Photo
+from babelclip.neighbour_files import CatalogNeighbours
+from babelclip.neighbours import ExactNeighbours, is_among, merged
+from babelclip.vectors import FloatArray, unit_rows
+
+DIMENSION = 32
+
+
+def clustered(seed: int, n: int) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, DIMENSION))
+    return unit_rows((centres[rng.integers(0, 40, n)] + 0.4 * rng.standard_normal((n, DIMENSION))).astype(np.float32))
+
+
+def name(seed: int, i: int) -> bytes:
+    return f"{seed}-{i}".encode().ljust(32, b".")
+
+
+def fill(catalog: Catalog, seed: int, n: int) -> FloatArray:
+    vectors = clustered(seed, n)
+    catalog.save(
+        [Photo(f"/p/{seed}-{i}.jpg", 1, 1, name(seed, i)) for i in range(n)],
+        [Content(name(seed, i), vector) for i, vector in enumerate(vectors)],
+    )
+    return vectors
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    opened = Catalog(tmp_path / "p.bc", model_name="m", fingerprint="f" * 64, dimension=DIMENSION)
+    yield opened
+    opened.close()
+
+
+def follower(catalog: Catalog, exact_up_to: int = 1000) -> CatalogNeighbours:
+    made = CatalogNeighbours(catalog, DIMENSION, lambda: clustered(7, 100), exact_up_to=exact_up_to)
+    made.follow()
+    return made
+
+
+def recall(neighbours: CatalogNeighbours, exact: CatalogNeighbours, **options: np.ndarray) -> float:
+    queries = clustered(5, 60)
+    found, _ = neighbours.search(queries, 10, **options)
+    true, _ = exact.search(queries, 10, **options)
+    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, true, strict=True)]))
+
+
+def test_exact_neighbours_are_the_largest_cosines() -> None:
+    vectors = clustered(0, 100)
+    ids = np.arange(100) * 3 + 5
+    found, scores = ExactNeighbours(ids, vectors).search(vectors[:4], 5)
+    np.testing.assert_array_equal(found, ids[np.argsort(-(vectors[:4] @ vectors.T), axis=1)[:, :5]])
+    assert (np.diff(scores) <= 0).all()
+    assert ExactNeighbours(ids[:0], vectors[:0]).search(vectors[:2], 5)[0].shape == (2, 0)
+
+
+def test_only_what_is_allowed_is_found() -> None:
+    vectors = clustered(0, 100)
+    found, _ = ExactNeighbours(np.arange(100), vectors).search(vectors[:3], 5, allowed=np.array([4, 50, 99]))
+    assert {*found[0].tolist()} == {4, 50, 99, -1}
+    assert not is_among(np.arange(5), np.empty(0, np.int64)).any()
+
+
+def test_answers_are_merged_best_first_without_gaps() -> None:
+    one = (np.array([[3, 1]]), np.float32([[0.9, 0.5]]))
+    other = (np.array([[7, -1]]), np.float32([[0.7, 0.99]]))
+    ids, scores = merged([one, other], 3)
+    assert ids.tolist() == [[3, 7, 1]]
+    assert scores[0].tolist() == pytest.approx([0.9, 0.7, 0.5])
+
+
+def test_a_large_collection_gets_files_that_find_what_exact_search_finds(catalog: Catalog) -> None:
+    fill(catalog, 0, 4000)
+    neighbours, exact = follower(catalog), follower(catalog, 10**9)
+    assert neighbours.files is not None
+    assert exact.files is None
+    assert neighbours.files.generation.recall >= 0.98
+    assert recall(neighbours, exact) >= 0.97
+    _, scores = neighbours.search(clustered(0, 4000)[:5], 1)
+    assert scores[:, 0] == pytest.approx(1, abs=1e-3)
+
+
+def test_filtered_search_keeps_its_recall(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.proximity_graph.SCANNED_EXACTLY", 100)
+    fill(catalog, 0, 4000)
+    neighbours, exact = follower(catalog), follower(catalog, 10**9)
+    for share in (2, 10, 100):
+        assert recall(neighbours, exact, allowed=np.arange(1, 4001, share)) >= 0.95
+
+
+def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog) -> None:
+    fill(catalog, 0, 2000)
+    first = follower(catalog)
+    new = fill(catalog, 1, 300)
+    catalog.forget([f"/p/0-{i}.jpg" for i in range(50)])
+    first.follow()
+    again = follower(catalog)
+    assert first.files is not None
+    assert again.files is not None
+    assert again.files.generation == first.files.generation
+    for neighbours in (first, again):
+        assert len(neighbours) == 2250
+        assert recall(neighbours, follower(catalog, 10**9)) >= 0.97
+        ids, scores = neighbours.search(new[:3], 1)
+        assert scores[:, 0] == pytest.approx(1, abs=1e-3)
+        np.testing.assert_allclose(neighbours.vectors_of(ids[:, 0]), new[:3], atol=1e-3)
+
+
+def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_files, "LEAST_TAIL", 100)
+    fill(catalog, 0, 2000)
+    neighbours = follower(catalog)
+    fill(catalog, 1, 300)
+    neighbours.follow()
+    assert neighbours.files is not None
+    assert (neighbours.files.generation.rows, neighbours.files.generation.trained_rows) == (2300, 2000)
+    assert recall(neighbours, follower(catalog, 10**9)) >= 0.96
+    catalog.forget([f"/p/0-{i}.jpg" for i in range(1000)])
+    neighbours.follow()
+    assert neighbours.files.generation.rows == 1300
+    assert len(list(neighbours._folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "vectors", "other", "garbage", "swapped"])
+def test_missing_damaged_and_foreign_files_are_made_anew(catalog: Catalog, damage: str) -> None:
+    fill(catalog, 0, 2000)
+    made = follower(catalog).files
+    assert made is not None
+    folder = catalog.path.with_name("p.bc.neighbours")
+    place = folder / made.generation.name
+    if damage == "missing":
+        next(place.glob("index*")).unlink()
+    elif damage == "truncated":
+        file = next(place.glob("index*"))
+        file.write_bytes(file.read_bytes()[:1000])
+    elif damage == "vectors":
+        (place / "vectors.npy").write_bytes(b"")
+    elif damage == "other":
+        text = (folder / "current.json").read_text()
+        (folder / "current.json").write_text(text.replace(catalog.identity, "0" * 32))
+    elif damage == "garbage":
+        (folder / "current.json").write_text("[1]")
+    else:
+        vectors = np.load(place / "vectors.npy")
+        np.save(place / "vectors.npy", vectors[::-1])
+    again = follower(catalog)
+    assert again.files is not None
+    assert again.files.generation.name != made.generation.name
+    assert recall(again, follower(catalog, 10**9)) >= 0.97
