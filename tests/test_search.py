@@ -300,15 +300,20 @@ def test_a_copy_is_found_only_where_the_filter_lets_it(many: Index, tmp_path: Pa
     assert str(tmp_path / "many/holiday/00.png") not in found
 
 
-def test_terms_are_added_and_taken_away(many: Index, tmp_path: Path) -> None:
-    one, other = tmp_path / "many/01.png", tmp_path / "many/02.png"
-    both = [hit.path for hit in many.search([Term(one), Term(other)], 2)]
-    assert set(both) == {str(one), str(other)}
-    away = [hit.path for hit in many.search([Term(one), Term(other, -1)], 30)]
-    assert away.index(str(one)) == 0
-    assert away.index(str(other)) > 15
-    against = [hit.path for hit in many.search([Term("a dog", -1)], 30)]
-    assert against == [hit.path for hit in many.search("a dog", 30)][::-1]
+def test_terms_count_by_the_spread_of_their_scores(many: Index, tmp_path: Path, pair: Model) -> None:
+    paths = [hit.path for hit in many.search("a dog", 30)]
+    photos = pair.encode_images(paths)
+    terms = [Term(tmp_path / "many/01.png", 0.5), Term("a dog"), Term("a cat", -2)]
+    cosines = photos @ pair.encode([term.item for term in terms]).T
+    expected = (cosines / cosines.std(axis=0)) @ np.array([0.5, 1, -2])
+    found = [expected[paths.index(hit.path)] for hit in many.search(terms, 30)]
+    assert len(found) == 30
+    assert (np.diff(found) < 0.05 * expected.std()).all()
+
+
+def test_a_negative_text_turns_the_order_round(many: Index) -> None:
+    away = [hit.path for hit in many.search([Term("a dog", -1)], 30)]
+    assert away == [hit.path for hit in many.search("a dog", 30)][::-1]
 
 
 def test_confidence_falls_with_the_score_and_is_for_texts_alone(many: Index) -> None:

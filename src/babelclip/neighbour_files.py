@@ -114,18 +114,18 @@ class NeighbourFiles:
 class CatalogNeighbours:
     """The neighbours of an open catalog, which follow what is written to it."""
 
-    def __init__(self, catalog: Catalog, dimension: int, queries: Queries, *, exact_up_to: int = EXACT_UP_TO) -> None:
+    def __init__(self, catalog: Catalog, dimension: int, queries: Queries, *, exact_up_to: int | None = None) -> None:
         """Follow a catalog; nothing is read before the first search.
 
         :param catalog: the catalog
         :param dimension: of its vectors
         :param queries: gives float32 (m, d) unit rows of texts as they may be asked, to tune with
-        :param exact_up_to: vectors that are compared exactly; more of them get a graph
+        :param exact_up_to: vectors that are compared exactly, more of them get a graph; None for EXACT_UP_TO
         """
         self._catalog = catalog
         self._dimension = dimension
         self._queries = queries
-        self._exact_up_to = exact_up_to
+        self._exact_up_to = EXACT_UP_TO if exact_up_to is None else exact_up_to
         self._folder = catalog.path.with_name(catalog.path.name + ".neighbours")
         self._files: NeighbourFiles | None = None
         self._blocks: list[tuple[Ids, FloatArray]] = []
@@ -197,7 +197,7 @@ class CatalogNeighbours:
 
         :param progress: is told how many vectors were taken into new files, and of how many
         """
-        if self._files is None and not self._blocks:
+        if self._files is None and not self._blocks and self._count() > self._exact_up_to:
             self._open()
         for ids, vectors in self._catalog.vectors_since(self._mark.vector):
             self._blocks.append((ids, unit_rows(vectors)))
@@ -233,6 +233,9 @@ class CatalogNeighbours:
                 own = unit_rows(vectors)[0].astype(np.float16)
                 if not np.allclose(own, files.vectors[row], atol=2e-3):
                     raise CatalogError(f"{self._folder}: a vector is not the catalog's")
+
+    def _count(self) -> int:
+        return int(self._catalog.rows("SELECT count(*) FROM vectors")[0][0])
 
     def _tail_rows(self) -> int:
         return sum(len(ids) for ids, _ in self._blocks)
@@ -293,7 +296,7 @@ class CatalogNeighbours:
         """Make the files from the catalog."""
         self._files, self._blocks, self._tail, self._gone = None, [], None, np.empty(0, np.int64)
         removal = self._catalog.mark().removal
-        total = int(self._catalog.rows("SELECT count(*) FROM vectors")[0][0])
+        total = self._count()
         place = _new_place(self._folder)
         vectors, ids = self._copy_vectors(place, total)
         asked = self._queries()

@@ -188,8 +188,9 @@ class Index:
         :raises InputError: if a text is blank, k, page or diversity is out of range, the filter cannot be read, or an
             image cannot be used
         """
-        if k < 1 or page < 1:
-            raise InputError(f"k and page must be at least 1, not {min(k, page)}")
+        for name, number in (("k", k), ("page", page)):
+            if number < 1:
+                raise InputError(f"{name} must be at least 1, not {number}")
         if k * page > DEEPEST:
             raise InputError(f"page {page} of {k} is beyond hit {DEEPEST}; a narrower query or filter finds the rest")
         if not 0 <= diversity <= 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from babelclip.benchmark.engines import BASELINE, BY_TASK, TASKS, named_engines, named_tasks
-from babelclip.cli import output
+from babelclip.cli import benchmark_search, output
 from babelclip.cli.options import AsJson, ModelName, words
 from babelclip.crawl import photos_below
 from babelclip.errors import InputError
@@ -25,6 +25,9 @@ APP = typer.Typer(help="Measurements as commands.", no_args_is_help=True)
 @APP.callback()
 def _group() -> None:
     """Measurements as commands."""
+
+
+APP.command()(benchmark_search.search)
 
 
 @APP.command()

@@ -14,6 +14,7 @@ from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.model import Model
 from babelclip.registry import DEFAULT
+from babelclip.search import Index
 from babelclip.settings import settings
 from babelclip.vectors import StoredForm
 from babelclip.video import EVERY_SECONDS
@@ -53,6 +54,8 @@ def index(
                     catalog, loaded, path, every_seconds=every, progress=lambda state: bar(state.done, state.total)
                 )
             _show_report(path, report, as_json=json)
+        with output.progress("preparing the index for search") as bar:
+            Index(catalog, loaded).prepare(progress=lambda done, total: bar(done, total))
         if not json:
             unreadable = len(catalog.failures())
             rest = f", {unreadable} more could not be read" if unreadable else ""

@@ -1,0 +1,76 @@
+"""babelclip benchmark search: how fast and how well neighbours are found."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from babelclip.cli import output
+from babelclip.cli.options import AsJson, words
+from babelclip.errors import InputError
+from babelclip.registry import DEFAULT
+
+FEWEST_PICTURES = 50
+SMALLEST = 100
+
+
+def search(
+    sizes: Annotated[str, typer.Option(help="Numbers of vectors, parted by commas.")] = "10000,100000,1000000",
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pictures that vectors are made after: a tar or a folder, again for more. [default: drawn]"),
+    ] = None,
+    captions: Annotated[
+        list[Path] | None, typer.Option(help="Texts that are asked: a caption table, again for more. [default: words]")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where the collections are made for the while.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure collections of made vectors: building, recall against comparing with all, time a query, memory."""
+    from babelclip.benchmark.neighbours import as_markdown, drawn_pictures, measure_sizes
+    from babelclip.evaluation.captions import read_captions, read_pictures
+    from babelclip.model import Model
+
+    counts = [int(size) for size in words(sizes) if size.isdecimal() and int(size) >= SMALLEST]
+    if len(counts) != len(words(sizes)) or not counts:
+        raise InputError(f"sizes {sizes!r} must be whole numbers of at least {SMALLEST}, parted by commas")
+    model = Model.load(DEFAULT)
+    real = [content for path in pictures or [] for _, content in read_pictures(path)]
+    if pictures and len(real) < FEWEST_PICTURES:
+        raise InputError(f"{len(real)} pictures are too few to make others after; at least {FEWEST_PICTURES} are")
+    with output.progress("encoding pictures") as bar:
+        sample = model.encode_images(real or list(drawn_pictures()))
+        texts = [caption.text for path in captions or [] for caption in read_captions(path)]
+        rows = measure_sizes(
+            model, sample, counts, captions=texts, folder=folder, progress=lambda what: bar(0, None, what)
+        )
+    if json:
+        for row in rows:
+            output.json_line(asdict(row))
+    else:
+        cells = [
+            (
+                f"{row.vectors:,}",
+                row.method,
+                f"{row.build_seconds:.0f} s",
+                f"{row.text_recall:.3f}",
+                f"{row.image_recall:.3f}",
+                f"{row.p50_ms:.2f} ms",
+                f"{row.brute_p50_ms:.1f} ms",
+                f"{row.resident_mib:.0f} MiB",
+            )
+            for row in rows
+        ]
+        headings = ("vectors#", "how", "build#", "texts#", "images#", "p50#", "brute force#", "resident#")
+        output.table(headings, cells, title="recall@10 and time a query")
+    if markdown is not None:
+        source = (
+            f"Vectors made after those of {len(sample)} {'pictures' if real else 'drawn pictures'} by {model.name} "
+            f"({model.fingerprint[:12]}), asked by {'captions' if texts else 'everyday words'} and made image vectors, "
+            "one after the other. Recall is against comparing with all; the brute force is a product of float32 "
+            "vectors in numpy. Resident: what an open index takes, after 600 queries. Written by "
+            "`babelclip benchmark search --markdown`."
+        )
+        markdown.write_text(as_markdown(rows, source=source), encoding="utf-8")
