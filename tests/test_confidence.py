@@ -27,10 +27,10 @@ def test_a_higher_cosine_is_surer_and_a_hub_less_sure() -> None:
     cosines = words @ photos.T
     evidence = gather_evidence(words, cosines.max(axis=1), photos[cosines.argmax(axis=1)])
     plain, hub = photos[hubness(photos, words).argmin()], photos[hubness(photos, words).argmax()]
-    low, high = confidences(np.float32([0.1, 0.9]), np.stack([plain, plain]), evidence)
+    low, high = confidences(np.array([0.1, 0.9], np.float32), np.stack([plain, plain]), evidence)
     assert 0 < low < 0.2 < 0.8 < high <= 1
-    (less,) = confidences(np.float32([0.5]), hub[None], evidence)
-    (more,) = confidences(np.float32([0.5]), plain[None], evidence)
+    (less,) = confidences(np.array([0.5], np.float32), hub[None], evidence)
+    (more,) = confidences(np.array([0.5], np.float32), plain[None], evidence)
     assert less < more
 
 
@@ -39,7 +39,7 @@ def test_what_all_words_get_is_half_sure_whatever_the_language_gets() -> None:
     best = (words @ photos.T).max(axis=1)
     for shift in (-0.2, 0.0, 0.3):
         evidence = gather_evidence(words, best + shift, photos[(words @ photos.T).argmax(axis=1)])
-        (sure,) = confidences(np.float32([best.mean() + shift]), photos[:1], evidence)
+        (sure,) = confidences(np.array([best.mean() + shift], np.float32), photos[:1], evidence)
         assert 0.1 < sure < 0.9
 
 
@@ -75,7 +75,7 @@ def test_near_duplicates_follow_their_first() -> None:
 def test_diversity_brings_other_kinds_forward() -> None:
     a, b = rows(0, 2)
     vectors = unit_rows(np.stack([a, a + 0.01 * b, a + 0.02 * b, b]))
-    scores = np.float32([0.9, 0.89, 0.88, 0.5])
+    scores = np.array([0.9, 0.89, 0.88, 0.5], np.float32)
     assert diverse_order(scores, vectors, 0.0) == [0, 1, 2, 3]
     assert diverse_order(scores, vectors, 0.7)[:2] == [0, 3]
     assert sorted(diverse_order(scores, vectors, 1.0)) == [0, 1, 2, 3]

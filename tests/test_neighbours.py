@@ -69,8 +69,8 @@ def test_only_what_is_allowed_is_found() -> None:
 
 
 def test_answers_are_merged_best_first_without_gaps() -> None:
-    one = (np.array([[3, 1]]), np.float32([[0.9, 0.5]]))
-    other = (np.array([[7, -1]]), np.float32([[0.7, 0.99]]))
+    one = (np.array([[3, 1]]), np.array([[0.9, 0.5]], np.float32))
+    other = (np.array([[7, -1]]), np.array([[0.7, 0.99]], np.float32))
     ids, scores = merged([one, other], 3)
     assert ids.tolist() == [[3, 7, 1]]
     assert scores[0].tolist() == pytest.approx([0.9, 0.7, 0.5])

@@ -332,7 +332,7 @@ def test_nothing_is_said_of_confidence_in_a_tiny_collection(index: Index, photos
 def test_diversity_and_queries_alike_change_the_order_and_not_the_photos(many: Index) -> None:
     plain = many.search("a dog", 30)
     for options in ({"diversity": 0.8}, {"queries_like": ["a cat", "a tree", "un chien"]}):
-        other = many.search("a dog", 30, **options)  # type: ignore[arg-type]
+        other = many.search("a dog", 30, **options)
         assert {hit.path for hit in other} == {hit.path for hit in plain}
         assert [hit.path for hit in other] != [hit.path for hit in plain]
 

@@ -66,7 +66,7 @@ def _grammar() -> Any:
         (pp.CaselessKeyword("AND"), 2, pp.OpAssoc.LEFT, lambda found: _joined("AND", found)),
         (pp.CaselessKeyword("OR"), 2, pp.OpAssoc.LEFT, lambda found: _joined("OR", found)),
     ]
-    return pp.infix_notation(comparison, levels)
+    return pp.infix_notation(comparison, levels)  # type: ignore[no-untyped-call]
 
 
 def _comparison(text: str, place: int, found: Any) -> Filter:

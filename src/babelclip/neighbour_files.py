@@ -12,10 +12,11 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,9 @@ from babelclip.errors import CatalogError
 from babelclip.neighbours import ExactNeighbours, Ids, is_among, merged
 from babelclip.proximity_graph import Effort, Projection, ProximityGraph, exact_nearest
 from babelclip.vectors import FloatArray, unit_rows
+
+# Its stubs tell of C++, not of the Python layer above it.
+faiss: Any = typed_faiss
 
 FORMAT = 1
 EXACT_UP_TO = 50_000
@@ -90,19 +94,19 @@ class NeighbourFiles:
             raise CatalogError(f"{place} is damaged: its files do not belong together")
 
     def search(
-        self, queries: FloatArray, k: int, *, allowed: Ids | None = None, gone: Ids | None = None
+        self, queries: FloatArray, k: int, *, allowed: Ids | None = None, alive: NDArray[np.bool_] | None = None
     ) -> tuple[Ids, FloatArray]:
         """Ids and cosines, nearest first.
 
         :param queries: float32 (m, d), unit rows
         :param k: how many
         :param allowed: int64, growing ids that may be found; None for all
-        :param gone: int64, growing ids that may not be found
+        :param alive: bool (rows,), rows that are not gone; None for all
         :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines
         """
-        rows = None if allowed is None else is_among(self.ids, allowed)
-        if gone is not None and len(gone):
-            rows = (np.ones(len(self.ids), dtype=np.bool_) if rows is None else rows) & ~is_among(self.ids, gone)
+        rows = alive
+        if allowed is not None:
+            rows = is_among(self.ids, allowed) if alive is None else is_among(self.ids, allowed) & alive
         ids = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         for i, query in enumerate(queries):
@@ -132,6 +136,7 @@ class CatalogNeighbours:
         self._tail: ExactNeighbours | None = None
         self._mark = Mark()
         self._gone: Ids = np.empty(0, np.int64)
+        self._alive: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return (len(self._files.ids) if self._files else 0) + self._tail_rows() - len(self._gone)
@@ -151,7 +156,7 @@ class CatalogNeighbours:
         """
         parts = []
         if self._files is not None:
-            parts.append(self._files.search(queries, k, allowed=allowed, gone=self._gone))
+            parts.append(self._files.search(queries, k, allowed=allowed, alive=self._alive))
         parts.append(self._exact().search(queries, k, allowed=allowed))
         return merged(parts, k)
 
@@ -228,10 +233,9 @@ class CatalogNeighbours:
         drawn = np.random.default_rng().choice(len(files.ids), min(SPOT_CHECKS, len(files.ids)), replace=False)
         for row in drawn:
             identity = int(files.ids[row])
-            ids, vectors = next(self._catalog.vectors_since(identity - 1, block=1), (np.empty(0), np.empty(0)))
-            if len(ids) and ids[0] == identity:
+            for ids, vectors in islice(self._catalog.vectors_since(identity - 1, block=1), 1):
                 own = unit_rows(vectors)[0].astype(np.float16)
-                if not np.allclose(own, files.vectors[row], atol=2e-3):
+                if ids[0] == identity and not np.allclose(own, files.vectors[row], atol=2e-3):
                     raise CatalogError(f"{self._folder}: a vector is not the catalog's")
 
     def _count(self) -> int:
@@ -265,6 +269,7 @@ class CatalogNeighbours:
         if self._files is not None:
             here = removed[is_among(removed, self._files.ids)]
             self._gone = np.union1d(self._gone, here)
+            self._alive = ~is_among(self._files.ids, self._gone) if len(self._gone) else None
 
     def _outgrown(self, files: NeighbourFiles) -> bool:
         rows = len(files.ids)
@@ -294,7 +299,8 @@ class CatalogNeighbours:
 
     def _build(self, progress: Progress | None) -> None:
         """Make the files from the catalog."""
-        self._files, self._blocks, self._tail, self._gone = None, [], None, np.empty(0, np.int64)
+        self._files, self._blocks, self._tail = None, [], None
+        self._gone, self._alive = np.empty(0, np.int64), None
         removal = self._catalog.mark().removal
         total = self._count()
         place = _new_place(self._folder)
@@ -374,7 +380,7 @@ class CatalogNeighbours:
         self._files = NeighbourFiles(self._folder, generation)
         self._blocks, self._tail = [], None
         self._mark = Mark(mark.vector, mark.removal)
-        self._gone = np.empty(0, np.int64)
+        self._gone, self._alive = np.empty(0, np.int64), None
         self._remove()
         for other in self._folder.iterdir():
             if other.is_dir() and other != place:

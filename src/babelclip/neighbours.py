@@ -1,12 +1,15 @@
 """Nearest vectors by id: exact, for up to some tens of thousands."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.vectors import FloatArray
+
+# Its stubs tell of C++, not of the Python layer above it.
+faiss: Any = typed_faiss
 
 Ids = NDArray[np.int64]
 
@@ -68,7 +71,7 @@ def is_among(ids: Ids, allowed: Ids) -> NDArray[np.bool_]:
     return found
 
 
-def selector(rows: NDArray[np.bool_]) -> faiss.IDSelector:
+def selector(rows: NDArray[np.bool_]) -> Any:
     """The rows that FAISS may find.
 
     :param rows: bool (n,)

@@ -8,13 +8,17 @@ collection has to be read for a recall of 0.98 (docs/searching.md).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.neighbours import Ids, selector
 from babelclip.vectors import FloatArray
+
+# Its stubs tell of C++, not of the Python layer above it.
+faiss: Any = typed_faiss
 
 DIMENSIONS = 256
 """Principal components in the graph."""
@@ -69,7 +73,7 @@ def principal_components(sample: FloatArray, dimensions: int) -> Projection:
 class ProximityGraph:
     """An index of rows 0, 1, ... whose float16 vectors are in an array beside it, mostly a mapped file."""
 
-    def __init__(self, projection: Projection, index: faiss.IndexHNSWSQ, effort: Effort) -> None:
+    def __init__(self, projection: Projection, index: Any, effort: Effort) -> None:
         """Join its parts; ``trained`` makes a new one.
 
         :param projection: to the space of the graph
@@ -124,7 +128,7 @@ class ProximityGraph:
         wider = Effort(int(effort.breadth * len(self) / count), effort.candidates)
         return exact_best(query, k, self._candidates(query, wider, selector(allowed)), vectors)
 
-    def _candidates(self, query: FloatArray, effort: Effort, allowed: faiss.IDSelector | None = None) -> Ids:
+    def _candidates(self, query: FloatArray, effort: Effort, allowed: Any | None = None) -> Ids:
         """The rows that seem to be nearest in the graph."""
         count = min(effort.candidates, len(self))
         parameters = faiss.SearchParametersHNSW(efSearch=max(effort.breadth, count), sel=allowed)

@@ -256,7 +256,8 @@ class Index:
             sample = self._neighbours.sample(SAMPLE)
             spread = (sample @ rows.T).std(axis=0) if len(sample) > 1 else np.ones(len(terms), np.float32)
             weights = weights / np.maximum(spread, 1e-6)
-        return unit_rows((weights @ rows)[None])[0]
+        vector: FloatArray = unit_rows((weights @ rows)[None])[0]
+        return vector
 
     def _found(self, vector: FloatArray, count: int, chosen: Filter | None) -> list[_Found]:
         """The best files, each once; of a video its best frame. More than count where the last vector has copies."""

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -24,6 +25,9 @@ from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
 from babelclip.proximity_graph import exact_nearest
 from babelclip.vectors import FloatArray, unit_rows
+
+# Its stubs tell of C++, not of the Python layer above it.
+faiss: Any = typed_faiss
 
 NEAREST = 12
 """Vectors of the sample in whose span a made one moves."""
@@ -101,17 +105,26 @@ def drawn_pictures(count: int = DRAWN, seed: int = SEED) -> Iterator[Image.Image
     rng = np.random.default_rng(seed)
     for _ in range(count):
         ground = rng.integers(0, 256, (rng.integers(1, 6), rng.integers(1, 6), 3), dtype=np.uint8)
-        picture = Image.fromarray(ground).resize((DRAWN_PIXELS, DRAWN_PIXELS), Image.Resampling(rng.integers(0, 4)))
+        picture = Image.fromarray(ground).resize(
+            (DRAWN_PIXELS, DRAWN_PIXELS), Image.Resampling(int(rng.integers(0, 4)))
+        )
         pen = ImageDraw.Draw(picture)
         for _ in range(rng.integers(1, 8)):
             x, y = sorted(rng.integers(0, DRAWN_PIXELS, 2).tolist()), sorted(rng.integers(0, DRAWN_PIXELS, 2).tolist())
-            draw = [pen.ellipse, pen.rectangle, pen.line, pen.arc][rng.integers(0, 4)]
-            box, colour = (x[0], y[0], x[1] + 1, y[1] + 1), tuple(rng.integers(0, 256, 3).tolist())
-            if draw == pen.arc:
-                pen.arc(box, 0, int(rng.integers(30, 360)), colour, 4)
-            else:
-                draw(box, fill=colour)
+            _draw(
+                pen, int(rng.integers(0, 3)), (x[0], y[0], x[1] + 1, y[1] + 1), tuple(rng.integers(0, 256, 3).tolist())
+            )
         yield picture
+
+
+def _draw(pen: ImageDraw.ImageDraw, shape: int, box: tuple[int, int, int, int], colour: tuple[int, ...]) -> None:
+    """One shape."""
+    if shape == 0:
+        pen.ellipse(box, fill=colour)
+    elif shape == 1:
+        pen.rectangle(box, fill=colour)
+    else:
+        pen.line(box, fill=colour, width=4)
 
 
 def measure_sizes(
