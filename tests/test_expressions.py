@@ -7,7 +7,20 @@ from babelclip.expressions import Term, checked, read_expression
 
 
 @pytest.mark.parametrize(
-    "text", ["hond op het strand", "rock - paper", '"big" dog', 'the "big" dog', "5*x", 'a"b', "- dog", "photo.jpg"]
+    "text",
+    [
+        "hond op het strand",
+        "rock - paper",
+        '"big" dog',
+        'the "big" dog',
+        "5*x",
+        'a"b',
+        "- dog",
+        "photo.jpg",
+        "犬" * 500,
+        "~nobody/x",
+        "a\0b",
+    ],
 )
 def test_plain_text_stays_plain_text(text: str) -> None:
     assert read_expression(text) == (Term(text),)

@@ -5,6 +5,7 @@ What does not begin with a quoted text or with a picture that exists, followed b
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,10 @@ def read_expression(query: str) -> tuple[Term, ...]:
     """
     if not query.strip():
         raise InputError("the query is empty")
+    if _looks_plain(query) or not _is_arithmetic(query):
+        return (Term(query),)
     import pyparsing
 
-    if not _is_arithmetic(query):
-        return (Term(query),)
     try:
         found = _grammar().parse_string(query, parse_all=True)
     except pyparsing.ParseBaseException as error:
@@ -86,7 +87,7 @@ def _is_arithmetic(query: str) -> bool:
         (part,) = (pp.Opt(pp.one_of("+ -")).suppress() + first).parse_string(query)
     except pp.ParseBaseException:
         return False
-    return "file" not in part or _file(part["file"]).is_file()
+    return "file" not in part or _file(part["file"]) is not None
 
 
 def _grammar() -> Any:
@@ -124,11 +125,22 @@ def _term(query: str, part: Any) -> Term:
     if "text" in part:
         return Term(part["text"], weight)
     path = _file(part["file"])
-    if not path.is_file():
+    if path is None:
         place = query.index(part["file"], part["place"])
         raise InputError(pointing(query, place, f"there is no picture {part['file']}, and words need quotes,"))
     return Term(path, weight)
 
 
-def _file(name: str) -> Path:
-    return Path(name).expanduser()
+def _file(name: str) -> Path | None:
+    """The file of that name, if there is one; any text may be asked about, of whatever length."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _looks_plain(query: str) -> bool:
+    """Whether a query cannot be arithmetic, told without the parser, which takes a while to import."""
+    words = re.split(r"[\s*]+", query.strip().lstrip("+- "))[:2]
+    return not any(mark in query for mark in QUOTES) and not any(_file(word) for word in words)
