@@ -39,6 +39,7 @@ async function refresh() {
     find("totals").replaceChildren(...Object.keys(VALUES).map((name) =>
       make("div", {}, make("dt", {}, word(name)), make("dd", {}, shown(name, sum(rows, name))))));
     find("chart").replaceChildren(bars(daysOf(rows, measure), (value) => shown(measure, value), word("chart", { what: word(measure) })));
+    find("chart").scrollLeft = find("chart").scrollWidth;
     find("usage-table").replaceChildren(rows.length ? table(rows) : "");
     say("usage-status", rows.length ? "" : word("no-usage"));
   } catch (error) {

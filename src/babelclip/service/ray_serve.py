@@ -1,0 +1,116 @@
+"""The service on Ray Serve: replicas that come and go with the requests under way. Needs the extra ``scale``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from babelclip.errors import InputError, MissingDependencyError
+from babelclip.model import Model
+from babelclip.registry import DEFAULT
+from babelclip.service.app import create_app
+from babelclip.service.service import Service
+from babelclip.settings import keep_ray_from_reporting, service_settings
+
+ONGOING_TARGET = 16
+"""Requests under way a replica, above which another is started: enough to fill batches, too few to wait long."""
+ONGOING_LIMIT = 256
+UPSCALE_SECONDS = 10
+DOWNSCALE_SECONDS = 300
+SHUTDOWN_SECONDS = 30
+ARGUMENTS = ("models", "indexes", "min_replicas", "max_replicas", "cpus")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What replicas serve, and how many there may be; ``cpus`` are of one replica."""
+
+    models: tuple[str, ...] = (DEFAULT,)
+    indexes: tuple[tuple[str, Path], ...] = ()
+    min_replicas: int = 1
+    max_replicas: int = 4
+    cpus: int = 2
+
+
+def read_plan(arguments: Mapping[str, Any]) -> Plan:
+    """The arguments of ``serve run``.
+
+    :param arguments: ``models=NAME,...``, ``indexes=NAME=FILE,...``, ``min_replicas``, ``max_replicas``, ``cpus``
+    :return: the plan
+    :raises InputError: if one is not known, or is not what it must be
+    """
+    unknown = [name for name in arguments if name not in ARGUMENTS]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no argument of the service; there are {', '.join(ARGUMENTS)}")
+    indexes = [item.partition("=") for item in _items(arguments.get("indexes", ""))]
+    bad = next((name for name, equals, file in indexes if not (name and equals and file)), None)
+    if bad is not None:
+        raise InputError(f"indexes has {bad!r}, which is not NAME=FILE")
+    numbers = {name: _count(name, arguments[name]) for name in ARGUMENTS[2:] if name in arguments}
+    plan = Plan(
+        models=tuple(_items(arguments.get("models", ""))) or (DEFAULT,),
+        indexes=tuple((name, Path(file)) for name, _, file in indexes),
+        **numbers,
+    )
+    if plan.max_replicas < plan.min_replicas:
+        raise InputError(f"max_replicas is {plan.max_replicas}, less than min_replicas, {plan.min_replicas}")
+    return plan
+
+
+def application(models: Sequence[str], indexes: Mapping[str, Path]) -> Callable[[], FastAPI]:
+    """What a replica runs when it starts.
+
+    :param models: names or folders
+    :param indexes: name -> file
+    :return: makes the application, with models of its own
+    """
+
+    def make() -> FastAPI:
+        return create_app(Service({name: Model.load(name) for name in models}, service_settings(), indexes=indexes))
+
+    return make
+
+
+def build(arguments: dict[str, str]) -> Any:
+    """The application for ``serve run babelclip.service.ray_serve:build models=mini``.
+
+    :param arguments: as ``read_plan`` takes them
+    :return: an application of Ray Serve
+    :raises InputError: if they cannot be used
+    :raises MissingDependencyError: if Ray Serve is not installed
+    """
+    plan = read_plan(arguments)
+    keep_ray_from_reporting()
+    try:
+        from ray import serve
+    except ModuleNotFoundError:
+        raise MissingDependencyError("ray[serve]", "scale") from None
+    ingress = serve.ingress(application(plan.models, dict(plan.indexes)))()
+    deployment = serve.deployment(
+        ingress,
+        name="babelclip",
+        max_ongoing_requests=ONGOING_LIMIT,
+        graceful_shutdown_timeout_s=SHUTDOWN_SECONDS,
+        ray_actor_options={"num_cpus": plan.cpus},
+        autoscaling_config={
+            "min_replicas": plan.min_replicas,
+            "max_replicas": plan.max_replicas,
+            "target_ongoing_requests": ONGOING_TARGET,
+            "upscale_delay_s": UPSCALE_SECONDS,
+            "downscale_delay_s": DOWNSCALE_SECONDS,
+        },
+    )
+    return deployment.bind()
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _count(name: str, value: object) -> int:
+    text = str(value)
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"{name}={text!r} is not a whole number of at least 1")
+    return int(text)
