@@ -32,7 +32,7 @@ def test_the_image_runs_as_nobody_in_particular_and_copies_what_exists() -> None
     found = instructions()
     last_stage = found[[name for name, _ in found].index("FROM", 1) :]
     assert ("USER", "10001:10001") in last_stage
-    assert ("CMD", '["serve", "--host", "0.0.0.0"]') == last_stage[-1]
+    assert last_stage[-1] == ("CMD", '["serve", "--host", "0.0.0.0"]')
     for name, rest in found:
         if name == "COPY" and not rest.startswith("--from"):
             for source in rest.split()[:-1]:

@@ -149,7 +149,8 @@ def search(page: Any, query: str) -> None:
 
 def test_a_search_shows_photos_and_texts_stay_texts(page: Any) -> None:
     search(page, "a dog")
-    page.wait_for_function("document.querySelectorAll('.hit img[src^=blob]').length === 6")
+    for place in range(1, 7):
+        page.wait_for_selector(f"#hits li:nth-child({place}) img[src^=blob]")
     assert TRAP in page.locator(".hit .name").all_text_contents()
     assert page.title() == "babelclip"
     page.keyboard.press("Tab")
@@ -191,7 +192,7 @@ def test_an_empty_answer_is_said_plainly(page: Any) -> None:
     page.route("**/v1/search", lambda route: route.fulfill(json={"data": [], "index": "mine"}))
     page.fill("#query", "a dog")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('search-status').textContent === 'Nothing was found.'")
+    page.get_by_text("Nothing was found.").wait_for()
 
 
 def test_the_key_is_kept_in_the_tab_alone(page: Any, served: tuple[str, str]) -> None:
