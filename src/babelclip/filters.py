@@ -5,7 +5,7 @@ gets into SQL. A comparison with a fact that a photo does not have is false, and
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,25 +27,42 @@ class Filter:
     parameters: tuple[Any, ...]
 
 
-def read_filter(text: str) -> Filter:
+Compiler = Callable[[str, str], tuple[str, tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A language that filters are turned into: a compiler a field, and what makes a comparison whole.
+
+    AND, OR, NOT and brackets are the same in all of them.
+    """
+
+    fields: Mapping[str, Compiler]
+    whole: str
+
+
+def read_filter(text: str, dialect: "Dialect | None" = None) -> Filter:
     """A filter that a person wrote.
 
     :param text: comparisons such as ``camera:Canon``, ``width>=3000``, joined by AND, OR, NOT and brackets
+    :param dialect: what it is turned into; None is SQL on the catalog
     :return: the filter
     :raises InputError: if it cannot be read; the message points at the place
     """
     import pyparsing as pp
+
+    dialect = dialect or SQL
 
     if not text.strip():
         raise InputError("the filter is empty")
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"the filter has {len(text)} characters, the limit is {MOST_CHARACTERS}")
     try:
-        (found,) = _grammar().parse_string(text, parse_all=True)
+        (found,) = _grammar(dialect).parse_string(text, parse_all=True)
     except pp.ParseFatalException as error:
         raise InputError(pointing(text, error.loc, error.msg)) from None
     except pp.ParseBaseException as error:
-        known = ", ".join(_FIELDS)
+        known = ", ".join(dialect.fields)
         raise InputError(
             pointing(text, error.loc, f"expected FIELD:VALUE joined by AND, OR, NOT (fields: {known}), not this")
         ) from None
@@ -54,13 +71,15 @@ def read_filter(text: str) -> Filter:
     return Filter(found.condition, found.parameters)
 
 
-def _grammar() -> Any:
+def _grammar(dialect: Dialect) -> Any:
     import pyparsing as pp
 
     quoted = pp.QuotedString('"', esc_char="\\", unquote_results=True) | pp.QuotedString("'", unquote_results=True)
     value = quoted | pp.Regex(r"[^\s()\"']+")
     field = pp.Regex(r"[a-z]+", re.IGNORECASE)
-    comparison = (field("field") + pp.one_of(_COMPARISONS)("sign") + value("value")).set_parse_action(_comparison)
+    comparison = (field("field") + pp.one_of(_COMPARISONS)("sign") + value("value")).set_parse_action(
+        lambda text, place, found: _comparison(dialect, text, place, found)
+    )
     levels = [
         (pp.CaselessKeyword("NOT"), 1, pp.OpAssoc.RIGHT, _negated),
         (pp.CaselessKeyword("AND"), 2, pp.OpAssoc.LEFT, lambda found: _joined("AND", found)),
@@ -69,19 +88,19 @@ def _grammar() -> Any:
     return pp.infix_notation(comparison, levels)  # type: ignore[no-untyped-call]
 
 
-def _comparison(text: str, place: int, found: Any) -> Filter:
-    """One comparison as SQL."""
+def _comparison(dialect: Dialect, text: str, place: int, found: Any) -> Filter:
+    """One comparison."""
     import pyparsing as pp
 
     field, sign, value = found["field"].lower(), found["sign"], found["value"]
-    if field not in _FIELDS:
-        raise pp.ParseFatalException(text, place, f"there is no field {field!r}; fields are {', '.join(_FIELDS)};")
+    if field not in dialect.fields:
+        known = ", ".join(dialect.fields)
+        raise pp.ParseFatalException(text, place, f"there is no field {field!r}; fields are {known};")
     try:
-        condition, parameters = _FIELDS[field]("=" if sign == ":" else sign, value)
+        condition, parameters = dialect.fields[field]("=" if sign == ":" else sign, value)
     except InputError as error:
         raise pp.ParseFatalException(text, place, f"{field}: {error};") from None
-    # NULL, a fact that is not there, is made false so that NOT turns it round.
-    return Filter(f"coalesce(({condition}), 0)", parameters)
+    return Filter(dialect.whole.format(condition), parameters)
 
 
 def _negated(found: Any) -> Filter:
@@ -95,11 +114,13 @@ def _joined(word: str, found: Any) -> Filter:
     return Filter(f"({condition})", tuple(value for part in parts for value in part.parameters))
 
 
-Compiler = Callable[[str, str], tuple[str, tuple[Any, ...]]]
+def equal_only(sign: str) -> str:
+    """NOT, where the sign is !=; other signs do not fit words.
 
-
-def _equal_only(sign: str) -> str:
-    """NOT, where the sign is !=; other signs do not fit words."""
+    :param sign: the sign of a comparison
+    :return: "NOT " or nothing
+    :raises InputError: if words cannot be compared so
+    """
     if sign not in ("=", "!="):
         raise InputError(f"words are compared by : or !=, not {sign}")
     return "NOT " if sign == "!=" else ""
@@ -110,52 +131,89 @@ def _folder(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
     inner = value.strip("/")
     pattern = f"{like(inner)}/%" if value.startswith("/") else f"%/{like(inner)}/%"
     pattern = f"/{pattern}" if value.startswith("/") else pattern
-    return rf"{_equal_only(sign)}(folder || '/') LIKE ? ESCAPE '\'", (pattern,)
+    return rf"{equal_only(sign)}(folder || '/') LIKE ? ESCAPE '\'", (pattern,)
 
 
 def _contains(column: str) -> Compiler:
     """A word anywhere in a column, without regard to case (of ASCII letters)."""
 
     def compile_contains(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        return rf"{_equal_only(sign)}{column} LIKE ? ESCAPE '\'", (f"%{like(value)}%",)
+        return rf"{equal_only(sign)}{column} LIKE ? ESCAPE '\'", (f"%{like(value)}%",)
 
     return compile_contains
 
 
 def _tag(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
     query = "EXISTS (SELECT 1 FROM tags WHERE tags.content = contents.id AND tag = ? COLLATE NOCASE)"
-    return _equal_only(sign) + query, (value,)
+    return equal_only(sign) + query, (value,)
 
 
 def _date(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
     """A year, month, day or minute, compared as far as it goes: ``date>2020`` begins with 2021."""
+    value = read_date(value)
+    return f"substr(taken_at, 1, {len(value)}) {sign} ?", (value,)
+
+
+def read_date(value: str) -> str:
+    """A date as far as it goes.
+
+    :param value: what was written
+    :return: the same, as ISO 8601
+    :raises InputError: if it is none
+    """
     if not re.fullmatch(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d)?)?)?", value):
         raise InputError(f"{value!r} is not a date such as 2020, 2020-05, 2020-05-31 or 2020-05-31T18:05")
-    return f"substr(taken_at, 1, {len(value)}) {sign} ?", (value,)
+    return value
 
 
 def _number(column: str) -> Compiler:
     def compile_number(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", value):
-            raise InputError(f"{value!r} is not a number")
-        return f"{column} {sign} ?", (float(value),)
+        return f"{column} {sign} ?", (read_number(value),)
 
     return compile_number
 
 
+def read_number(value: str) -> float:
+    """A number.
+
+    :param value: what was written
+    :return: the number
+    :raises InputError: if it is none
+    """
+    if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", value):
+        raise InputError(f"{value!r} is not a number")
+    return float(value)
+
+
 def _bytes(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
+    return f"photos.size {sign} ?", (read_bytes(value),)
+
+
+def read_bytes(value: str) -> float:
+    """A size of files.
+
+    :param value: what was written, such as 3MB
+    :return: bytes
+    :raises InputError: if it is none
+    """
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?b?)", value.lower())
     unit = found and found[2] + ("" if found[2][-1:] in ("", "b") else "b")
     if not found or unit not in UNITS:
         raise InputError(f"{value!r} is not a size such as 500KB, 3MB or 1.5GB")
-    return f"photos.size {sign} ?", (float(found[1]) * UNITS[unit],)
+    return float(found[1]) * UNITS[unit]
 
 
-def _choice(known: dict[str, str]) -> Compiler:
+def choice(known: Mapping[str, str]) -> Compiler:
+    """A compiler of a field that has a few values.
+
+    :param known: the condition that each value stands for
+    :return: the compiler
+    """
+
     def compile_choice(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
         if value.lower() not in known:
             raise InputError(f"{value!r} is not one of {', '.join(known)}")
-        return f"{_equal_only(sign)}({known[value.lower()]})", ()
+        return f"{equal_only(sign)}({known[value.lower()]})", ()
 
     return compile_choice
 
@@ -180,8 +238,10 @@ _FIELDS: dict[str, Compiler] = {
     "width": _number("width"),
     "height": _number("height"),
     "megapixels": _number("(width * height / 1e6)"),
-    "orientation": _choice(ORIENTATIONS),
-    "kind": _choice({kind: f"kind = '{kind}'" for kind in KINDS}),
-    "favourite": _choice({"yes": "favourite = 1", "no": "favourite = 0"}),
-    "place": _choice({"known": "latitude IS NOT NULL", "unknown": "latitude IS NULL"}),
+    "orientation": choice(ORIENTATIONS),
+    "kind": choice({kind: f"kind = '{kind}'" for kind in KINDS}),
+    "favourite": choice({"yes": "favourite = 1", "no": "favourite = 0"}),
+    "place": choice({"known": "latitude IS NOT NULL", "unknown": "latitude IS NULL"}),
 }
+SQL = Dialect(_FIELDS, "coalesce(({}), 0)")
+"""NULL, a fact that is not there, is made false so that NOT turns it round."""

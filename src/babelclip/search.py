@@ -9,18 +9,16 @@ from typing import TypeGuard
 import numpy as np
 
 from babelclip import confidence
-from babelclip.catalog import Catalog, Photo, Place
+from babelclip.catalog import Photo
 from babelclip.confidence import Evidence, Strength
 from babelclip.diversity import diverse_order, group_alike
 from babelclip.errors import InputError
 from babelclip.expressions import Term, checked
-from babelclip.filters import Filter, read_filter
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.model import Model
-from babelclip.neighbour_files import CatalogNeighbours
-from babelclip.neighbour_files import Progress as NeighbourProgress
-from babelclip.neighbours import Ids
 from babelclip.pixels import ImageSource
+from babelclip.stores import Match, ModelFacts, Store, StoreProgress, open_store
+from babelclip.stores.catalog import CatalogStore
 from babelclip.vectors import FloatArray, unit_rows
 
 POOL = 5
@@ -29,7 +27,6 @@ DEEPEST = 10_000
 """Hits that paging goes down to."""
 SAMPLE = 2000
 """Vectors that the spread of a term's scores is measured on."""
-PLACES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +51,13 @@ class Hit:
         return None if self.confidence is None else confidence.strength(self.confidence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A file that was found: the vector's id, the place, and the score."""
-
-    vector: int
-    place: Place
-    score: float
-
-
 class Index:
     """An open index. Use it from one thread at a time; several processes may share the file."""
 
-    def __init__(self, catalog: Catalog, model: Model) -> None:
-        """Join a catalog and its model; use ``Index.open``."""
-        self._catalog = catalog
+    def __init__(self, store: Store, model: Model) -> None:
+        """Join a store and its model; use ``Index.open``."""
+        self._store = store
         self._model = model
-        self._neighbours = CatalogNeighbours(catalog, model.dimension, self._text_like)
         self._evidence: dict[str, tuple[object, Evidence | None]] = {}
 
     @property
@@ -79,19 +66,18 @@ class Index:
         return self._model
 
     @classmethod
-    def open(cls, path: str | Path, model: Model) -> "Index":
-        """Open an index file, or make one.
+    def open(cls, path: str | Path, model: Model, *, create: bool = True) -> "Index":
+        """Open an index file or a collection of Milvus, or make one.
 
-        :param path: the file
+        :param path: the file; or milvus://HOST:PORT/COLLECTION, or milvus:///PATH/FILE.db for Milvus Lite
         :param model: the model that makes its vectors
+        :param create: make what is not there; else it is an error
         :return: the index
+        :raises InputError: if it is not there and shall not be made
         :raises CatalogError: if the file cannot be used
         :raises ModelMismatchError: if it was made by another model
         """
-        file = Path(path).expanduser()
-        return cls(
-            Catalog(file, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension), model
-        )
+        return cls(open_store(path, ModelFacts.of(model), lambda: _text_like(model), create=create), model)
 
     def __enter__(self) -> "Index":
         return self
@@ -102,25 +88,25 @@ class Index:
         self.close()
 
     def __len__(self) -> int:
-        return self._catalog.count()
+        return len(self._store)
 
     def close(self) -> None:
         """Close the file."""
-        self._catalog.close()
+        self._store.close()
 
     def failures(self) -> list[tuple[str, str]]:
         """The files that could not be read.
 
         :return: (path, reason), in the order of paths
         """
-        return self._catalog.failures()
+        return self._store.failures()
 
     def pictures(self) -> tuple[list[Photo], FloatArray]:
         """The files that are one picture each, so without videos.
 
         :return: files in the order of paths, and float32 (n, d) vectors, unit rows
         """
-        photos, vectors = self._catalog.pictures()
+        photos, vectors = self._file_only().catalog.pictures()
         return photos, unit_rows(vectors)
 
     def contents_of(self, paths: Iterable[str]) -> dict[str, bytes]:
@@ -150,16 +136,24 @@ class Index:
         :raises InputError: if there is nothing at that path
         :raises CatalogError: if the index cannot be written
         """
-        return bring_up_to_date(self._catalog, self._model, Path(root), progress=progress)
+        return bring_up_to_date(self._file_only().catalog, self._model, Path(root), progress=progress)
 
-    def prepare(self, *, progress: NeighbourProgress | None = None) -> None:
+    def _file_only(self) -> CatalogStore:
+        """The store, where it is an index file; Milvus cannot do all that one can."""
+        if not isinstance(self._store, CatalogStore):
+            raise InputError(
+                "a collection of Milvus is searched only; babelclip scale load fills it, and the rest needs an index file"
+            )
+        return self._store
+
+    def prepare(self, *, progress: StoreProgress | None = None) -> None:
         """Get ready for searches: read what is new, and make or renew the files that a large collection needs.
 
         A search does so too; the first one in a large collection that was never prepared takes minutes.
 
         :param progress: is told how many vectors were taken into new files, and of how many
         """
-        self._neighbours.follow(progress)
+        self._store.follow(progress)
 
     def search(
         self,
@@ -196,20 +190,19 @@ class Index:
         if not 0 <= diversity <= 1:
             raise InputError(f"diversity must be 0 to 1, not {diversity}")
         terms = checked(query if _are_terms(query) else [Term(query)])  # type: ignore[arg-type]
-        chosen = read_filter(where) if where is not None else None
-        self._neighbours.follow()
+        self._store.follow()
         vector = self._vector_of(terms)
         crowd = self._model.encode_text(list(queries_like)) if queries_like else None
         pool = POOL if grouped or diversity or crowd is not None else 1
-        shown: list[list[_Found]] = []
+        shown: list[list[Match]] = []
         seen: set[str] = set()
         # Earlier pages are gone through again: what approximate neighbours give depends on how many are asked for.
         for number in range(1, page + 1):
-            found = self._found(vector, number * k * pool, chosen)
+            found = self._store.find(vector, number * k * pool, where=where)
             found = self._reordered(found, crowd=crowd, diversity=diversity)
             groups = self._grouped(found) if grouped else [[one] for one in found]
-            shown = [group for group in groups if group[0].place.path not in seen][:k]
-            seen.update(one.place.path for group in shown for one in group)
+            shown = [group for group in groups if group[0].path not in seen][:k]
+            seen.update(one.path for group in shown for one in group)
         text = terms[0].item if len(terms) == 1 and terms[0].weight > 0 else None
         sure = self._confidences(shown, vector, text, language) if isinstance(text, str) else None
         return _as_hits(shown, sure, first=(page - 1) * k + 1)
@@ -239,9 +232,8 @@ class Index:
         """
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
-        chosen = read_filter(where) if where is not None else None
-        self._neighbours.follow()
-        found = self._found(unit_rows(vector[None])[0], k, chosen)
+        self._store.follow()
+        found = self._store.find(unit_rows(vector[None])[0], k, where=where)
         return _as_hits([[one] for one in found[:k]])
 
     def _vector_of(self, terms: Sequence[Term]) -> FloatArray:
@@ -253,60 +245,13 @@ class Index:
         rows = self._model.encode([term.item for term in terms])
         weights = np.array([term.weight for term in terms], dtype=np.float32)
         if len(terms) > 1:
-            sample = self._neighbours.sample(SAMPLE)
+            sample = self._store.sample(SAMPLE)
             spread = (sample @ rows.T).std(axis=0) if len(sample) > 1 else np.ones(len(terms), np.float32)
             weights = weights / np.maximum(spread, 1e-6)
         vector: FloatArray = unit_rows((weights @ rows)[None])[0]
         return vector
 
-    def _found(self, vector: FloatArray, count: int, chosen: Filter | None) -> list[_Found]:
-        """The best files, each once; of a video its best frame. More than count where the last vector has copies."""
-        allowed = self._allowed(chosen) if chosen is not None else None
-        total = len(self._neighbours) if allowed is None else len(allowed)
-        depth = min(count, total)
-        while depth:
-            ids, scores = self._neighbours.search(vector[None], depth, allowed=allowed)
-            found = self._placed(ids[0], scores[0], chosen)
-            if len(found) >= count or depth >= total:
-                return found
-            depth = min(2 * depth, total)
-        return []
-
-    def _allowed(self, chosen: Filter) -> Ids:
-        """The vectors that a filter lets through, growing."""
-        rows = self._catalog.rows(
-            f"SELECT DISTINCT vectors.id FROM vectors {_JOINED} WHERE {chosen.condition} ORDER BY vectors.id",
-            chosen.parameters,
-        )
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
-
-    def _placed(self, ids: Ids, scores: FloatArray, chosen: Filter | None) -> list[_Found]:
-        """Where vectors are found, in their order; a file comes once, and with a filter only if it passes itself."""
-        known = ids >= 0
-        places: dict[int, list[Place]] = {}
-        for start in range(0, int(known.sum()), PLACES_AT_ONCE):
-            some = ids[known][start : start + PLACES_AT_ONCE].tolist()
-            places |= self._catalog.places(some) if chosen is None else self._places_within(some, chosen)
-        found, seen = [], set()
-        for vector, score in zip(ids[known].tolist(), scores[known].tolist(), strict=True):
-            for place in places.get(vector, ()):
-                if place.path not in seen:
-                    seen.add(place.path)
-                    found.append(_Found(vector, place, score))
-        return found
-
-    def _places_within(self, vectors: Sequence[int], chosen: Filter) -> dict[int, list[Place]]:
-        """Where vectors are found, among the files that pass a filter."""
-        found: dict[int, list[Place]] = {}
-        for row in self._catalog.rows(
-            f"SELECT vectors.id, path, at_ms FROM vectors {_JOINED} "
-            f"WHERE vectors.id IN ({','.join('?' * len(vectors))}) AND {chosen.condition} ORDER BY path",
-            (*vectors, *chosen.parameters),
-        ):
-            found.setdefault(row[0], []).append(Place(*row))
-        return found
-
-    def _reordered(self, found: list[_Found], *, crowd: FloatArray | None, diversity: float) -> list[_Found]:
+    def _reordered(self, found: list[Match], *, crowd: FloatArray | None, diversity: float) -> list[Match]:
         """Hits in the order that is asked for; their scores stay cosines."""
         if not found or (crowd is None and not diversity):
             return found
@@ -317,15 +262,15 @@ class Index:
         order = diverse_order(scores, vectors, diversity) if diversity else np.argsort(-scores, kind="stable").tolist()
         return [found[i] for i in order]
 
-    def _grouped(self, found: list[_Found]) -> list[list[_Found]]:
+    def _grouped(self, found: list[Match]) -> list[list[Match]]:
         """Near-duplicates together, each group led by its best."""
         return [[found[i] for i in group] for group in group_alike(self._vectors_of(found))] if found else []
 
-    def _vectors_of(self, found: Sequence[_Found]) -> FloatArray:
-        return self._neighbours.vectors_of(np.array([one.vector for one in found], dtype=np.int64))
+    def _vectors_of(self, found: Sequence[Match]) -> FloatArray:
+        return self._store.vectors_of([one.vector for one in found])
 
     def _confidences(
-        self, groups: list[list[_Found]], vector: FloatArray, text: str, language: str | None
+        self, groups: list[list[Match]], vector: FloatArray, text: str, language: str | None
     ) -> FloatArray | None:
         """How sure the leaders of groups are; None where nothing can be said."""
         evidence = self._evidence_of(language or confidence.language_of_query(text))
@@ -336,34 +281,31 @@ class Index:
 
     def _evidence_of(self, language: str) -> Evidence | None:
         """What a language's everyday words get in the collection as it is now."""
-        state = self._neighbours.mark
+        state = self._store.follow()
         known = self._evidence.get(language)
         if known is None or known[0] != state:
             evidence = None
-            if len(self._neighbours) >= confidence.FEWEST_PHOTOS:
+            if len(self._store) >= confidence.FEWEST_PHOTOS:
                 words = confidence.word_vectors(self._model, language)
-                ids, cosines = self._neighbours.search(words, 1)
-                evidence = confidence.gather_evidence(words, cosines[:, 0], self._neighbours.vectors_of(ids[:, 0]))
+                evidence = confidence.gather_evidence(words, *self._store.nearest(words))
             known = self._evidence[language] = (state, evidence)
         return known[1]
 
-    def _text_like(self) -> FloatArray:
-        """Vectors of words in all languages, for approximate neighbours to be tuned with."""
-        if self._model.text_spec is None:
-            return np.empty((0, self._model.dimension), np.float32)
-        return np.concatenate([confidence.word_vectors(self._model, code) for code in ("en", confidence.ANY)])
+
+def _text_like(model: Model) -> FloatArray:
+    """Vectors of words in all languages, for approximate neighbours to be tuned with."""
+    if model.text_spec is None:
+        return np.empty((0, model.dimension), np.float32)
+    return np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
 
 
-_JOINED = "JOIN contents ON contents.id = vectors.content JOIN photos ON photos.content = contents.id"
-
-
-def _as_hits(groups: Sequence[Sequence[_Found]], sure: FloatArray | None = None, *, first: int = 1) -> list[Hit]:
+def _as_hits(groups: Sequence[Sequence[Match]], sure: FloatArray | None = None, *, first: int = 1) -> list[Hit]:
     """Groups as hits."""
     hits = []
     for i, (leader, *others) in enumerate(groups):
-        alike = tuple(one.place.path for one in others)
+        alike = tuple(one.path for one in others)
         certain = None if sure is None else round(float(sure[i]), 4)
-        hits.append(Hit(first + i, leader.place.path, leader.score, certain, leader.place.at_ms, alike))
+        hits.append(Hit(first + i, leader.path, leader.score, certain, leader.at_ms, alike))
     return hits
 
 

@@ -9,7 +9,7 @@ import typer
 
 from babelclip.cautions import caution
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, Count, IndexFile, ModelName, Precision, Runtime, load
+from babelclip.cli.options import AsJson, Count, IndexName, ModelName, Precision, Runtime, load
 from babelclip.errors import InputError
 from babelclip.expressions import read_expression
 from babelclip.languages import BY_CODE
@@ -44,7 +44,7 @@ def search(
         Path | None,
         typer.Option(help="Other queries such as yours, one a line: photos that fit many of them count less."),
     ] = None,
-    index_file: IndexFile = None,
+    index_file: IndexName = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",
@@ -86,7 +86,7 @@ def similar(
     image: Annotated[Path, typer.Argument(help="A picture.", show_default=False)],
     k: Count = 10,
     where: Where = None,
-    index_file: IndexFile = None,
+    index_file: IndexName = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",
@@ -105,20 +105,17 @@ def _prepare(opened: Index) -> None:
         opened.prepare(progress=lambda done, total: bar(done, total))
 
 
-def open_existing(index_file: Path | None, model: str, runtime: str | None, precision: Precision) -> Index:
+def open_existing(index_file: str | Path | None, model: str, runtime: str | None, precision: Precision) -> Index:
     """An index that must be there already.
 
-    :param index_file: the file; None for the default one
+    :param index_file: the file, or the address of a collection of Milvus; None for the default file
     :param model: a name or folder
     :param runtime: an engine, or None for the default
     :param precision: in what the towers calculate
     :return: the index
-    :raises InputError: if there is no such file
+    :raises InputError: if there is none
     """
-    file = (index_file or settings().index).expanduser()
-    if not file.is_file():
-        raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
-    return Index.open(file, load(model, runtime, precision))
+    return Index.open(index_file or settings().index, load(model, runtime, precision), create=False)
 
 
 def _read_lines(path: Path | None) -> list[str]:

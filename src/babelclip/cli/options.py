@@ -14,6 +14,12 @@ ModelName = Annotated[
 IndexFile = Annotated[
     Path | None, typer.Option("--index", "-i", help="The index file. [default: photos.bc in the data folder]")
 ]
+IndexName = Annotated[
+    str | None,
+    typer.Option(
+        "--index", "-i", help="The index file, or milvus://HOST/COLLECTION. [default: photos.bc in the data folder]"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, nothing else there.")]
 Runtime = Annotated[str | None, typer.Option("--runtime", help="openvino, onnxruntime, torch or reference.")]
 Precision = Annotated[

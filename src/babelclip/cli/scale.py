@@ -86,6 +86,30 @@ def embed(
         raise typer.Exit(1)
 
 
+@APP.command("load")
+def load_vectors(
+    source: Annotated[str, typer.Argument(help="A folder of vectors that scale embed wrote.", show_default=False)],
+    store: Annotated[
+        str, typer.Argument(help="An index file, milvus://HOST:PORT/COLLECTION or milvus:///PATH/FILE.db")
+    ],
+    json: AsJson = False,
+) -> None:
+    """Load vectors into an index file or into Milvus, so that search finds them. No model is needed."""
+    from babelclip.scale.loading import LoadReport, load_all
+
+    with output.progress(f"loading into {store}") as bar:
+
+        def show(report: LoadReport, files: int) -> None:
+            bar(report.rows, None, f"file {report.files + 1} of {files}")
+
+        report = load_all(source, store, show=show)
+    if json:
+        output.json_line(asdict(report))
+    else:
+        rate = report.rows / report.seconds if report.seconds else 0
+        output.line(f"{store}: {report.rows} vectors from {report.files} files, {rate:.0f} a second")
+
+
 def _everywhere(model: str) -> str:
     """A model's name as workers find it too: a folder by its absolute path."""
     path = Path(model).expanduser()

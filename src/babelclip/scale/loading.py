@@ -1,0 +1,70 @@
+"""Loading a folder of vectors into a store."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from babelclip.errors import CatalogError, InputError
+from babelclip.photo_facts import Facts
+from babelclip.scale.vector_files import FACTS, VectorFolder, vectors_of
+from babelclip.stores import Entry, ModelFacts, open_store
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What was loaded: files of vectors, rows, and seconds."""
+
+    files: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+
+def load_all(source: str, store: str, *, show: Callable[[LoadReport, int], None] | None = None) -> LoadReport:
+    """Load a folder of vectors into a store. A row's path is its key, so that doing it again changes nothing.
+
+    :param source: the folder, a path or URL
+    :param store: an index file or a Milvus address
+    :param show: is told how far it is, and how many files there are
+    :return: what was loaded
+    :raises InputError: if there are no vectors
+    :raises CatalogError: if one of the two cannot be used
+    :raises ModelMismatchError: if the store is of another model
+    """
+    folder = VectorFolder(source)
+    manifest = folder.manifest()
+    files = folder.shards()
+    if manifest is None or not files:
+        raise InputError(f"{source} holds no vectors of babelclip scale embed")
+    report, started = LoadReport(), time.monotonic()
+    opened = open_store(store, ModelFacts(manifest.model, manifest.fingerprint, manifest.dimension))
+    try:
+        for path in files:
+            for batch in folder.batches(path):
+                made_by = (batch.schema.metadata or {}).get(b"babelclip.fingerprint", b"").decode()
+                if made_by not in ("", manifest.fingerprint):
+                    raise CatalogError(f"{folder.place.name(path)} is of another model than its folder")
+                entries = list(entries_of(batch))
+                opened.add(entries)
+                report.rows += len(entries)
+                report.seconds = time.monotonic() - started
+                if show is not None:
+                    show(report, len(files))
+            report.files += 1
+    finally:
+        opened.close()
+    return report
+
+
+def entries_of(batch: Any) -> Iterator[Entry]:
+    """The rows of an Arrow record batch as a store takes them.
+
+    :param batch: rows of a file of vectors
+    :yield: an entry a row
+    """
+    vectors = vectors_of(batch)
+    columns = ("path", "hash", "size", "mtime_ns", *FACTS)
+    for vector, row in zip(vectors, batch.select(columns).to_pylist(), strict=True):
+        facts = {name: row[name] for name in FACTS}
+        facts["keywords"] = tuple(facts["keywords"])
+        yield Entry(row["path"], row["hash"], vector, row["size"], row["mtime_ns"] or 0, Facts(**facts))

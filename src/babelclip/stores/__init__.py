@@ -1,0 +1,5 @@
+"""Stores: what holds the vectors of a collection and finds the nearest. One file an engine."""
+
+from babelclip.stores.base import Entry, Match, ModelFacts, Store, StoreProgress, open_store
+
+__all__ = ["Entry", "Match", "ModelFacts", "Store", "StoreProgress", "open_store"]

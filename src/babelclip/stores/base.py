@@ -1,0 +1,171 @@
+"""What a store is, and how one is opened by name."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from babelclip.errors import InputError
+from babelclip.photo_facts import Facts
+from babelclip.vectors import FloatArray
+
+if TYPE_CHECKING:
+    from babelclip.model import Model
+
+MILVUS = "milvus://"
+NOTHING_SAID = Facts()
+
+StoreProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The model that a store's vectors are of; a store answers to no other."""
+
+    name: str
+    fingerprint: str
+    dimension: int
+
+    @classmethod
+    def of(cls, model: "Model") -> "ModelFacts":
+        """Those of a loaded model.
+
+        :param model: the model
+        :return: its facts
+        """
+        return cls(model.name, model.fingerprint, model.dimension)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A picture to hold: its path, sha256, float32 (d,) unit vector, bytes, time of change in ns, and facts."""
+
+    path: str
+    hash: bytes
+    vector: FloatArray
+    size: int
+    mtime_ns: int = 0
+    facts: Facts = NOTHING_SAID
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A picture that was found: its vector's id in the store, its path, the cosine, and the time in a video."""
+
+    vector: int
+    path: str
+    score: float
+    at_ms: int | None = None
+
+
+class Store(Protocol):
+    """Holds vectors and finds the nearest. One thread uses it at a time."""
+
+    def __len__(self) -> int:
+        """How many pictures can be found."""
+        ...
+
+    def follow(self, progress: StoreProgress | None = None) -> object:
+        """Take in what others have written since; every search is as of the last call.
+
+        :param progress: is told how many vectors were taken in, and of how many, where that takes long
+        :return: something that is equal as long as nothing changes
+        """
+        ...
+
+    def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
+        """The pictures whose vectors are nearest to one: each once, of a video its best frame.
+
+        :param vector: float32 (d,), a unit vector
+        :param count: how many, at least 1; a store may give fewer where it is over its limit
+        :param where: a filter as filters.py reads it
+        :return: the nearest first; at equal scores by path
+        :raises InputError: if the filter cannot be read
+        """
+        ...
+
+    def nearest(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The one nearest vector of many.
+
+        :param vectors: float32 (m, d), unit rows
+        :return: float32 (m,) cosines, and float32 (m, d) the vectors that have them; of an empty store zeros
+        """
+        ...
+
+    def vectors_of(self, ids: Sequence[int]) -> FloatArray:
+        """The vectors of what was found.
+
+        :param ids: ``Match.vector`` of each
+        :return: float32 (n, d), unit rows; zeros for one that is gone
+        """
+        ...
+
+    def sample(self, size: int) -> FloatArray:
+        """Vectors drawn from all: a background to judge scores by.
+
+        :param size: how many; fewer come where there are fewer
+        :return: float32 (n, d), unit rows
+        """
+        ...
+
+    def failures(self) -> list[tuple[str, str]]:
+        """The files that could not be read, as far as the store knows them.
+
+        :return: (path, reason), in the order of paths
+        """
+        ...
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take pictures in; what is there under the same path is replaced.
+
+        :param entries: some thousands at most
+        :raises CatalogError: if they cannot be written; then none or some of them are
+        """
+        ...
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Take pictures out; paths that are not there are passed over.
+
+        :param paths: their paths
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file or server."""
+        ...
+
+
+def no_queries() -> FloatArray:
+    """No model is loaded that could say what may be asked.
+
+    :return: float32 (0, 0)
+    """
+    return np.empty((0, 0), np.float32)
+
+
+def open_store(
+    name: str | Path, model: ModelFacts, queries: Callable[[], FloatArray] = no_queries, *, create: bool = True
+) -> Store:
+    """A store by its name.
+
+    :param name: an index file; or milvus://HOST:PORT/COLLECTION, or milvus:///PATH/FILE.db for Milvus Lite
+    :param model: the model of its vectors
+    :param queries: gives float32 (m, d) unit rows of texts as they may be asked, which an index file tunes itself with
+    :param create: make what is not there; else it is an error
+    :return: the store
+    :raises InputError: if the name cannot be read, or nothing is there and shall not be made
+    :raises CatalogError: if it cannot be opened
+    :raises ModelMismatchError: if another model made it
+    """
+    if str(name).startswith(MILVUS):
+        from babelclip.stores.milvus import MilvusStore
+
+        return MilvusStore(str(name), model, create=create)
+    from babelclip.stores.catalog import CatalogStore
+
+    file = Path(name).expanduser()
+    if not create and not file.is_file():
+        raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
+    return CatalogStore(file, model, queries)

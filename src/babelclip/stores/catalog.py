@@ -1,0 +1,113 @@
+"""An index file as a store: the catalog is the truth, and FAISS finds the nearest."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from babelclip.batching import chunks
+from babelclip.catalog import Catalog, Content, Photo
+from babelclip.filters import Filter, read_filter
+from babelclip.neighbour_files import CatalogNeighbours
+from babelclip.neighbours import Ids
+from babelclip.stores.base import Entry, Match, ModelFacts, StoreProgress
+from babelclip.vectors import FloatArray
+
+PLACES_AT_ONCE = 10_000
+_EVERYTHING = Filter("1", ())
+_JOINED = "vectors JOIN contents ON contents.id = vectors.content JOIN photos ON photos.content = contents.id"
+
+
+class CatalogStore:
+    """A catalog and its neighbours."""
+
+    def __init__(self, path: Path, model: ModelFacts, queries: Callable[[], FloatArray]) -> None:
+        """Open a catalog, or make one.
+
+        :param path: the file
+        :param model: the model of its vectors
+        :param queries: gives float32 (m, d) unit rows of texts as they may be asked, to tune the neighbours with
+        :raises CatalogError: if the file cannot be used
+        :raises ModelMismatchError: if another model made it
+        """
+        self.catalog = Catalog(path, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
+        self._dimension = model.dimension
+        self._neighbours = CatalogNeighbours(
+            self.catalog, model.dimension, lambda: queries().reshape(-1, model.dimension)
+        )
+
+    def __len__(self) -> int:
+        return self.catalog.count()
+
+    def follow(self, progress: StoreProgress | None = None) -> object:
+        """As Store.follow."""
+        self._neighbours.follow(progress)
+        return self._neighbours.mark
+
+    def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
+        """As Store.find; more than count come where the last vector has copies."""
+        chosen = _EVERYTHING if where is None else read_filter(where)
+        allowed = None if where is None else self._allowed(chosen)
+        total = len(self._neighbours) if allowed is None else len(allowed)
+        depth = min(count, total)
+        while depth:
+            ids, scores = self._neighbours.search(vector[None], depth, allowed=allowed)
+            found = self._placed(ids[0], scores[0], chosen)
+            if len(found) >= count or depth >= total:
+                return found
+            depth = min(2 * depth, total)
+        return []
+
+    def _allowed(self, chosen: Filter) -> Ids:
+        """The vectors that a filter lets through, growing."""
+        query = f"SELECT DISTINCT vectors.id FROM {_JOINED} WHERE {chosen.condition} ORDER BY vectors.id"
+        return np.array([row[0] for row in self.catalog.rows(query, chosen.parameters)], dtype=np.int64)
+
+    def _placed(self, ids: Ids, scores: FloatArray, chosen: Filter) -> list[Match]:
+        """Where vectors are found, among the files that pass a filter; a file comes once."""
+        known = {int(one): float(score) for one, score in zip(ids, scores, strict=True) if one >= 0}
+        matches = []
+        for some in chunks(known, PLACES_AT_ONCE):
+            marks = ",".join("?" * len(some))
+            rows = self.catalog.rows(
+                f"SELECT vectors.id, path, at_ms FROM {_JOINED} WHERE vectors.id IN ({marks}) AND {chosen.condition}",
+                (*some, *chosen.parameters),
+            )
+            matches += [Match(one, path, known[one], at_ms) for one, path, at_ms in rows]
+        best: dict[str, Match] = {}
+        for match in sorted(matches, key=lambda match: (-match.score, match.path)):
+            best.setdefault(match.path, match)
+        return list(best.values())
+
+    def nearest(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """As Store.nearest."""
+        if not len(self._neighbours):
+            return np.zeros(len(vectors), np.float32), np.zeros_like(vectors)
+        ids, scores = self._neighbours.search(vectors, 1)
+        return scores[:, 0], self._neighbours.vectors_of(ids[:, 0])
+
+    def vectors_of(self, ids: Sequence[int]) -> FloatArray:
+        """As Store.vectors_of."""
+        return self._neighbours.vectors_of(np.array(ids, dtype=np.int64))
+
+    def sample(self, size: int) -> FloatArray:
+        """As Store.sample."""
+        return self._neighbours.sample(size)
+
+    def failures(self) -> list[tuple[str, str]]:
+        """As Store.failures."""
+        return self.catalog.failures()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """As Store.add, in one transaction."""
+        photos = [Photo(entry.path, entry.size, entry.mtime_ns, entry.hash) for entry in entries]
+        contents = {entry.hash: Content(entry.hash, entry.vector, facts=entry.facts) for entry in entries}
+        self.catalog.save(photos, contents.values())
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """As Store.delete."""
+        self.catalog.forget(paths)
+
+    def close(self) -> None:
+        """As Store.close."""
+        self.catalog.close()

@@ -1,0 +1,81 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from babelclip.errors import InputError, ModelMismatchError
+from babelclip.model import Model
+from babelclip.scale.bulk import Pool, embed_all
+from babelclip.scale.loading import load_all
+from babelclip.scale.sources import Source
+from babelclip.search import Index
+
+HERE = Pool(workers=0)
+
+
+@pytest.fixture(scope="module")
+def clip(clip_folder: Path) -> Model:
+    return Model.load(clip_folder)
+
+
+@pytest.fixture
+def vectors(photos: Path, clip: Model, clip_folder: Path, tmp_path: Path) -> str:
+    """The vectors of five photos in three files."""
+    source = Source(str(photos), "photos")
+    embed_all(source, str(tmp_path / "vectors"), clip, pool=HERE, name=str(clip_folder), files_a_shard=2)
+    return str(tmp_path / "vectors")
+
+
+@pytest.fixture(params=["catalog", "milvus"])
+def name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "s.bc") if request.param == "catalog" else f"milvus://{tmp_path}/s.db"
+
+
+@pytest.fixture
+def index(vectors: str, name: str, clip: Model) -> Iterator[Index]:
+    load_all(vectors, name)
+    with Index.open(name, clip, create=False) as opened:
+        yield opened
+
+
+def test_an_index_answers_alike_from_every_store(index: Index, photos: Path, clip: Model, tmp_path: Path) -> None:
+    with Index.open(tmp_path / "usual.bc", clip) as usual:
+        usual.add_folder(photos)
+        assert len(index) == len(usual) == 5
+        for photo in photos.rglob("*.*"):
+            for where in (None, "folder:inner", "NOT name:b.png AND width>80"):
+                found, expected = index.search(photo, 3, where=where), usual.search(photo, 3, where=where)
+                assert [(hit.rank, hit.path) for hit in found] == [(hit.rank, hit.path) for hit in expected]
+                assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-3)
+        photo = photos / "a.jpg"
+        assert [hit.path for hit in index.search(photo, 2, page=2)] == [
+            hit.path for hit in usual.search(photo, 2, page=2)
+        ]
+        assert [hit.path for hit in index.similar(photo, 4)] == [hit.path for hit in usual.similar(photo, 4)]
+        assert len(index.search(photo, 5, grouped=True, diversity=0.5)) == 5
+
+
+def test_loading_again_changes_nothing(vectors: str, name: str, clip: Model) -> None:
+    assert [load_all(vectors, name).rows for _ in range(2)] == [5, 5]
+    with Index.open(name, clip) as index:
+        assert len(index) == 5
+
+
+def test_photos_that_were_loaded_are_not_read_again(vectors: str, photos: Path, clip: Model, tmp_path: Path) -> None:
+    load_all(vectors, str(tmp_path / "s.bc"))
+    with Index.open(tmp_path / "s.bc", clip) as index:
+        report = index.add_folder(photos)
+    assert (report.unchanged, report.added) == (5, 0)
+
+
+def test_a_folder_without_vectors_or_of_another_model_is_refused(vectors: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no vectors"):
+        load_all(str(tmp_path), name)
+    Index.open(name, Model.load()).close()
+    with pytest.raises(ModelMismatchError, match="was made by model mini"):
+        load_all(vectors, name)
+
+
+def test_what_only_an_index_file_can_do_is_said(vectors: str, photos: Path, clip: Model, tmp_path: Path) -> None:
+    with Index.open(f"milvus://{tmp_path}/s.db", clip) as index, pytest.raises(InputError, match="is searched only"):
+        index.add_folder(photos)
