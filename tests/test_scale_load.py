@@ -77,5 +77,5 @@ def test_a_folder_without_vectors_or_of_another_model_is_refused(vectors: str, n
 
 
 def test_what_only_an_index_file_can_do_is_said(vectors: str, photos: Path, clip: Model, tmp_path: Path) -> None:
-    with Index.open(f"milvus://{tmp_path}/s.db", clip) as index, pytest.raises(InputError, match="is searched only"):
+    with Index.open(f"milvus://{tmp_path}/s.db", clip) as index, pytest.raises(InputError, match="needs an index file"):
         index.add_folder(photos)

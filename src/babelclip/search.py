@@ -9,7 +9,7 @@ from typing import TypeGuard
 import numpy as np
 
 from babelclip import confidence
-from babelclip.catalog import Photo
+from babelclip.catalog import Catalog, Photo
 from babelclip.confidence import Evidence, Strength
 from babelclip.diversity import diverse_order, group_alike
 from babelclip.errors import InputError
@@ -79,6 +79,16 @@ class Index:
         """
         return cls(open_store(path, ModelFacts.of(model), lambda: _text_like(model), create=create), model)
 
+    @classmethod
+    def of(cls, catalog: Catalog, model: Model) -> "Index":
+        """An index over a catalog that is open.
+
+        :param catalog: the catalog
+        :param model: the model of its vectors
+        :return: the index
+        """
+        return cls(CatalogStore(catalog, model.dimension, lambda: _text_like(model)), model)
+
     def __enter__(self) -> "Index":
         return self
 
@@ -115,7 +125,7 @@ class Index:
         :param paths: absolute paths; what is not in the index is left out
         :return: sha256 by path
         """
-        return self._catalog.hashes_of(paths)
+        return self._file_only().catalog.hashes_of(paths)
 
     def files_of(self, content: bytes) -> list[str]:
         """The files that hold a content.
@@ -123,7 +133,7 @@ class Index:
         :param content: its sha256
         :return: their paths, in order; none where it is not in the index
         """
-        return self._catalog.files_of(content)
+        return self._file_only().catalog.files_of(content)
 
     def add_folder(self, root: str | Path, *, progress: Callable[[IndexProgress], None] | None = None) -> IndexReport:
         """Bring the index up to date with a folder: new and changed photos in, deleted ones out.
@@ -142,7 +152,7 @@ class Index:
         """The store, where it is an index file; Milvus cannot do all that one can."""
         if not isinstance(self._store, CatalogStore):
             raise InputError(
-                "a collection of Milvus is searched only; babelclip scale load fills it, and the rest needs an index file"
+                "a collection of Milvus is for searches; babelclip scale load fills it, the rest needs an index file"
             )
         return self._store
 

@@ -55,7 +55,7 @@ def index(
                 )
             _show_report(path, report, as_json=json)
         with output.progress("preparing the index for search") as bar:
-            Index(catalog, loaded).prepare(progress=lambda done, total: bar(done, total))
+            Index.of(catalog, loaded).prepare(progress=lambda done, total: bar(done, total))
         if not json:
             unreadable = len(catalog.failures())
             rest = f", {unreadable} more could not be read" if unreadable else ""

@@ -163,9 +163,11 @@ def open_store(
         from babelclip.stores.milvus import MilvusStore
 
         return MilvusStore(str(name), model, create=create)
+    from babelclip.catalog import Catalog
     from babelclip.stores.catalog import CatalogStore
 
     file = Path(name).expanduser()
     if not create and not file.is_file():
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
-    return CatalogStore(file, model, queries)
+    catalog = Catalog(file, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
+    return CatalogStore(catalog, model.dimension, queries)

@@ -1,7 +1,6 @@
 """An index file as a store: the catalog is the truth, and FAISS finds the nearest."""
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from babelclip.catalog import Catalog, Content, Photo
 from babelclip.filters import Filter, read_filter
 from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
-from babelclip.stores.base import Entry, Match, ModelFacts, StoreProgress
+from babelclip.stores.base import Entry, Match, StoreProgress
 from babelclip.vectors import FloatArray
 
 PLACES_AT_ONCE = 10_000
@@ -21,20 +20,15 @@ _JOINED = "vectors JOIN contents ON contents.id = vectors.content JOIN photos ON
 class CatalogStore:
     """A catalog and its neighbours."""
 
-    def __init__(self, path: Path, model: ModelFacts, queries: Callable[[], FloatArray]) -> None:
-        """Open a catalog, or make one.
+    def __init__(self, catalog: Catalog, dimension: int, queries: Callable[[], FloatArray]) -> None:
+        """Take an open catalog; nothing is read yet.
 
-        :param path: the file
-        :param model: the model of its vectors
+        :param catalog: the catalog
+        :param dimension: of its vectors
         :param queries: gives float32 (m, d) unit rows of texts as they may be asked, to tune the neighbours with
-        :raises CatalogError: if the file cannot be used
-        :raises ModelMismatchError: if another model made it
         """
-        self.catalog = Catalog(path, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
-        self._dimension = model.dimension
-        self._neighbours = CatalogNeighbours(
-            self.catalog, model.dimension, lambda: queries().reshape(-1, model.dimension)
-        )
+        self.catalog = catalog
+        self._neighbours = CatalogNeighbours(catalog, dimension, lambda: queries().reshape(-1, dimension))
 
     def __len__(self) -> int:
         return self.catalog.count()
