@@ -231,7 +231,8 @@ def test_every_tab_works_and_has_no_serious_finding_of_axe(page: Any, tmp_path: 
     ] * 3
     seen["compare"] = findings(page)
     page.click("#tab-usage")
-    page.wait_for_selector("#chart rect")
+    page.wait_for_selector("#totals dd")
+    assert page.locator("#chart rect").count() == 30
     assert page.locator("#totals dd").nth(1).text_content() != "0"
     seen["usage"] = findings(page)
     page.click("#tab-api")

@@ -85,3 +85,19 @@ async def test_a_query_may_be_a_sum_of_texts_and_pictures(pair: Model, photos: P
         assert await paths(["a dog", {"text": "a cat", "weight": 0.0001}]) == likeness
         for bad in ([], [{"text": "a", "weight": 0}], ["a", " "], ["a", {"text": "a", "weight": -1}]):
             assert (await client.post("/v1/search", json={"query": bad})).status_code == 400
+
+
+@pytest.mark.anyio
+async def test_words_have_a_confidence_and_filters_hold(pair: Model, photos: Path) -> None:
+    for number in range(12):
+        Image.new("RGB", (50, 50), (20 * number, 90, 9)).save(photos / "inner" / f"{number}.png")
+    async with searching(pair, photos) as client:
+        inner = {"query": "a dog", "k": 5, "where": f'folder:"{photos / "inner"}"'}
+        hits = (await client.post("/v1/search", json=inner)).json()["data"]
+        assert len(hits) == 5
+        assert all(Path(hit["path"]).parent.name == "inner" for hit in hits)
+        assert all(hit["match"] in ("strong", "likely", "weak", "none") and 0 <= hit["confidence"] <= 1 for hit in hits)
+        summed = await client.post("/v1/search", json={"query": ["a dog", "a cat"]})
+        assert "confidence" not in summed.json()["data"][0]
+        unread = await client.post("/v1/search", json={"query": "a dog", "where": "folder:"})
+        assert unread.status_code == 400

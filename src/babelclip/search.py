@@ -231,35 +231,48 @@ class Index:
         hits = [hit for hit in found if hit.path != str(path)]
         return [replace(hit, rank=rank) for rank, hit in enumerate(hits[:k], 1)]
 
-    def nearest(self, vector: FloatArray, k: int = 10, *, where: str | None = None) -> list[Hit]:
+    def nearest(
+        self, vector: FloatArray, k: int = 10, *, where: str | None = None, text: str | None = None
+    ) -> list[Hit]:
         """The photos whose vectors are nearest to one.
 
         :param vector: float32 (d,), of any length but zero
         :param k: how many, at least 1
         :param where: a filter (``filters.read_filter``)
+        :param text: what the vector is of, where that is a text: then hits have a confidence
         :return: the nearest first
         :raises InputError: if k is below 1, or the filter cannot be read
         """
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
         self._store.follow()
-        found = self._store.find(unit_rows(vector[None])[0], k, where=where)
-        return _as_hits([[one] for one in found[:k]])
+        unit = unit_rows(vector[None])[0]
+        shown = [[one] for one in self._store.find(unit, k, where=where)[:k]]
+        return _as_hits(shown, None if text is None else self._confidences(shown, unit, text, None))
+
+    def combined(self, rows: FloatArray, weights: Sequence[float]) -> FloatArray:
+        """The vector of a query of several parts.
+
+        Each is weighed by one over the spread of its scores in the collection, so that a picture, whose cosines with
+        pictures are far apart, does not drown a text.
+
+        :param rows: float32 (n, d), unit rows
+        :param weights: n of them
+        :return: float32 (d,), of unit length
+        """
+        self._store.follow()
+        weighed = np.array(weights, dtype=np.float32)
+        if len(rows) > 1:
+            sample = self._store.sample(SAMPLE)
+            spread = (sample @ rows.T).std(axis=0) if len(sample) > 1 else np.ones(len(rows), np.float32)
+            weighed = weighed / np.maximum(spread, 1e-6)
+        vector: FloatArray = unit_rows((weighed @ rows)[None])[0]
+        return vector
 
     def _vector_of(self, terms: Sequence[Term]) -> FloatArray:
-        """The unit vector of a query.
-
-        Where there are several terms, each is weighed by one over the spread of its scores in the collection, so that a
-        picture, whose cosines with pictures are far apart, does not drown a text.
-        """
+        """The unit vector of a query."""
         rows = self._model.encode([term.item for term in terms])
-        weights = np.array([term.weight for term in terms], dtype=np.float32)
-        if len(terms) > 1:
-            sample = self._store.sample(SAMPLE)
-            spread = (sample @ rows.T).std(axis=0) if len(sample) > 1 else np.ones(len(terms), np.float32)
-            weights = weights / np.maximum(spread, 1e-6)
-        vector: FloatArray = unit_rows((weights @ rows)[None])[0]
-        return vector
+        return self.combined(rows, [term.weight for term in terms])
 
     def _reordered(self, found: list[Match], *, crowd: FloatArray | None, diversity: float) -> list[Match]:
         """Hits in the order that is asked for; their scores stay cosines."""

@@ -220,6 +220,7 @@ class SearchRequest(Form):
     index: StrictStr | None = Field(None, max_length=200, description="Not needed where there is one alone.")
     k: int = Field(10, ge=1, le=MAX_HITS)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
+    where: StrictStr | None = Field(None, max_length=4000, description="A filter: folder:holiday AND date>=2024.")
     thumbnails: bool = Field(False, description="Small JPEGs of the photos, as data URIs.")
 
 
@@ -308,6 +309,9 @@ class HitRow(BaseModel):
     path: str
     photo: str | None = None
     score: float
+    confidence: float | None = None
+    match: Literal["strong", "likely", "weak", "none"] | None = None
+    at_ms: int | None = None
     thumbnail: str | None = None
 
 

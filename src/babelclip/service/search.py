@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from babelclip.errors import InputError
+from babelclip.search import Hit
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
 from babelclip.service.inputs import read_inputs
@@ -32,14 +33,13 @@ async def search(request: Request) -> Response:
         items, weights = _terms(form.query)
         inputs = await read_inputs(engine, items, truncate=False, fetch=service.fetch)
         vectors = unit_rows(await embed(service, request, visit, engine, inputs))
-        vector = np.asarray(weights, dtype=np.float32) @ vectors
-        if float(np.linalg.norm(vector)) < LEAST_NORM:
+        if float(np.linalg.norm(np.asarray(weights) @ vectors)) < LEAST_NORM:
             raise InputError("the parts of the query cancel out; change their weights")
-        hits = (await service.shelf.nearest(mounted, vector, form.offset + form.k))[form.offset :]
+        count = form.offset + form.k
+        hits = await service.shelf.nearest(mounted, vectors, weights, count, form.where, _text(items, weights))
+        hits = hits[form.offset :]
         contents = await service.shelf.contents(mounted, [hit.path for hit in hits])
-        rows: list[Reply] = [
-            {"rank": hit.rank, "path": hit.path, "photo": contents.get(hit.path), "score": hit.score} for hit in hits
-        ]
+        rows = [_row(hit, contents.get(hit.path)) for hit in hits]
         if form.thumbnails:
             await _add_thumbnails(service, rows)
         usage = {"prompt_tokens": visit.tokens, "total_tokens": visit.tokens, "images": visit.images}
@@ -65,6 +65,21 @@ def _terms(query: Any) -> tuple[list[Any], list[float]]:
     weights = [part.get("weight", 1) if isinstance(part, dict) else 1 for part in parts]
     items = [{k: v for k, v in part.items() if k != "weight"} if isinstance(part, dict) else part for part in parts]
     return items, weights
+
+
+def _text(items: list[Any], weights: list[float]) -> str | None:
+    """The query, where it is a text alone."""
+    if len(items) != 1 or weights[0] < 0:
+        return None
+    text = items[0].get("text") if isinstance(items[0], dict) else items[0]
+    return text if isinstance(text, str) else None
+
+
+def _row(hit: Hit, photo: str | None) -> Reply:
+    """A hit as the answer has it; what is not known is left out."""
+    row = {"rank": hit.rank, "path": hit.path, "photo": photo, "score": hit.score}
+    sure = {} if hit.confidence is None else {"confidence": hit.confidence, "match": hit.match}
+    return {**row, **sure, **({} if hit.at_ms is None else {"at_ms": hit.at_ms})}
 
 
 async def _add_thumbnails(service: Service, rows: list[Reply]) -> None:

@@ -62,15 +62,26 @@ class Shelf:
             raise ApiError(404, f"{message}; mounted are: {known}", code="index_not_found", param="index")
         return self.mounted[name]
 
-    async def nearest(self, mounted: Mounted, vector: FloatArray, k: int) -> list[Hit]:
-        """The photos nearest to a vector.
+    async def nearest(
+        self, mounted: Mounted, rows: FloatArray, weights: Sequence[float], k: int, where: str | None, text: str | None
+    ) -> list[Hit]:
+        """The photos nearest to a query.
 
         :param mounted: the index
-        :param vector: float32 (d,)
+        :param rows: float32 (n, d), unit rows, of its parts
+        :param weights: of the parts
         :param k: how many
+        :param where: a filter
+        :param text: the query, where it is a text alone
         :return: the nearest first
+        :raises InputError: if the filter cannot be read
         """
-        return await self._run(lambda: mounted.index.nearest(vector, k))
+
+        def work() -> list[Hit]:
+            vector = mounted.index.combined(rows, weights)
+            return mounted.index.nearest(vector, k, where=where, text=text)
+
+        return await self._run(work)
 
     async def count(self, mounted: Mounted) -> int:
         """How many photos an index holds.
