@@ -39,11 +39,11 @@ FEWEST_NAMES = 300
 """Classes that a language must name for the bar on templates."""
 TIMED_PICTURES = 1000
 EXPLAINED = """
-Written by `tools/measure_classification.py`; `babelclip evaluate --zero-shot` gives the same figures for any model and
-data. Intervals are 95% bootstrap over the pictures, for means over the languages. The temperature of the calibration
-error (ECE, 15 bins) is fitted on one half of the pictures, the error measured on the other. AUC is the chance that a
-picture of a class that is no label gets a higher probability of "none of these" than one of a class that is, with half
-of the classes as labels, in five ways. ImageNet's classes were seen in the training of the image tower.
+Written by `tools/measure_classification.py`; `babelclip evaluate --zero-shot --precision auto` gives the same figures
+for any model and data. Intervals are 95% bootstrap over the pictures, for means over the languages. The temperature of
+the calibration error (ECE, 15 bins) is fitted on one half of the pictures, the error measured on the other. AUC is the
+chance that a picture of a class that is no label gets a higher probability of "none of these" than one of a class that
+is, with half of the classes as labels, in five ways. ImageNet's classes were seen in the training of the image tower.
 """
 
 Bars = list[tuple[str, str, str]]
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     data: Path = parser.parse_args().data
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    model = Model.load()
+    model = Model.load(precision="auto")
     parts = [
         "# Quality of classification",
         f"Model {model.name} ({model.fingerprint[:12]}). " + " ".join(EXPLAINED.split()),

@@ -45,8 +45,9 @@ OPEN_PAIRS = {
 }
 OWN_PAIRS = {"names": 0.14, "captions": 0.07}
 ALIGN_STEPS, ALIGN_SEED = 400, 1
-"""More steps learn the classes better and the few photographs by heart. The seed is the best of six on the dev split; they
-differed by four hundredths there, and no run gives the same to the bit."""
+"""More steps learn the classes better and the few photographs by heart. The seed is the best of six on the dev split;
+they differed by four hundredths there, and no run gives the same to the bit.
+"""
 VIEWS = 3
 """Of a picture, at the alignment."""
 OWN_RESEARCH_PAIRS = {"photos": 0.08}
