@@ -166,18 +166,22 @@ def test_models_lists_names_and_verify_finds_damage(home: Path) -> None:
     assert "owner/model: w.bin" in run("models", "--verify", home=home, code=1).stderr
 
 
-def test_doctor_tells_runtimes_and_remarks(home: Path) -> None:
+def test_doctor_tells_runtimes_and_remarks_and_how_each_tower_runs(home: Path, clip_folder: Path) -> None:
     (report,) = lines(run("doctor", "--json", home=home).stdout)
     assert report["runtimes"]["openvino"] == "ready"
     assert report["remarks"]
-    assert report["towers"]["text"] == {
-        "precision": "float32" if "BF16" not in report["capabilities"] else "bfloat16",
-        "why": report["towers"]["image"]["why"],
+    for tower in report["towers"].values():
+        assert tower["precision"] in ("int8", "bfloat16", "float32")
+        assert ("the model is calibrated" in tower["why"]) == (tower["precision"] == "int8")
+    (plain,) = lines(run("doctor", "--json", "-m", clip_folder, home=home).stdout)
+    assert plain["towers"]["text"] == {
+        "precision": "float32" if "BF16" not in plain["capabilities"] else "bfloat16",
+        "why": plain["towers"]["image"]["why"],
     }
-    assert "not calibrated" in report["towers"]["text"]["why"]
-    shown = run("doctor", "--precision", "int8", home=home).stdout
+    assert "not calibrated" in plain["towers"]["text"]["why"]
+    shown = run("doctor", "-m", clip_folder, "--precision", "int8", home=home).stdout
     assert "runtime" in shown
-    assert "mini, text tower: does not run, because the model was not calibrated" in shown
+    assert "text tower: does not run, because the model was not calibrated" in shown
 
 
 def test_a_command_imports_only_what_it_needs(home: Path) -> None:
