@@ -35,7 +35,10 @@ TEXT_BATCH_TOKENS = 4096
 TEXT_BATCH_ROWS = 256
 TOKENIZED_AT_ONCE, TOKENIZED_AHEAD = 1024, 2
 """Texts that are tokenized, and sorted by length, together; the next ones while these are encoded."""
-IMAGE_BATCH = 16
+IMAGE_BATCH, CONVOLUTION_BATCH = 16, 2
+"""Pictures that are encoded together. Convolutions are no faster in larger batches, and hold room for each picture:
+``mini`` takes 110 MiB less with 2 than with 16.
+"""
 LOGIT_SCALE = 100.0
 """Where a model does not state its own: the limit that CLIP was trained with, and reached (Radford et al. 2021)."""
 DECODED_AHEAD = 4 * IMAGE_BATCH
@@ -278,7 +281,7 @@ class Model:
                 return error
 
         decoded = ordered_map(decode, images, workers=self._threads or os.cpu_count() or 1, ahead=DECODED_AHEAD)
-        for batch in chunks(decoded, IMAGE_BATCH):
+        for batch in chunks(decoded, self._image_batch):
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = session.run({"pixels": np.stack(good)}) if good else np.empty((0, self.dimension), np.float32)
             rows = iter(unit_rows(vectors) if unit else vectors)
@@ -305,8 +308,8 @@ class Model:
         """
         session = self._session("image")
         vectors = np.empty((len(pixels), self.dimension), dtype=np.float32)
-        for start in range(0, len(pixels), IMAGE_BATCH):
-            batch = slice(start, start + IMAGE_BATCH)
+        for start in range(0, len(pixels), self._image_batch):
+            batch = slice(start, start + self._image_batch)
             vectors[batch] = session.run({"pixels": np.stack(pixels[batch])})
         return unit_rows(vectors) if unit else vectors
 
@@ -327,6 +330,10 @@ class Model:
             if self._tokenizer is None:
                 self._tokenizer = TextTokenizer(spec)
             return self._tokenizer
+
+    @property
+    def _image_batch(self) -> int:
+        return CONVOLUTION_BATCH if self._require_image().efficientnet is not None else IMAGE_BATCH
 
     def _require_text(self) -> TextSpec:
         if self.text_spec is None:
