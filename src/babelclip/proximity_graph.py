@@ -3,7 +3,7 @@
 The graph holds the vectors' principal components, a byte each, and links. A search walks it towards the query and then
 scores the best candidates by their float16 vectors, which are mapped from a file. Lists (IVF) were measured too: texts
 lie far from all pictures, and the ten nearest pictures of a text are spread over so many lists that an eighth of the
-collection has to be read for a recall of 0.98 (docs/searching.md).
+collection has to be read for a recall of 0.98 (docs/design.md).
 """
 
 from collections.abc import Iterable, Sequence
