@@ -30,6 +30,7 @@ NO_OBJECTS = ("symbols",)
 SPLITS = 10
 HUB_LANGUAGES = ("en", "de", "fr", "ru", "ar", "zh-cn")
 HUB_QUERIES, HUB_BANK = 800, 400
+"""Captions a language that are asked, and that are the bank; two to one where there are fewer."""
 FIT_ROUNDS = 30
 PRIOR = 1e-3
 EXPLAINED = """
@@ -261,10 +262,11 @@ def hub_section(model: Model, data: Path) -> str:
         own = [c for c in captions if c.language == code and c.image in place]
         own = [own[i] for i in np.random.default_rng(0).permutation(len(own))[: HUB_QUERIES + HUB_BANK]]
         texts = model.encode_text([caption.text for caption in own])
-        truth = np.array([place[caption.image] for caption in own[:HUB_QUERIES]])
-        cosines = texts[:HUB_QUERIES] @ vectors.T
+        asked = min(HUB_QUERIES, len(own) * 2 // 3)
+        truth = np.array([place[caption.image] for caption in own[:asked]])
+        cosines = texts[:asked] @ vectors.T
         scores = [cosines]
-        for bank in (texts[HUB_QUERIES:], model.encode_text(list(everyday_words(code)))):
+        for bank in (texts[asked:], model.encode_text(list(everyday_words(code)))):
             scores.append(confidence.HUB_SHARPNESS * cosines - confidence.hubness(vectors, bank))
         lines.append(f"| {BY_CODE[code].name} | " + " | ".join(recalls(score, truth) for score in scores) + " |")
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])
