@@ -254,8 +254,8 @@ def hub_section(model: Model, data: Path) -> str:
     captions = read_captions(data / "captions/flickr8k.tsv.gz")
     lines = [
         "## Hubs",
-        "Recall@1 and recall@10 of pictures by captions of Flickr8k (875 pictures, up to 800 captions a language): plain; "
-        f"with `--queries-like` of {HUB_BANK} other captions in the language; and with everyday words in their place.",
+        "Recall@1 and recall@10 of pictures by captions of Flickr8k (875 pictures, up to 800 captions a language): "
+        f"plain; with `--queries-like` of {HUB_BANK} other captions in the language; with everyday words instead.",
         "| language | plain | other captions | everyday words |\n|---|---|---|---|",
     ]
     for code in HUB_LANGUAGES:
