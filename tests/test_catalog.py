@@ -2,6 +2,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,18 @@ def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
     assert catalog.count() == 1
     holder.close()
     catalog.close()
+
+
+def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def make(_: int) -> None:
+        for number in range(25):
+            together.wait()
+            opened(tmp_path / f"{number}.bc").close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, range(4)))
 
 
 KILLED = """

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from babelclip.errors import CatalogError
@@ -9,6 +10,7 @@ from babelclip.errors import CatalogError
 APPLICATION_ID = int.from_bytes(b"bclp", "big")
 PAGE_BYTES = 16384
 """Fifteen vectors of 512 float16 numbers fill a page; in one of 4096 a quarter would stay empty."""
+PAUSE_SECONDS = 0.02
 
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -144,8 +146,23 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     db.create_function("folder_of", 1, os.path.dirname, deterministic=True)
     if not tables:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    db.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on. Others that make the same file are waited for here: SQLite's own waiting, which
+    ``PRAGMA busy_timeout`` sets, does not reach this statement.
+    """
+    until = time.monotonic() + db.execute("PRAGMA busy_timeout").fetchone()[0] / 1000
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+        time.sleep(PAUSE_SECONDS)
 
 
 def migrate(db: sqlite3.Connection) -> None:
