@@ -1,13 +1,14 @@
 """babelclip keys, usage: who may use the service, and what was used."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from sqlalchemy import Engine
 
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
@@ -22,6 +23,8 @@ from babelclip.settings import service_settings
 APP = typer.Typer(help="Keys of the service.", no_args_is_help=True)
 BY_DEFAULT = ["embed", "classify", "search"]
 SUMS = ("requests", "tokens", "images", "bytes", "milliseconds", "cost_dollars")
+
+Book = TypeVar("Book")
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Its eight digits, as babelclip keys list shows them.")]
 RequestsPerMinute = Annotated[int | None, typer.Option(min=0, help="0 is without limit.")]
@@ -46,7 +49,7 @@ def create(
     """Make a key. Its secret is shown this once, on stdout."""
     limits = _limits(KeyLimits(), requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
     ends = None if expires is None else _moment(expires)
-    with _accounts() as accounts:
+    with _opened(Accounts) as accounts:
         key, secret = accounts.create(name, scope or BY_DEFAULT, expires_ms=ends, limits=limits)
     if json:
         output.json_line({**_shown(key), "secret": secret})
@@ -58,7 +61,7 @@ def create(
 @APP.command("list")
 def show(json: AsJson = False) -> None:
     """List the keys, without their secrets."""
-    with _accounts() as accounts:
+    with _opened(Accounts) as accounts:
         keys = [_shown(key) for key in accounts.all()]
     if json:
         for key in keys:
@@ -71,7 +74,7 @@ def show(json: AsJson = False) -> None:
 @APP.command()
 def revoke(key_id: KeyId, json: AsJson = False) -> None:
     """End a key; running services notice within two seconds."""
-    with _accounts() as accounts:
+    with _opened(Accounts) as accounts:
         key = accounts.revoke(key_id)
     if json:
         output.json_line(_shown(key))
@@ -89,7 +92,7 @@ def limit(
     json: AsJson = False,
 ) -> None:
     """Change what a key may use; what is not given stays as it is."""
-    with _accounts() as accounts:
+    with _opened(Accounts) as accounts:
         before = accounts.get(key_id).limits
         limits = _limits(before, requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
         key = accounts.limit(key_id, limits)
@@ -113,7 +116,7 @@ def usage(
     if json and as_csv:
         raise typer.BadParameter("give --json or --csv, not both")
     groups = read_groups(by)
-    with _ledger() as ledger:
+    with _opened(Ledger) as ledger:
         if rows:
             entries = ledger.rows(since=since, until=until, key_id=key)
             _write(({**asdict(one), "cost_dollars": dollars(one.picodollars)} for one in entries), as_json=json)
@@ -129,19 +132,11 @@ def usage(
 
 
 @contextmanager
-def _accounts() -> Iterator[Accounts]:
+def _opened(kind: Callable[[Engine], Book]) -> Iterator[Book]:
+    """Accounts or Ledger over the database of the settings, which is let go afterwards."""
     engine = open_database(service_settings().database_url)
     try:
-        yield Accounts(engine)
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def _ledger() -> Iterator[Ledger]:
-    engine = open_database(service_settings().database_url)
-    try:
-        yield Ledger(engine)
+        yield kind(engine)
     finally:
         engine.dispose()
 

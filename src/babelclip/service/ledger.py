@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -141,13 +141,9 @@ class Ledger:
         groups = [column for column, name in _GROUPS.items() if name in by]
         columns = [TOTALS.c[column] for column in groups]
         sums = [func.sum(TOTALS.c[name]).label(name) for name in ("requests", *AMOUNTS)]
-        statement = select(*columns, *sums).group_by(*columns).order_by(*columns).having(func.count() > 0)
-        if since:
-            statement = statement.where(TOTALS.c.day >= check_day(since))
-        if until:
-            statement = statement.where(TOTALS.c.day <= check_day(until))
-        if key_id is not None:
-            statement = statement.where(TOTALS.c.key_id == key_id)
+        chosen = _chosen(TOTALS, since, until, key_id)
+        statement = select(*columns, *sums).where(*chosen).group_by(*columns).order_by(*columns)
+        statement = statement.having(func.count() > 0)
         try:
             with self._engine.connect() as connection:
                 rows = connection.execute(statement).mappings().all()
@@ -169,13 +165,8 @@ class Ledger:
         :yield: rows, in the order of days and requests
         :raises StoreError: if the database cannot be read
         """
-        statement = select(LEDGER).order_by(LEDGER.c.day, LEDGER.c.request_id)
-        if since:
-            statement = statement.where(LEDGER.c.day >= check_day(since))
-        if until:
-            statement = statement.where(LEDGER.c.day <= check_day(until))
-        if key_id is not None:
-            statement = statement.where(LEDGER.c.key_id == key_id)
+        chosen = _chosen(LEDGER, since, until, key_id)
+        statement = select(LEDGER).where(*chosen).order_by(LEDGER.c.day, LEDGER.c.request_id)
         try:
             with self._engine.connect() as connection:
                 streamed = connection.execution_options(yield_per=EXPORT_ROWS).execute(statement)
@@ -224,6 +215,18 @@ def _resolve(futures: list["asyncio.Future[None]"], error: StoreError | None) ->
     for future in futures:
         if not future.done():
             future.set_result(None) if error is None else future.set_exception(error)
+
+
+def _chosen(table: Table, since: str, until: str, key_id: str | None) -> list[ColumnElement[bool]]:
+    """The conditions of a report on a table that has days and keys."""
+    conditions = []
+    if since:
+        conditions.append(table.c.day >= check_day(since))
+    if until:
+        conditions.append(table.c.day <= check_day(until))
+    if key_id is not None:
+        conditions.append(table.c.key_id == key_id)
+    return conditions
 
 
 def _insert(connection: Connection, entries: list[Entry]) -> None:
