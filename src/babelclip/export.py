@@ -34,29 +34,43 @@ def export_folder(
     :raises InputError: if the target is there already
     :raises ModelError: if the model lacks a tower
     """
+    with whole_folder(target) as root:
+        write_model(folders, root, storage=storage, facts=facts)
+
+
+def write_model(
+    folders: ModelFolders, root: Path, *, storage: Storage = "float32", facts: dict[str, Any] | None = None
+) -> None:
+    """Write the files of a babelclip folder into one that is there.
+
+    :param folders: the model
+    :param root: an empty folder
+    :param storage: as for export_folder
+    :param facts: as for export_folder
+    :raises ModelError: if the model lacks a tower
+    """
     if folders.text is None or folders.image is None:
         raise ModelError(f"{folders.name} lacks a tower; only a pair can be exported")
-    with whole_folder(target) as root:
-        text = read_text_spec(folders.text)
-        copy_tower(folders.text, root / "text", storage)
-        copy_tower(read_image_spec(folders.image).folder, root / "image", storage)
-        card = folders.text.parent / CARD
-        if card.is_file():
-            shutil.copyfile(card, root / CARD)
-        # The bound of int8 belongs to the calibration, which is not copied.
-        stated = {key: value for key, value in folders.manifest.items() if key != "int8"}
-        manifest = {
-            "name": folders.name,
-            "version": "1",
-            "licence": "see the model's own page",
-            "languages": list(CODES),
-            **stated,
-            **(facts or {}),
-            "format": FORMAT,
-            "dimension": text.dimension,
-            "storage": storage,
-        }
-        write_manifest(root, manifest)
+    text = read_text_spec(folders.text)
+    copy_tower(folders.text, root / "text", storage)
+    copy_tower(read_image_spec(folders.image).folder, root / "image", storage)
+    card = folders.text.parent / CARD
+    if card.is_file():
+        shutil.copyfile(card, root / CARD)
+    # The bound of int8 belongs to the calibration, which is not copied.
+    stated = {key: value for key, value in folders.manifest.items() if key != "int8"}
+    manifest = {
+        "name": folders.name,
+        "version": "1",
+        "licence": "see the model's own page",
+        "languages": list(CODES),
+        **stated,
+        **(facts or {}),
+        "format": FORMAT,
+        "dimension": text.dimension,
+        "storage": storage,
+    }
+    write_manifest(root, manifest)
 
 
 def write_manifest(root: Path, manifest: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from babelclip import registry
 from babelclip.batching import chunks
 from babelclip.errors import ImageError, InputError, ModelError
-from babelclip.export import export_folder, write_manifest
+from babelclip.export import write_manifest, write_model
 from babelclip.folders import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
@@ -105,12 +105,8 @@ def quantize(
         say=say,
     )
     with whole_folder(target) as root:
-        whole = root / "model"
-        export_folder(folders, whole, storage=storage)
-        write_calibrations(whole, calibration)
-        for path in whole.iterdir():
-            path.rename(root / path.name)
-        whole.rmdir()
+        write_model(folders, root, storage=storage)
+        write_calibrations(root, calibration)
     return {name: bound for name, (_, bound) in calibration.items()}
 
 
