@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from babelclip.vectors import FloatArray, from_bytes, stored_bytes, to_bytes
 BLOCK_ROWS = 16384
 KEEP_RETIRED_DAYS = 90
 SECONDS_A_DAY = 86400
+FINDABLE = "vectors JOIN contents ON contents.id = vectors.content JOIN photos ON photos.content = contents.id"
+"""Every vector with its content and each of its files; filters are over these columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,18 +402,22 @@ class Catalog(CatalogFile):
         rows = self.rows("SELECT id, vector FROM removals WHERE id > ? ORDER BY id", (removal,))
         return np.array([row[1] for row in rows], dtype=np.int64), rows[-1][0] if rows else removal
 
-    def places(self, vectors: Sequence[int]) -> dict[int, list[Place]]:
+    def places(
+        self, vectors: Sequence[int], condition: str = "1", parameters: Sequence[Any] = ()
+    ) -> dict[int, list[Place]]:
         """Where vectors are found; every copy of a photo is a place.
 
         :param vectors: ids, at most 30,000
+        :param condition: SQL over FINDABLE, as a filter gives it
+        :param parameters: what its placeholders stand for
         :return: by id, in the order of paths; ids that are gone are left out
         """
         marks = ",".join("?" * len(vectors))
         found: dict[int, list[Place]] = {}
         for vector, path, at_ms in self.rows(
-            "SELECT vectors.id, path, at_ms FROM vectors JOIN photos USING (content) "
-            f"WHERE vectors.id IN ({marks}) ORDER BY path",
-            tuple(map(int, vectors)),
+            f"SELECT vectors.id, path, at_ms FROM {FINDABLE} "
+            f"WHERE vectors.id IN ({marks}) AND {condition} ORDER BY path",
+            (*map(int, vectors), *parameters),
         ):
             found.setdefault(vector, []).append(Place(vector, path, at_ms))
         return found

@@ -34,6 +34,8 @@ _TRAILER = struct.Struct("<8sQI")
 _SUFFIX = ".blob"
 _UNFINISHED, _LEFT_AFTER_SECONDS = "new-", 86400
 _BYTES_AT_ONCE = 2**22
+_CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
+"""What writes graphs: another version of it writes others."""
 
 Build = Callable[[Path | None], "onnx.ModelProto"]
 """Gives the graph; its weights go to the file where one is given."""
@@ -78,10 +80,6 @@ def compile_tower(
         if session is not None:
             return session
     return runtime.compile(build(None), precision=choice.rest, threads=threads)
-
-
-_CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
-"""What writes graphs: another version of it writes others."""
 
 
 def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:

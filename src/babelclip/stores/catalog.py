@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from babelclip.batching import chunks
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog import FINDABLE, Catalog, Content, Photo
 from babelclip.filters import Filter, read_filter
 from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
@@ -14,7 +14,6 @@ from babelclip.vectors import FloatArray
 
 PLACES_AT_ONCE = 10_000
 _EVERYTHING = Filter("1", ())
-_JOINED = "vectors JOIN contents ON contents.id = vectors.content JOIN photos ON photos.content = contents.id"
 
 
 class CatalogStore:
@@ -54,7 +53,7 @@ class CatalogStore:
 
     def _allowed(self, chosen: Filter) -> Ids:
         """The vectors that a filter lets through, growing."""
-        query = f"SELECT DISTINCT vectors.id FROM {_JOINED} WHERE {chosen.condition} ORDER BY vectors.id"
+        query = f"SELECT DISTINCT vectors.id FROM {FINDABLE} WHERE {chosen.condition} ORDER BY vectors.id"
         return np.array([row[0] for row in self.catalog.rows(query, chosen.parameters)], dtype=np.int64)
 
     def _placed(self, ids: Ids, scores: FloatArray, chosen: Filter) -> list[Match]:
@@ -62,12 +61,8 @@ class CatalogStore:
         known = {int(one): float(score) for one, score in zip(ids, scores, strict=True) if one >= 0}
         matches = []
         for some in chunks(known, PLACES_AT_ONCE):
-            marks = ",".join("?" * len(some))
-            rows = self.catalog.rows(
-                f"SELECT vectors.id, path, at_ms FROM {_JOINED} WHERE vectors.id IN ({marks}) AND {chosen.condition}",
-                (*some, *chosen.parameters),
-            )
-            matches += [Match(one, path, known[one], at_ms) for one, path, at_ms in rows]
+            for places in self.catalog.places(some, chosen.condition, chosen.parameters).values():
+                matches += [Match(place.vector, place.path, known[place.vector], place.at_ms) for place in places]
         best: dict[str, Match] = {}
         for match in sorted(matches, key=lambda match: (-match.score, match.path)):
             best.setdefault(match.path, match)
