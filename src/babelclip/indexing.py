@@ -162,13 +162,13 @@ class _Run:
             path = seen.photo.path
             if seen.data is None:
                 yield Path(path)
-            elif raw.is_raw(path):
-                try:
-                    yield raw.preview(seen.data, path)
-                except ImageError as error:
-                    self._done(self._under_way.popitem()[1], None, str(error))
+                continue
+            try:
+                picture = raw.as_picture(seen.data, path)
+            except ImageError as error:
+                self._done(self._under_way.popitem()[1], None, str(error))
             else:
-                yield seen.data
+                yield picture
 
     def _settled(self, seen: Look) -> bool:
         """Whether a file needs no encoding; if it does, it is under way now, or waits beside a copy that is."""

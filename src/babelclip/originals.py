@@ -29,6 +29,4 @@ def read_original(path: str, at_ms: int | None = None) -> Image.Image:
         raise
     except InputError as error:
         raise ImageError(str(error)) from None
-    if isinstance(source, bytes) and raw.is_raw(path):
-        return read_image(raw.preview(source, path))
-    return read_image(source)
+    return read_image(raw.as_picture(source, path) if isinstance(source, bytes) else source)

@@ -70,6 +70,9 @@ class Facts:
     duration_ms: int | None = None
 
 
+NOTHING_SAID = Facts()
+
+
 def facts_of(image: Image.Image, sidecar: bytes | None = None) -> Facts:
     """What a picture says of itself. Its pixels need not be decoded.
 

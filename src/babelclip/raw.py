@@ -60,6 +60,17 @@ def facts_of_raw(source: Path | bytes) -> Facts:
         return Facts()
 
 
+def as_picture(content: bytes, name: str) -> bytes | Image.Image:
+    """What a decoder can read of a file that is in memory.
+
+    :param content: the bytes of the file
+    :param name: its name or path, which alone tells a RAW file
+    :return: the picture in a RAW file; the bytes of any other
+    :raises ImageError: as preview
+    """
+    return preview(content, name) if is_raw(name) else content
+
+
 def preview(source: Path | bytes, name: str) -> Image.Image:
     """The picture in a RAW file.
 

@@ -108,7 +108,7 @@ class ShardEmbedder:
                     errors.append(picture)
                     continue
                 try:
-                    image = raw.preview(picture.content, picture.path) if raw.is_raw(picture.path) else picture.content
+                    image = raw.as_picture(picture.content, picture.path)
                 except ImageError as error:
                     errors.append(Unreadable(picture.path, str(error)))
                     continue

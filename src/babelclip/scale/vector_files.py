@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from babelclip.errors import CatalogError, ModelMismatchError
-from babelclip.photo_facts import Facts
+from babelclip.photo_facts import NOTHING_SAID, Facts
 from babelclip.scale.places import PARTIAL, Place, open_place
 from babelclip.vectors import FloatArray
 
@@ -25,7 +25,6 @@ FORMAT = 1
 ROW_GROUP = 4096
 FACTS = ("width", "height", "taken_at", "latitude", "longitude", "camera", "caption", "keywords")
 """The columns that are fields of Facts."""
-NOTHING_SAID = Facts()
 PARQUET = frozenset((".parquet",))
 
 Numbers = Literal["float16", "float32"]

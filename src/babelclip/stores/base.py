@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from babelclip.errors import InputError
-from babelclip.photo_facts import Facts
+from babelclip.photo_facts import NOTHING_SAID, Facts
 from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:
     from babelclip.model import Model
 
 MILVUS = "milvus://"
-NOTHING_SAID = Facts()
 
 StoreProgress = Callable[[int, int], None]
 
