@@ -78,7 +78,7 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
     tokenizer = target / "text/tokenizer.json"
     content = json.loads(tokenizer.read_text(encoding="utf-8"))
     tokenizer.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    calibrate(towers, trained / "pairs", data, target)
+    calibrate(towers, data, target)
     models = {}
     for name in LICENCES:
         file = trained / name / "measured.json"
@@ -107,17 +107,16 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
     write_manifest(target, {**manifest, "verdicts": verdicts(models[licences])})
 
 
-def calibrate(towers: registry.ModelFolders, pairs: Path, data: Path, target: Path) -> None:
+def calibrate(towers: registry.ModelFolders, data: Path, target: Path) -> None:
     """Let the shipped model run in int8.
 
     :param towers: the trained pair.
-    :param pairs: what mini_pairs.py wrote.
     :param data: the data folder.
     :param target: the bundled folder.
     """
     with tempfile.TemporaryDirectory() as folder:
-        pictures = sample_pictures(data, pairs, Path(folder))
-        write_calibrations(target, calibrate_towers(towers, sample_texts(data, pairs), pictures, say=log.info))
+        pictures = sample_pictures(data, Path(folder))
+        write_calibrations(target, calibrate_towers(towers, sample_texts(data), pictures, say=log.info))
 
 
 def keep_logs(trained: Path, data: Path, target: Path) -> None:
