@@ -202,20 +202,31 @@ class Model:
         places: dict[str, int] = {}
         rows = np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
         copies = np.bincount(rows, minlength=len(places))
-        with ThreadPoolExecutor(1, thread_name_prefix="babelclip") as pool:
-            # The first call reads the tokenizer while the tower is opened.
-            opened = pool.submit(self._session, "text")
-            tokenizer = self.tokenizer
-            opened.result()
+        tokenizer = self._open_text()
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
         done = 0
-        windows = chunks(places, TOKENIZED_AT_ONCE)
-        for window, ids in ordered_map(tokenizer.encode, windows, workers=1, ahead=TOKENIZED_AHEAD):
+        windows = list(chunks(places, TOKENIZED_AT_ONCE))
+        tokenized: Iterable[tuple[list[str], list[list[int]]]] = (
+            ordered_map(tokenizer.encode, windows, workers=1, ahead=TOKENIZED_AHEAD)
+            if len(windows) > 1
+            else [(window, tokenizer.encode(window)) for window in windows]
+        )
+        for window, ids in tokenized:
             vectors[done : done + len(window)] = self.encode_tokens(ids, unit=unit)
             if progress is not None:
                 progress(int(copies[done : done + len(window)].sum()))
             done += len(window)
         return vectors if len(places) == len(texts) else vectors[rows]
+
+    def _open_text(self) -> TextTokenizer:
+        """The tokenizer; it and the tower are opened side by side at the first call, later ones start no thread."""
+        if self._tokenizer is None or "text" not in self._sessions:
+            with ThreadPoolExecutor(1, thread_name_prefix="babelclip") as pool:
+                opened = pool.submit(self._session, "text")
+                tokenizer = self.tokenizer
+                opened.result()
+            return tokenizer
+        return self._tokenizer
 
     def encode_tokens(
         self, ids: Sequence[Sequence[int]], *, unit: bool = True, progress: Progress | None = None
@@ -353,12 +364,13 @@ class Model:
         :raises InputError: if the engine cannot do what was asked for
         :raises ModelError: if int8 was asked for and the model is not calibrated
         """
+        auto = self._precision == "auto"
         return choose(
             self._precision,
             self._runtime_name,
             calibrated=tower in self._folders.calibrations,
-            capabilities=capabilities(self._runtime_name) if self._precision == "auto" else (),
-            int8=int8_hardware(),
+            capabilities=capabilities(self._runtime_name) if auto else (),
+            int8=int8_hardware() if auto else None,
         )
 
     def _session(self, tower: str) -> Session:
