@@ -173,7 +173,7 @@ def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
     together = threading.Barrier(4, timeout=10)
 
     def make(_: int) -> None:
-        for number in range(25):
+        for number in range(75):
             together.wait()
             opened(tmp_path / f"{number}.bc").close()
 
