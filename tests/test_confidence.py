@@ -72,10 +72,31 @@ def test_near_duplicates_follow_their_first() -> None:
     assert group_alike(np.stack([a, b, near, b])) == [[0, 2], [1, 3]]
 
 
+def test_what_was_shown_leads_its_near_duplicates_and_is_not_shown_again() -> None:
+    a, b = rows(0, 2)
+    near = unit_rows((a + 0.01 * b)[None])[0]
+    assert group_alike(np.stack([near, b, b]), a[None]) == [[1, 2]]
+
+
+def test_groups_do_not_depend_on_how_many_rows_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = np.repeat(unit_rows(np.random.default_rng(1).normal(size=(9, 16)).astype(np.float32)), 5, axis=0)
+    whole = group_alike(kinds[::2])
+    monkeypatch.setattr("babelclip.diversity.ROWS_AT_ONCE", 4)
+    assert group_alike(kinds[::2]) == whole
+    assert len(whole) == 9
+
+
+def test_what_was_shown_makes_hits_differ_from_it() -> None:
+    a, b = rows(0, 2)
+    scores = np.array([0.9, 0.5], np.float32)
+    assert diverse_order(scores, np.stack([a, b]), 0.7, 1) == [0]
+    assert diverse_order(scores, np.stack([a, b]), 0.7, 1, a[None]) == [1]
+
+
 def test_diversity_brings_other_kinds_forward() -> None:
     a, b = rows(0, 2)
     vectors = unit_rows(np.stack([a, a + 0.01 * b, a + 0.02 * b, b]))
     scores = np.array([0.9, 0.89, 0.88, 0.5], np.float32)
-    assert diverse_order(scores, vectors, 0.0) == [0, 1, 2, 3]
-    assert diverse_order(scores, vectors, 0.7)[:2] == [0, 3]
-    assert sorted(diverse_order(scores, vectors, 1.0)) == [0, 1, 2, 3]
+    assert diverse_order(scores, vectors, 0.0, 4) == [0, 1, 2, 3]
+    assert diverse_order(scores, vectors, 0.7, 2) == [0, 3]
+    assert sorted(diverse_order(scores, vectors, 1.0, 9)) == [0, 1, 2, 3]

@@ -407,7 +407,7 @@ async def test_search_finds_what_the_index_finds_in_pages_and_with_thumbnails(
         expected = index.search("dog", k=5)
     async with running(pair, indexes={"mine": file}) as here:
         whole = await here.client.post("/v1/search", json={"query": "dog", "k": 5, "thumbnails": True})
-        page = await here.client.post("/v1/search", json={"query": "dog", "k": 2, "offset": 2, "index": "mine"})
+        page = await here.client.post("/v1/search", json={"query": "dog", "k": 2, "page": 2, "index": "mine"})
         own = {"image": encoded((photos / "a.jpg").read_bytes())}
         alike = await here.client.post("/v1/search", json={"query": own, "k": 1})
         unknown = await here.client.post("/v1/search", json={"query": "dog", "index": "other"})

@@ -67,6 +67,15 @@ def inside_archive(path: str) -> bool:
     return INSIDE in path and not Path(path).exists()
 
 
+def file_of(path: str) -> Path:
+    """The file on the disk that a path of an index leads to.
+
+    :param path: the path
+    :return: the file itself, or the archive that it is in
+    """
+    return Path(path.partition(INSIDE)[0] if inside_archive(path) else path)
+
+
 def source_of(path: str) -> Path | bytes:
     """What to read for a path that an index names.
 

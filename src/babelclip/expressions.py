@@ -66,6 +66,17 @@ def checked(terms: Sequence[Term]) -> tuple[Term, ...]:
     return tuple(terms)
 
 
+def sole_text(texts: Sequence[str | None], weights: Sequence[float]) -> int | None:
+    """Which part of a query is all that is asked for: a text, from which others may be taken away.
+
+    :param texts: of the parts; None for a picture
+    :param weights: of the parts
+    :return: its place; None where several parts or a picture are asked for
+    """
+    wanted = [i for i, weight in enumerate(weights) if weight > 0]
+    return wanted[0] if len(wanted) == 1 and texts[wanted[0]] is not None else None
+
+
 def pointing(text: str, place: int, what: str) -> str:
     """A message that shows where a text cannot be read.
 

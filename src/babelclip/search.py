@@ -13,8 +13,9 @@ from babelclip.catalog import Catalog, Photo
 from babelclip.confidence import Evidence, Strength
 from babelclip.diversity import diverse_order, group_alike
 from babelclip.errors import InputError
-from babelclip.expressions import Term, checked
+from babelclip.expressions import Term, checked, sole_text
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
+from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.pixels import ImageSource
 from babelclip.stores import Match, ModelFacts, Store, StoreProgress, open_store
@@ -24,7 +25,7 @@ from babelclip.vectors import FloatArray, unit_rows
 POOL = 5
 """Hits that are looked at for every one that is shown, where they are grouped, spread or set right for hubs."""
 DEEPEST = 10_000
-"""Hits that paging goes down to."""
+"""Hits that paging goes down to, and candidates that are looked at where hits are chosen among them."""
 SAMPLE = 2000
 """Vectors that the spread of a term's scores is measured on."""
 
@@ -192,30 +193,25 @@ class Index:
         :raises InputError: if a text is blank, k, page or diversity is out of range, the filter cannot be read, or an
             image cannot be used
         """
-        for name, number in (("k", k), ("page", page)):
-            if number < 1:
-                raise InputError(f"{name} must be at least 1, not {number}")
-        if k * page > DEEPEST:
-            raise InputError(f"page {page} of {k} is beyond hit {DEEPEST}; a narrower query or filter finds the rest")
-        if not 0 <= diversity <= 1:
-            raise InputError(f"diversity must be 0 to 1, not {diversity}")
         terms = checked(query if _are_terms(query) else [Term(query)])  # type: ignore[arg-type]
+        _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or queries_like))
         self._store.follow()
-        vector = self._vector_of(terms)
-        crowd = self._model.encode_text(list(queries_like)) if queries_like else None
-        pool = POOL if grouped or diversity or crowd is not None else 1
-        shown: list[list[Match]] = []
-        seen: set[str] = set()
-        # Earlier pages are gone through again: what approximate neighbours give depends on how many are asked for.
-        for number in range(1, page + 1):
-            found = self._store.find(vector, number * k * pool, where=where)
-            found = self._reordered(found, crowd=crowd, diversity=diversity)
-            groups = self._grouped(found) if grouped else [[one] for one in found]
-            shown = [group for group in groups if group[0].path not in seen][:k]
-            seen.update(one.path for group in shown for one in group)
-        text = terms[0].item if len(terms) == 1 and terms[0].weight > 0 else None
-        sure = self._confidences(shown, vector, text, language) if isinstance(text, str) else None
-        return _as_hits(shown, sure, first=(page - 1) * k + 1)
+        rows = self._model.encode([term.item for term in terms])
+        weights = [term.weight for term in terms]
+        texts = [term.item if isinstance(term.item, str) else None for term in terms]
+        asked = sole_text(texts, weights)
+        return self.nearest(
+            self.combined(rows, weights),
+            k,
+            where=where,
+            page=page,
+            grouped=grouped,
+            diversity=diversity,
+            text=None if asked is None else texts[asked],
+            text_vector=None if asked is None else unit_rows(rows)[asked],
+            language=language,
+            crowd=self._model.encode_text(list(queries_like)) if queries_like else None,
+        )
 
     def similar(self, image: str | Path, k: int = 10, *, where: str | None = None) -> list[Hit]:
         """The photos that look most like one; the photo itself is left out.
@@ -232,23 +228,42 @@ class Index:
         return [replace(hit, rank=rank) for rank, hit in enumerate(hits[:k], 1)]
 
     def nearest(
-        self, vector: FloatArray, k: int = 10, *, where: str | None = None, text: str | None = None
+        self,
+        vector: FloatArray,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        page: int = 1,
+        grouped: bool = False,
+        diversity: float = 0.0,
+        text: str | None = None,
+        text_vector: FloatArray | None = None,
+        language: str | None = None,
+        crowd: FloatArray | None = None,
     ) -> list[Hit]:
         """The photos whose vectors are nearest to one.
 
         :param vector: float32 (d,), of any length but zero
         :param k: how many, at least 1
         :param where: a filter (``filters.read_filter``)
-        :param text: what the vector is of, where that is a text: then hits have a confidence
+        :param page: 2 gives the k after the first k, and so on; pages of one query never share a photo
+        :param grouped: show near-duplicates as one hit
+        :param diversity: 0..1, how much hits shall differ from each other
+        :param text: what is asked for, where that is a text: then hits have a confidence
+        :param text_vector: float32 (d,), the unit vector of that text, where ``vector`` is of more than it
+        :param language: code of the text's language; None guesses
+        :param crowd: float32 (m, d), unit rows of other queries; photos that fit many of them count less
         :return: the nearest first
-        :raises InputError: if k is below 1, or the filter cannot be read
+        :raises InputError: if k, page, diversity or language is out of range, or the filter cannot be read
         """
-        if k < 1:
-            raise InputError(f"k must be at least 1, not {k}")
+        _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or crowd is not None))
         self._store.follow()
         unit = unit_rows(vector[None])[0]
-        shown = [[one] for one in self._store.find(unit, k, where=where)[:k]]
-        return _as_hits(shown, None if text is None else self._confidences(shown, unit, text, None))
+        shown = self._page(unit, k, page, where, _Choice(grouped, diversity, crowd))
+        sure = None
+        if text is not None:
+            sure = self._confidences(shown, unit if text_vector is None else text_vector, text, language)
+        return _as_hits(shown, sure, first=(page - 1) * k + 1)
 
     def combined(self, rows: FloatArray, weights: Sequence[float]) -> FloatArray:
         """The vector of a query of several parts.
@@ -269,25 +284,42 @@ class Index:
         vector: FloatArray = unit_rows((weighed @ rows)[None])[0]
         return vector
 
-    def _vector_of(self, terms: Sequence[Term]) -> FloatArray:
-        """The unit vector of a query."""
-        rows = self._model.encode([term.item for term in terms])
-        return self.combined(rows, [term.weight for term in terms])
+    def _page(self, unit: FloatArray, k: int, page: int, where: str | None, choice: "_Choice") -> list[list[Match]]:
+        """The hits of one page, each with its near-duplicates.
 
-    def _reordered(self, found: list[Match], *, crowd: FloatArray | None, diversity: float) -> list[Match]:
-        """Hits in the order that is asked for; their scores stay cosines."""
-        if not found or (crowd is None and not diversity):
-            return found
-        vectors = self._vectors_of(found)
-        scores = np.array([hit.score for hit in found], dtype=np.float32)
-        if crowd is not None:
-            scores = confidence.HUB_SHARPNESS * scores - confidence.hubness(vectors, crowd)
-        order = diverse_order(scores, vectors, diversity) if diversity else np.argsort(-scores, kind="stable").tolist()
-        return [found[i] for i in order]
+        The candidates are found anew for pages 1, 2, 3-4, 5-8 and so on, and what an earlier page shows is left out:
+        what approximate neighbours give depends on how many are asked for.
+        """
+        before: list[Match] = []
+        last = 0
+        while True:
+            first, last = last, max(1, 2 * last)
+            found = self._store.find(unit, last * k * (POOL if choice.needed else 1), where=where)
+            fresh = self._chosen(found, before, (last - first) * k, choice)
+            if page <= last:
+                return fresh[(page - 1 - first) * k :][:k]
+            before += [group[0] for group in fresh]
 
-    def _grouped(self, found: list[Match]) -> list[list[Match]]:
-        """Near-duplicates together, each group led by its best."""
-        return [[found[i] for i in group] for group in group_alike(self._vectors_of(found))] if found else []
+    def _chosen(self, found: list[Match], before: list[Match], count: int, choice: "_Choice") -> list[list[Match]]:
+        """So many of the candidates, each with its near-duplicates; their scores stay cosines."""
+        seen = {one.path for one in before}
+        found = [one for one in found if one.path not in seen]
+        if not found or not choice.needed:
+            return [[one] for one in found[:count]]
+        vectors, shown = self._vectors_of(found), self._vectors_of(before)
+        scores = np.array([one.score for one in found], dtype=np.float32)
+        order = list(range(len(found)))
+        if choice.crowd is not None:
+            scores = confidence.HUB_SHARPNESS * scores - confidence.hubness(vectors, choice.crowd)
+            order = np.argsort(-scores, kind="stable").tolist()
+        groups = [[i] for i in order]
+        if choice.grouped:
+            groups = [[order[i] for i in group] for group in group_alike(vectors[order], shown)]
+        if choice.diversity:
+            leaders = [group[0] for group in groups]
+            best = diverse_order(scores[leaders], vectors[leaders], choice.diversity, count, shown)
+            groups = [groups[i] for i in best]
+        return [[found[i] for i in group] for group in groups[:count]]
 
     def _vectors_of(self, found: Sequence[Match]) -> FloatArray:
         return self._store.vectors_of([one.vector for one in found])
@@ -313,6 +345,35 @@ class Index:
                 evidence = confidence.gather_evidence(words, *self._store.nearest(words))
             known = self._evidence[language] = (state, evidence)
         return known[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How hits are chosen among candidates; ``crowd`` is float32 (m, d), unit rows of other queries."""
+
+    grouped: bool
+    diversity: float
+    crowd: FloatArray | None
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to choose; else the nearest are shown."""
+        return self.grouped or self.diversity > 0 or self.crowd is not None
+
+
+def _check_page(k: int, page: int, diversity: float, language: str | None, *, chosen: bool) -> None:
+    """Refuse what cannot be searched for."""
+    for name, number in (("k", k), ("page", page)):
+        if number < 1:
+            raise InputError(f"{name} must be at least 1, not {number}")
+    deepest = DEEPEST // POOL if chosen else DEEPEST
+    if k * page > deepest:
+        where = f"page {page} of {k} is beyond hit {deepest}"
+        raise InputError(f"{where}; a narrower query or filter finds the rest")
+    if not 0 <= diversity <= 1:
+        raise InputError(f"diversity must be 0 to 1, not {diversity}")
+    if language is not None and language not in BY_CODE:
+        raise InputError(f"language {language!r} is not known; known are {', '.join(BY_CODE)}")
 
 
 def _text_like(model: Model) -> FloatArray:

@@ -28,4 +28,4 @@ def _item(hit: Hit) -> str:
     """One thumbnail with its file name and score."""
     name = html.escape(Path(hit.path).name)
     meter = f'<meter min="0" max="1" value="{max(0.0, hit.score):.3f}"></meter>'
-    return figure(hit.path, f"{hit.rank}. {name}<br>{meter} {hit.score:.3f}")
+    return figure(hit.path, f"{hit.rank}. {name}<br>{meter} {hit.score:.3f}", hit.at_ms)

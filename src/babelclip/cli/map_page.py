@@ -1,7 +1,6 @@
 """The page of a map: points, names of regions, and thumbnails on sheets, in one HTML file that needs nothing else."""
 
 import base64
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 
 from babelclip.batching import ordered_map
 from babelclip.cli.page import small
+from babelclip.thumbnails import as_jpeg
 
 THUMBNAIL_PIXELS = 72
 SHEET_SIDE = 16
@@ -130,7 +130,7 @@ def _sheets(
             sheet.paste(image, (place % SHEET_SIDE * THUMBNAIL_PIXELS, place // SHEET_SIDE * THUMBNAIL_PIXELS))
         sizes.append(image.size if image is not None else (0, 0))
         if done % each == 0 or done == len(paths):
-            sheets.append(_encoded(sheet))
+            sheets.append(base64.b64encode(as_jpeg(sheet, JPEG_QUALITY)).decode("ascii"))
             sheet = _blank()
         if progress is not None:
             progress(done, len(paths))
@@ -144,9 +144,3 @@ def _small(path: str) -> Image.Image | None:
 def _blank() -> Image.Image:
     side = SHEET_SIDE * THUMBNAIL_PIXELS
     return Image.new("RGB", (side, side), "grey")
-
-
-def _encoded(sheet: Image.Image) -> str:
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

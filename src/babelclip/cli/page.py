@@ -2,16 +2,14 @@
 
 import base64
 import html
-import io
 from pathlib import Path
 
 from PIL import Image
 
-from babelclip.errors import InputError
-from babelclip.originals import read_original
+from babelclip.errors import ImageError
+from babelclip.thumbnails import as_jpeg, read_small
 
 THUMBNAIL_PIXELS = 240
-JPEG_QUALITY = 82
 
 SHEET_STYLE = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -47,53 +45,50 @@ def write_page(path: Path, title: str, body: str, *, style: str = SHEET_STYLE) -
     path.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
 
 
-def small(path: str, pixels: int = THUMBNAIL_PIXELS) -> Image.Image | None:
+def small(path: str, pixels: int = THUMBNAIL_PIXELS, at_ms: int | None = None) -> Image.Image | None:
     """A picture made small.
 
     :param path: its path
     :param pixels: its longer side at most
+    :param at_ms: the time in a video; None is its beginning
     :return: an RGB image; None where the picture is gone or cannot be read
     """
     try:
-        image = read_original(path)
-    except InputError:
+        return read_small(path, pixels, at_ms)
+    except ImageError:
         return None
-    image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-    return image
 
 
-def inline_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
+def inline_jpeg(image: Image.Image) -> str:
     """A picture as an address that holds the picture itself.
 
     :param image: an RGB image
-    :param quality: JPEG's
     :return: a data URI
     """
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(as_jpeg(image)).decode("ascii")
 
 
-def thumbnail(path: str) -> str:
+def thumbnail(path: str, at_ms: int | None = None) -> str:
     """The picture, small, as an inline JPEG; a note where it is gone.
 
     :param path: its path
+    :param at_ms: the time in a video; None is its beginning
     :return: HTML
     """
-    image = small(path)
+    image = small(path, at_ms=at_ms)
     if image is None:
         return '<div class="missing">not there any more</div>'
     name = html.escape(Path(path).name)
     return f'<img alt="{name}" width="{image.width}" height="{image.height}" src="{inline_jpeg(image)}">'
 
 
-def figure(path: str, caption: str) -> str:
+def figure(path: str, caption: str, at_ms: int | None = None) -> str:
     """One item of a sheet: the thumbnail above a caption; the whole path shows where the pointer rests.
 
     :param path: the picture's path
     :param caption: HTML
+    :param at_ms: the time in a video; None is its beginning
     :return: HTML
     """
-    return (
-        f'<li><figure title="{html.escape(path)}">{thumbnail(path)}<figcaption>{caption}</figcaption></figure></li>\n'
-    )
+    inside = f"{thumbnail(path, at_ms)}<figcaption>{caption}</figcaption>"
+    return f'<li><figure title="{html.escape(path)}">{inside}</figure></li>\n'

@@ -11,6 +11,7 @@ from babelclip.service.thumbnails import SMALL_PIXELS
 
 ROUTER = APIRouter(tags=["search"])
 PIXELS = {"small": SMALL_PIXELS, "large": 1280}
+MOST_MS = 10**9
 CACHE = "private, max-age=86400"
 
 PhotoName = Annotated[
@@ -28,13 +29,14 @@ async def show_photo(
     index: str,
     photo: PhotoName,
     size: Annotated[Literal["small", "large"], Query(description="At most 320 or 1280 pixels.")] = "small",
+    at_ms: Annotated[int, Query(ge=0, le=MOST_MS, description="Of a video: the time of the frame.")] = 0,
 ) -> Response:
     """A photo of an index, small, without what its file says of itself; costs nothing."""
     service = service_of(request)
     await service.desk.key_of(request, "search")
     mounted = service.shelf.get(index)
-    for path in await service.shelf.files(mounted, photo):
-        made = await service.thumbnails.jpeg(path, PIXELS[size])
+    for path in await service.shelf.ask(mounted, lambda index: index.files_of(bytes.fromhex(photo))):
+        made = await service.thumbnails.jpeg(path, PIXELS[size], at_ms=at_ms)
         if made is not None:
             return Response(made, media_type="image/jpeg", headers={"cache-control": CACHE, "vary": "authorization"})
     raise ApiError(404, f"index {mounted.name} has no picture {photo}", code="not_found", param="photo")

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictStr, WithJsonSchema
 
+from babelclip.search import DEEPEST
+
 MAX_ITEMS = 2048
 """Of a request, as OpenAI has it."""
 MAX_TOKENS_SENT = 8192
@@ -16,7 +18,7 @@ MAX_HITS = 200
 MAX_TERMS = 16
 """Of a query that is a sum."""
 MAX_WEIGHT = 100
-MAX_OFFSET = 10_000
+MAX_QUERIES_LIKE = 1000
 
 
 Text = Annotated[StrictStr, Field(min_length=1)]
@@ -219,8 +221,14 @@ class SearchRequest(Form):
     query: Annotated[Any, PlainValidator(check_query), WithJsonSchema(_QUERY_SCHEMA)]
     index: StrictStr | None = Field(None, max_length=200, description="Not needed where there is one alone.")
     k: int = Field(10, ge=1, le=MAX_HITS)
-    offset: int = Field(0, ge=0, le=MAX_OFFSET)
+    page: int = Field(1, ge=1, le=DEEPEST, description="2 gives the k after the first k; no photo comes twice.")
     where: StrictStr | None = Field(None, max_length=4000, description="A filter: folder:holiday AND date>=2024.")
+    grouped: bool = Field(False, description="Show near-duplicates as one hit.")
+    diversity: float = Field(0.0, ge=0, le=1, description="How much hits shall differ from each other.")
+    language: StrictStr | None = Field(None, max_length=20, description="Of the words; guessed where it is missing.")
+    queries_like: list[Text] | None = Field(
+        None, max_length=MAX_QUERIES_LIKE, description="Other queries: photos that fit many of them count less."
+    )
     thumbnails: bool = Field(False, description="Small JPEGs of the photos, as data URIs.")
 
 
@@ -302,6 +310,13 @@ class ClassifyReply(BaseModel):
     usage: ImageUsage
 
 
+class AlikeRow(BaseModel):
+    """A photo that is nearly the same as a hit."""
+
+    path: str
+    photo: str | None = None
+
+
 class HitRow(BaseModel):
     """A photo: ``score`` is its cosine with the query; ``photo`` names its content, for /v1/indexes/.../photos/...."""
 
@@ -312,6 +327,7 @@ class HitRow(BaseModel):
     confidence: float | None = None
     match: Literal["strong", "likely", "weak", "none"] | None = None
     at_ms: int | None = None
+    alike: list[AlikeRow] | None = None
     thumbnail: str | None = None
 
 

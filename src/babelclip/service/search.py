@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from babelclip.errors import InputError
-from babelclip.search import Hit
+from babelclip.expressions import sole_text
+from babelclip.search import Hit, Index
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
 from babelclip.service.inputs import read_inputs
@@ -31,19 +33,36 @@ async def search(request: Request) -> Response:
         mounted = service.shelf.get(form.index)
         engine = mounted.engine
         items, weights = _terms(form.query)
-        inputs = await read_inputs(engine, items, truncate=False, fetch=service.fetch)
+        asked = sole_text([_text(item) for item in items], weights)
+        likes = form.queries_like or []
+        inputs = await read_inputs(engine, [*items, *likes], truncate=False, fetch=service.fetch)
         vectors = unit_rows(await embed(service, request, visit, engine, inputs))
-        if float(np.linalg.norm(np.asarray(weights) @ vectors)) < LEAST_NORM:
+        rows, crowd = vectors[: len(items)], vectors[len(items) :]
+        if float(np.linalg.norm(np.asarray(weights) @ rows)) < LEAST_NORM:
             raise InputError("the parts of the query cancel out; change their weights")
-        count = form.offset + form.k
-        hits = await service.shelf.nearest(mounted, vectors, weights, count, form.where, _text(items, weights))
-        hits = hits[form.offset :]
-        contents = await service.shelf.contents(mounted, [hit.path for hit in hits])
-        rows = [_row(hit, contents.get(hit.path)) for hit in hits]
+
+        def work(index: Index) -> list[Hit]:
+            return index.nearest(
+                index.combined(rows, weights),
+                form.k,
+                where=form.where,
+                page=form.page,
+                grouped=form.grouped,
+                diversity=form.diversity,
+                text=None if asked is None else _text(items[asked]),
+                text_vector=None if asked is None else rows[asked],
+                language=form.language,
+                crowd=crowd if likes else None,
+            )
+
+        hits = await service.shelf.ask(mounted, work)
+        paths = [path for hit in hits for path in (hit.path, *hit.alike)]
+        contents = await service.shelf.ask(mounted, lambda index: index.contents_of(paths))
+        data = [_row(hit, contents) for hit in hits]
         if form.thumbnails:
-            await _add_thumbnails(service, rows)
+            await _add_thumbnails(service, data)
         usage = {"prompt_tokens": visit.tokens, "total_tokens": visit.tokens, "images": visit.images}
-        reply = {"object": "list", "data": rows, "index": mounted.name, "model": engine.name, "usage": usage}
+        reply = {"object": "list", "data": data, "index": mounted.name, "model": engine.name, "usage": usage}
         return await charged(service, visit, engine, 0, json_response(reply))
 
 
@@ -53,7 +72,7 @@ async def list_indexes(request: Request) -> Response:
     service = service_of(request)
     await service.desk.key_of(request)
     data = [
-        {"id": name, "object": "index", "model": mounted.engine.name, "photos": await service.shelf.count(mounted)}
+        {"id": name, "object": "index", "model": mounted.engine.name, "photos": await service.shelf.ask(mounted, len)}
         for name, mounted in service.shelf.mounted.items()
     ]
     return json_response({"object": "list", "data": data})
@@ -67,23 +86,31 @@ def _terms(query: Any) -> tuple[list[Any], list[float]]:
     return items, weights
 
 
-def _text(items: list[Any], weights: list[float]) -> str | None:
-    """The query, where it is a text alone."""
-    if len(items) != 1 or weights[0] < 0:
-        return None
-    text = items[0].get("text") if isinstance(items[0], dict) else items[0]
-    return text if isinstance(text, str) else None
+def _text(item: Any) -> str | None:
+    """A part that is a text; None is a picture."""
+    text: str | None = item.get("text") if isinstance(item, dict) else item
+    return text
 
 
-def _row(hit: Hit, photo: str | None) -> Reply:
+def _row(hit: Hit, contents: Mapping[str, bytes]) -> Reply:
     """A hit as the answer has it; what is not known is left out."""
-    row = {"rank": hit.rank, "path": hit.path, "photo": photo, "score": hit.score}
-    sure = {} if hit.confidence is None else {"confidence": hit.confidence, "match": hit.match}
-    return {**row, **sure, **({} if hit.at_ms is None else {"at_ms": hit.at_ms})}
+    row: Reply = {"rank": hit.rank, **_photo(hit.path, contents), "score": hit.score}
+    if hit.confidence is not None:
+        row |= {"confidence": hit.confidence, "match": hit.match}
+    if hit.at_ms is not None:
+        row["at_ms"] = hit.at_ms
+    if hit.alike:
+        row["alike"] = [_photo(path, contents) for path in hit.alike]
+    return row
+
+
+def _photo(path: str, contents: Mapping[str, bytes]) -> Reply:
+    """A file, and the name that the service gives to what it holds."""
+    return {"path": path, "photo": contents[path].hex() if path in contents else None}
 
 
 async def _add_thumbnails(service: Service, rows: list[Reply]) -> None:
     """Small pictures beside the hits."""
-    made = await asyncio.gather(*(service.thumbnails.jpeg(row["path"]) for row in rows))
+    made = await asyncio.gather(*(service.thumbnails.jpeg(row["path"], at_ms=row.get("at_ms")) for row in rows))
     for row, jpeg in zip(rows, made, strict=True):
         row["thumbnail"] = jpeg and "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

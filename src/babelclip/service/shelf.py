@@ -1,17 +1,16 @@
 """The indexes that the operator mounts. One thread uses them all, since an index is used from one at a time."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from babelclip.errors import ModelMismatchError
-from babelclip.search import Hit, Index
+from babelclip.search import Index
 from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
-from babelclip.vectors import FloatArray
 
 Result = TypeVar("Result")
 
@@ -62,56 +61,14 @@ class Shelf:
             raise ApiError(404, f"{message}; mounted are: {known}", code="index_not_found", param="index")
         return self.mounted[name]
 
-    async def nearest(
-        self, mounted: Mounted, rows: FloatArray, weights: Sequence[float], k: int, where: str | None, text: str | None
-    ) -> list[Hit]:
-        """The photos nearest to a query.
+    async def ask(self, mounted: Mounted, function: Callable[[Index], Result]) -> Result:
+        """Ask an index something, in the thread that uses them all.
 
         :param mounted: the index
-        :param rows: float32 (n, d), unit rows, of its parts
-        :param weights: of the parts
-        :param k: how many
-        :param where: a filter
-        :param text: the query, where it is a text alone
-        :return: the nearest first
-        :raises InputError: if the filter cannot be read
+        :param function: what to do with it
+        :return: what it gave
         """
-
-        def work() -> list[Hit]:
-            vector = mounted.index.combined(rows, weights)
-            return mounted.index.nearest(vector, k, where=where, text=text)
-
-        return await self._run(work)
-
-    async def count(self, mounted: Mounted) -> int:
-        """How many photos an index holds.
-
-        :param mounted: the index
-        :return: the photos
-        """
-        return await self._run(lambda: len(mounted.index))
-
-    async def contents(self, mounted: Mounted, paths: Sequence[str]) -> dict[str, str]:
-        """The names that the service gives to photos: the sha256 of what they hold.
-
-        :param mounted: the index
-        :param paths: of the photos
-        :return: 64 hexadecimal digits by path
-        """
-        found = await self._run(lambda: mounted.index.contents_of(paths))
-        return {path: content.hex() for path, content in found.items()}
-
-    async def files(self, mounted: Mounted, content: str) -> list[str]:
-        """The files of an index that hold a content.
-
-        :param mounted: the index
-        :param content: 64 hexadecimal digits
-        :return: their paths
-        """
-        return await self._run(lambda: mounted.index.files_of(bytes.fromhex(content)))
-
-    async def _run(self, function: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, mounted.index)
 
 
 def _open(name: str, file: Path, engines: Mapping[str, Engine]) -> Mounted:

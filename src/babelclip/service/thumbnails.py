@@ -1,20 +1,20 @@
-"""Small pictures of photos: pixels alone, without anything that the file says of itself."""
+"""Small pictures of hits, kept for a while."""
 
 import asyncio
-import io
 from collections import OrderedDict
-from pathlib import Path
 
-from PIL import Image
-
+from babelclip.archives import file_of
+from babelclip.crawl import kind_of
 from babelclip.errors import ImageError
-from babelclip.pixels import read_image
+from babelclip.thumbnails import as_jpeg, read_small
 
 SMALL_PIXELS = 320
-JPEG_QUALITY = 80
 KEPT_BYTES = 32 * 2**20
 AT_ONCE = 2
 """Decoded at the same time, so that a page of hits leaves the processor to the models."""
+
+_Name = tuple[str, int, int, int | None]
+"""Path, time of change in ns, pixels, time in a video in ms."""
 
 
 class Thumbnails:
@@ -22,28 +22,30 @@ class Thumbnails:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[_Name, bytes] = OrderedDict()
         self._bytes = 0
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def jpeg(self, path: str, pixels: int = SMALL_PIXELS) -> bytes | None:
-        """A photo made small.
+    async def jpeg(self, path: str, pixels: int = SMALL_PIXELS, *, at_ms: int | None = None) -> bytes | None:
+        """A photo, a member of an archive, or a frame of a video, made small.
 
-        :param path: of the photo
+        :param path: as the index names it
         :param pixels: its longer side at most
+        :param at_ms: the time in a video; for others it means nothing
         :return: a JPEG without metadata, or None where the photo is gone or cannot be read
         """
+        time = at_ms if kind_of(path) == "video" else None
         try:
-            name = (path, Path(path).stat().st_mtime_ns, pixels)
+            name = (path, file_of(path).stat().st_mtime_ns, pixels, time)
             if name not in self._kept:
                 async with self._places:
-                    self._keep(name, await asyncio.to_thread(make_jpeg, path, pixels))
+                    self._keep(name, await asyncio.to_thread(_made, path, pixels, time))
         except (ImageError, OSError):
             return None
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def _keep(self, name: tuple[str, int, int], made: bytes) -> None:
+    def _keep(self, name: _Name, made: bytes) -> None:
         """Keep one, and drop the oldest that are too many; the newest always stays."""
         self._bytes += len(made) - len(self._kept.pop(name, b""))
         self._kept[name] = made
@@ -51,18 +53,5 @@ class Thumbnails:
             self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
-def make_jpeg(path: str, pixels: int) -> bytes:
-    """A picture file made small.
-
-    :param path: the file
-    :param pixels: its longer side at most
-    :return: a JPEG, upright and in sRGB, without metadata
-    :raises ImageError: if the file cannot be read
-    """
-    image = read_image(path)
-    image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-    # A comment of the file would be written again from here.
-    image.info = {}
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
-    return file.getvalue()
+def _made(path: str, pixels: int, at_ms: int | None) -> bytes:
+    return as_jpeg(read_small(path, pixels, at_ms))

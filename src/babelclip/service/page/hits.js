@@ -7,7 +7,7 @@ import { number, percent, word } from "/page/words.js";
 export const nameOf = (hit) => hit.path.split(/[\\/]/).pop();
 const addresses = new Set();
 
-export const photoPath = (index, hit, size) => `/v1/indexes/${encodeURIComponent(index)}/photos/${hit.photo}?size=${size}`;
+export const photoPath = (index, hit, size) => `/v1/indexes/${encodeURIComponent(index)}/photos/${hit.photo}?size=${size}&at_ms=${hit.at_ms ?? 0}`;
 
 async function showThumbnail(image, index, hit) {
   const frame = image.parentElement;

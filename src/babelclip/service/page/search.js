@@ -41,7 +41,7 @@ async function search() {
     return;
   }
   const where = whereOf();
-  asked = { query, index: find("index").value || undefined, k: Number(find("count").value), offset: 0 };
+  asked = { query, index: find("index").value || undefined, k: Number(find("count").value), page: 1 };
   if (where && (await takes("SearchRequest", "where"))) asked.where = where;
   clearHits();
   all = [];
@@ -69,12 +69,12 @@ async function fetchMore() {
   all.push(...shown);
   addHits(reply.index, shown, (hit) => openPhoto(reply.index, all, hit));
   say("search-status", all.length ? word("found", { count: number(all.length), index: reply.index }) : word("nothing"));
-  const none = asked.offset === 0 && reply.data.length > 0 && reply.data.every((hit) => hit.match === "none");
+  const none = asked.page === 1 && reply.data.length > 0 && reply.data.every((hit) => hit.match === "none");
   if (none) {
     find("search-notice").replaceChildren(make("strong", {}, word("no-match")), word("no-match-text"));
     find("search-notice").hidden = false;
   }
-  asked = { ...asked, offset: asked.offset + asked.k };
+  asked = { ...asked, page: asked.page + 1 };
   find("more").hidden = reply.data.length < asked.k || shown.length < reply.data.length;
 }
 
