@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from babelclip.benchmark import reference
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
 from babelclip.model import Model
 from babelclip.pixels import ImageSource
@@ -137,6 +138,15 @@ def test_a_missing_tower_is_an_error_that_says_how_to_load_it(text_folder: Path,
         Model.load(text=text_folder).encode(b"...")
     with pytest.raises(ModelError, match="no text tower; load one with text="):
         Model.load(image=clip_folder).encode("a")
+
+
+def test_what_no_patch_covers_is_left_out_as_the_reference_does(tmp_path: Path) -> None:
+    size = reference.Size(width=32, layers=1, heads=4, feed_forward=64, dimension=24, image=37, patch=16)
+    reference.save_clip_model(tmp_path / "clip", ["a dog"], vision=size)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8))
+    wanted = reference.image_vectors(tmp_path / "clip", [picture])
+    given = Model.load(image=tmp_path / "clip").encode_images([picture], unit=False)
+    assert np.allclose(given, wanted, atol=1e-5)
 
 
 def test_towers_of_different_dimensions_are_no_pair(clip_folder: Path) -> None:

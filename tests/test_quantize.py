@@ -17,7 +17,7 @@ from babelclip.cli.app import APP
 from babelclip.errors import InputError, ModelError, WeightsError
 from babelclip.export import export_folder
 from babelclip.graphs.builder import GraphBuilder
-from babelclip.graphs.layers import linear
+from babelclip.graphs.layers import linear, linear_bytes
 from babelclip.graphs.quantization import LayerInput, calibrate, read_calibration, write_calibration
 from babelclip.model import Model
 from babelclip.quantize import quantize
@@ -211,6 +211,20 @@ def test_openvino_runs_the_layers_in_int8() -> None:
         for node in compiled.get_runtime_model().get_ops()
     }
     assert kinds["FullyConnected"] in ("u8", "i8")
+
+
+def test_the_patches_of_a_picture_are_multiplied_as_the_bytes_they_are() -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.standard_normal((4, 12), dtype=np.float32), np.ones(4, np.float32)
+    pixels = rng.integers(0, 256, (5, 12), dtype=np.uint8)
+    g = GraphBuilder({"patches": LayerInput(0.0, 255.0, pixels.mean(axis=0, dtype=np.float32))})
+    graph = g.model(
+        linear_bytes(g, g.input("x", onnx.TensorProto.UINT8, ["n", 12]), weight, bias, "patches"), 4, "bytes"
+    )
+    assert "QuantizeLinear" not in {node.op_type for node in graph.graph.node}
+    given = load_runtime("openvino").compile(graph, precision="float32", threads=0).run({"x": pixels})
+    rounding = np.abs(weight).max(axis=1) / 127 / 2 * pixels.sum(axis=1, keepdims=True, dtype=np.float64)
+    assert (np.abs(given - (pixels @ weight.T + bias)) <= rounding).all()
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ TEXT_BATCH_TOKENS = 4096
 TEXT_BATCH_ROWS = 256
 TOKENIZED_AT_ONCE, TOKENIZED_AHEAD = 1024, 2
 """Texts that are tokenized, and sorted by length, together; the next ones while these are encoded."""
-IMAGE_BATCH, CONVOLUTION_BATCH = 16, 2
-"""Pictures that are encoded together. Convolutions are no faster in larger batches, and hold room for each picture:
-``mini`` takes 110 MiB less with 2 than with 16.
+IMAGE_BATCH, CONVOLUTION_BATCH = 32, 2
+"""Pictures that are encoded together. A ViT-B/32 is 5% faster with 32 than with 16. Convolutions are no faster in
+larger batches, and hold room for each picture: ``mini`` takes 110 MiB less with 2 than with 16.
 """
 LOGIT_SCALE = 100.0
 """Where a model does not state its own: the limit that CLIP was trained with, and reached (Radford et al. 2021)."""
-DECODED_AHEAD = 4 * IMAGE_BATCH
+DECODED_AHEAD = 2 * IMAGE_BATCH
 """Decoded pictures that may wait for the encoder: 10 MB at 224 pixels square."""
 
 Source = TypeVar("Source", str, Path, bytes, Image.Image, NDArray[Any], ImageSource)

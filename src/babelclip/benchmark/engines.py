@@ -8,7 +8,7 @@ from typing import Literal
 
 from babelclip.errors import InputError
 
-Family = Literal["babelclip", "sentence-transformers", "fastembed", "open_clip", "product"]
+Family = Literal["babelclip", "service", "sentence-transformers", "fastembed", "open_clip", "nncf", "product"]
 Quantity = Literal["seconds", "mebibytes"]
 Figure = Literal["ratio", "share", "median"]
 
@@ -18,6 +18,7 @@ BEST = "babelclip-openvino-int8"
 """The engine that the bars of the pair are for."""
 CHOSEN = "babelclip-pair"
 """The pair as a command without options runs it."""
+SERVING_MINI, SERVING_CHOSEN = "babelclip-serve-mini", "babelclip-serve-pair"
 IMPORTING = "import-babelclip"
 IMPORTING_MODEL = "import-babelclip-model"
 
@@ -93,13 +94,16 @@ ENGINES: tuple[Engine, ...] = (
     Engine("babelclip-onnxruntime-int8", "babelclip", "onnxruntime", "int8", _ALL),
     Engine("babelclip-onnxruntime-float32", "babelclip", "onnxruntime", "float32", _ALL),
     Engine("babelclip-torch-float32", "babelclip", "torch", "float32", _ALL),
-    Engine(MINI, "babelclip", "openvino", "", (*_ALL, "start"), same_weights=False),
-    Engine(CHOSEN, "babelclip", "openvino", "", ("start",)),
+    Engine(MINI, "babelclip", "openvino", "auto", (*_ALL, "start"), same_weights=False),
+    Engine(CHOSEN, "babelclip", "openvino", "auto", ("start",)),
+    Engine(SERVING_MINI, "service", "openvino", "auto", ("memory",), same_weights=False),
+    Engine(SERVING_CHOSEN, "service", "openvino", "auto", ("memory",)),
     Engine(IMPORTING, "babelclip", "", "", ("start",), same_weights=False),
     Engine(IMPORTING_MODEL, "babelclip", "", "", ("start",), same_weights=False),
     Engine(BASELINE, "sentence-transformers", "torch", "float32", _THEIRS),
     Engine("sentence-transformers-onnx", "sentence-transformers", "onnxruntime", "float32", ("text", "query")),
     Engine("sentence-transformers-openvino", "sentence-transformers", "openvino", "float32", ("text", "query")),
+    Engine("nncf-openvino-int8", "nncf", "openvino", "int8", ("text", "query", "images", "tower")),
     Engine("fastembed", "fastembed", "onnxruntime", "float32", ("text", "query")),
     Engine("open_clip", "open_clip", "torch", "float32", ("images", "tower", "files")),
     *(
@@ -126,6 +130,8 @@ BARS: tuple[Bar, ...] = (
     Bar("start", IMPORTING, "median", 0.2, at_least=False),
     Bar("memory", MINI, "median", 350.0, at_least=False),
     Bar("memory", BEST, "median", 700.0, at_least=False),
+    Bar("memory", SERVING_MINI, "median", 350.0, at_least=False),
+    Bar("memory", SERVING_CHOSEN, "median", 700.0, at_least=False),
 )
 
 

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from babelclip import __version__
+from babelclip.errors import InputError
 
 TOLD_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm")
 """Instruction sets that decide how fast a tower is."""
@@ -23,8 +24,7 @@ TOLD_PACKAGES = (
     "transformers",
     "sentence-transformers",
 )
-
-
+MEBIBYTE_KIBIBYTES = 1024
 _BUSY = slice(1, 4), slice(6, 9)
 """Of the first line of /proc/stat: user, nice, system; interrupts, and what a hypervisor gave to others."""
 
@@ -65,6 +65,21 @@ def cores() -> int:
     :return: the number
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resident_mebibytes(process: int | None = None) -> float:
+    """How much memory of a process is resident, as the system counts it.
+
+    :param process: its number; None is this one
+    :return: MiB
+    :raises InputError: if the system does not say
+    """
+    try:
+        lines = Path(f"/proc/{process or 'self'}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        raise InputError("resident memory can be read on Linux alone") from None
+    (line,) = [line for line in lines if line.startswith("VmRSS:")]
+    return int(line.split()[1]) / MEBIBYTE_KIBIBYTES
 
 
 def busy_seconds() -> float | None:

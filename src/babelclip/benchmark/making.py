@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from babelclip.benchmark.flops import multiply_adds
-from babelclip.benchmark.materials import REAL, SMALL, WORDS_A_TEXT, Counts, Materials
+from babelclip.benchmark.materials import REAL, SAMPLE_TEXTS, SMALL, WORDS_A_TEXT, Counts, Materials
 from babelclip.benchmark.samples import SCRIPTS
 from babelclip.errors import InputError
 from babelclip.folders import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.layouts import read_image_spec, read_text_spec
+from babelclip.model import Model
 from babelclip.quantize import quantize
 from babelclip.registry import ModelFolders
 from babelclip.tokens import TextTokenizer
 from babelclip.vectors import FloatArray
 
-SAMPLE_TEXTS, SAMPLE_PICTURES = 64, 48
+SAMPLE_PICTURES = 48
 """What int8 is calibrated on; enough for the ranges of a speed measurement."""
 SAMPLE_SIDE = 256
 JPEG_QUALITY = 90
@@ -61,6 +62,9 @@ def make_materials(root: Path, *, small: bool, models: bool, files: bool, say: S
     for name, width, height in (("pictures", counts.width, counts.height), ("squares", _side(small), _side(small))):
         if not (root / name).is_dir():
             _make_pictures(root / name, counts.pictures, width, height)
+    if models and not materials.exact("text").parent.is_dir():
+        say("encoding in float32")
+        _make_exact(materials)
     if files and not materials.files.is_dir():
         say(f"making {counts.files} JPEGs of {counts.megapixels} megapixels")
         _make_files(materials.files, counts)
@@ -116,6 +120,14 @@ def _make_models(materials: Materials, counts: Counts, *, small: bool, say: Say)
     pictures = sorted(samples.iterdir())
     # Random weights lose more in int8 than trained ones; their speed is what is asked for.
     quantize(pair, materials.pair, materials.texts(0, SAMPLE_TEXTS), pictures, least_cosine=-1.0, say=say)
+
+
+def _make_exact(materials: Materials) -> None:
+    """What int8 is compared with."""
+    model = Model.load(text=materials.text, image=materials.image)
+    with whole_folder(materials.exact("text").parent) as root:
+        np.save(root / "text.npy", model.encode_text(materials.exact_texts()))
+        np.save(root / "tower.npy", model.encode_images(materials.pictures(square=True)))
 
 
 def _as_published(folder: Path) -> None:

@@ -11,6 +11,11 @@ from typing import Any
 
 WORDS_A_TEXT = 10
 """With the two special tokens: 12, a caption's usual length."""
+SAMPLE_TEXTS = 64
+"""What the text tower is calibrated on for int8."""
+EXACT_TASKS = ("text", "tower")
+"""Tasks whose vectors in int8 are compared with those in float32."""
+EXACT_FIRST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,21 @@ class Materials:
     def exported(self) -> Path:
         """The text tower's graph as sentence-transformers exports it for ONNX Runtime."""
         return self.root / "text-onnx"
+
+    def exact(self, task: str) -> Path:
+        """Where the float32 unit vectors of one of EXACT_TASKS lie, made by babelclip.
+
+        :param task: text or tower
+        :return: a file of numpy
+        """
+        return self.root / "exact" / f"{task}.npy"
+
+    def exact_texts(self) -> list[str]:
+        """The texts that they are of; nothing was calibrated on them.
+
+        :return: the texts
+        """
+        return self.texts(EXACT_FIRST, self.counts.texts)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,21 +1,17 @@
 """The service under load, beside the model alone and a plain server of sentence-transformers on the same weights."""
 
-import re
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from babelclip import registry
 from babelclip.benchmark.load import Load, put_under_load
-from babelclip.errors import BabelclipError
+from babelclip.benchmark.machine import resident_mebibytes
+from babelclip.benchmark.servers import running_server
 from babelclip.export import export_folder
 from babelclip.model import Model
-from babelclip.settings import environment_of
 
 CLIENTS = 32
 OFFLINE_TEXTS = 512
@@ -87,7 +83,7 @@ def measure_service(
     offline, bare = _alone(folder, texts, seconds)
     command = [sys.executable, "-m", "babelclip", "serve", "--model", str(folder), "--port", "0", "--quiet"]
     command += ["--precision", "float32"]
-    with _server(command, scratch) as (process, url, key):
+    with running_server(command, scratch / "home") as (process, url, key):
         say("the service, one client")
         single = _load(url, key, str(folder), texts, 1, seconds)
         say("the service, 32 clients")
@@ -96,13 +92,13 @@ def measure_service(
         if requests:
             say(f"the service, {requests} requests")
             put_under_load(url, key, str(folder), texts, clients=CLIENTS, seconds=3600, most=requests // 10)
-            early = _resident(process.pid)
+            early = resident_mebibytes(process.pid)
             put_under_load(url, key, str(folder), texts, clients=CLIENTS, seconds=3600, most=requests - requests // 10)
-            late = _resident(process.pid)
+            late = resident_mebibytes(process.pid)
     plain_single = plain = Load(0, 0.0, (0.0,))
     if naive:
         command = [sys.executable, "-m", "babelclip.benchmark.naive_server", str(folder / "text")]
-        with _server(command, scratch) as (_, url, key):
+        with running_server(command, scratch / "home") as (_, url, key):
             say("the plain server")
             plain_single = _load(url, key, "model", texts, 1, seconds)
             plain = _load(url, key, "model", texts, CLIENTS, seconds)
@@ -144,30 +140,3 @@ def _load(url: str, key: str, model: str, texts: list[str], clients: int, second
     """A load, after a short one that does not count."""
     put_under_load(url, key, model, texts, clients=clients, seconds=WARM_SECONDS)
     return put_under_load(url, key, model, texts, clients=clients, seconds=seconds)
-
-
-@contextmanager
-def _server(command: list[str], scratch: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A server in a process of its own: the process, its address and its admin key."""
-    process = subprocess.Popen(command, env=environment_of(scratch / "home"), stderr=subprocess.PIPE, text=True)
-    try:
-        key, log = "", []
-        for line in process.stderr or ():
-            log.append(line)
-            key = next(iter(re.findall(r"bc-\S+", line)), key)
-            if found := re.search(r"at (http://\S+)", line):
-                yield process, found[1], key
-                return
-        raise BabelclipError("the server did not start: " + "".join(log)[-1000:])
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
-
-
-def _resident(pid: int) -> float:
-    """The resident memory of a process, MiB; 0 where the system does not say."""
-    status = Path(f"/proc/{pid}/status")
-    found = re.search(r"VmRSS:\s+(\d+)", status.read_text()) if status.is_file() else None
-    return int(found[1]) / 1024 if found else 0.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from babelclip.benchmark.engines import IMPORTING, IMPORTING_MODEL, MINI, Engine, Task
+from babelclip.benchmark.engines import IMPORTING, IMPORTING_MODEL, MINI, SERVING_MINI, Engine, Task
 from babelclip.benchmark.figures import SpeedReport, rows_of
 from babelclip.benchmark.machine import this_machine
 from babelclip.benchmark.materials import REAL, Materials
@@ -11,7 +11,7 @@ from babelclip.benchmark.starts import start_in_turn
 
 OPERATIONS = 2
 """A multiply-add is two."""
-_WITHOUT_MODELS = (MINI, IMPORTING, IMPORTING_MODEL)
+_WITHOUT_MODELS = (MINI, SERVING_MINI, IMPORTING, IMPORTING_MODEL)
 
 
 def needs_models(tasks: Sequence[Task], engines: Sequence[Engine]) -> bool:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from babelclip.benchmark.contenders import HITS, fill_index
 from babelclip.benchmark.engines import CHOSEN, IMPORTING, IMPORTING_MODEL, MINI, Engine
 from babelclip.benchmark.machine import Watch
 from babelclip.benchmark.materials import Materials
+from babelclip.benchmark.ours import fill_index
 from babelclip.benchmark.rounds import LeftOut, Samples, Say, Turn, quietest
+from babelclip.benchmark.work import HITS
 from babelclip.model import Model
 
 TASK = "start"

@@ -13,15 +13,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
-from babelclip.benchmark.contenders import Work, open_work, resident_mebibytes
+from babelclip.benchmark.contenders import open_work
 from babelclip.benchmark.engines import BY_ENGINE, BY_TASK
+from babelclip.benchmark.machine import resident_mebibytes
 from babelclip.benchmark.materials import Materials
+from babelclip.benchmark.work import Work
 
 FEWEST_CALLS, LONGEST = 3, 3
 """A round has so many calls, unless they take so many times as long as it should."""
 SETTLE_SECONDS = 0.2
 """Threads of the engine before may spin for a while after their last work."""
-PACKAGES = ("sentence-transformers", "transformers", "optimum", "torch", "onnxruntime", "openvino", "fastembed")
+PACKAGES = ("sentence-transformers", "transformers", "optimum", "torch", "onnxruntime", "openvino", "nncf", "fastembed")
 """Whose versions a worker tells, where they are installed; open_clip tells its own."""
 
 
@@ -47,7 +49,7 @@ def main() -> None:
             _answer(answers, {"failed": _reason(error)})
             return
         done += len(values) + 1
-        values = [resident_mebibytes()] if in_memory else values
+        values = [resident_mebibytes(work.process)] if in_memory else values
         _answer(answers, {"values": values, "busy": time.process_time() - busy})
 
 

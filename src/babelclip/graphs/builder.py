@@ -137,11 +137,7 @@ class GraphBuilder:
         :return: float32, the same shape
         """
         if self._observe:
-            flat = x if convolution else self.node("Reshape", x, self.integers(-1, channels))
-            axes = [0, 2, 3] if convolution else [0]
-            figures = ("ReduceMin", "ReduceMax", "ReduceMean")
-            self._observations += [self.node(figure, flat, axes=axes, keepdims=0) for figure in figures]
-            self._observed.append((name, x, channels, not convolution))
+            self._observe_input(x, name, channels, convolution=convolution)
         own = self._calibration.get(name)
         if own is None:
             return x
@@ -156,6 +152,31 @@ class GraphBuilder:
             self._quantized[key] = self.node("DequantizeLinear", rounded, *parameters)
         return self._quantized[key]
 
+    def byte_input(self, x: str, name: str, channels: int) -> str:
+        """The input of a layer that reads bytes: they are its numbers, so there is nothing to round.
+
+        :param x: uint8 (..., channels)
+        :param name: the layer
+        :param channels: how many it reads
+        :return: float32, the same shape
+        """
+        if name in self._calibration:
+            return self.node("DequantizeLinear", x, self.scalar(1.0), self.constant(np.array(0, dtype=np.uint8)))
+        x = self.node("Cast", x, to=TensorProto.FLOAT)
+        if self._observe:
+            self._observe_input(x, name, channels, smoothed=False)
+        return x
+
+    def _observe_input(
+        self, x: str, name: str, channels: int, *, convolution: bool = False, smoothed: bool = True
+    ) -> None:
+        """Collect the lowest, the highest and the mean value of every channel."""
+        flat = x if convolution else self.node("Reshape", x, self.integers(-1, channels))
+        axes = [0, 2, 3] if convolution else [0]
+        figures = ("ReduceMin", "ReduceMax", "ReduceMean")
+        self._observations += [self.node(figure, flat, axes=axes, keepdims=0) for figure in figures]
+        self._observed.append((name, x, channels, smoothed and not convolution))
+
     def layer_weight(self, weight: FloatArray, name: str, *, transposed: bool = False) -> str:
         """The weight of a layer, in int8 where the layer runs in int8.
 
@@ -164,7 +185,7 @@ class GraphBuilder:
         :param transposed: give a matrix as (inputs, outputs)
         :return: float32, the same shape, or transposed
         """
-        if self._observe and transposed:
+        if self._observe and transposed and self._observed[-1][3]:
             self._observations.append(self.constant(np.abs(weight).max(axis=0)))
         own = self._calibration.get(name)
         if own is None:

@@ -5,13 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from babelclip.errors import WeightsError
 from babelclip.graphs.builder import GraphBuilder
-from babelclip.graphs.layers import activate, as_float, clip_layer_names, encoder_layer, layer_norm, linear, unit_length
+from babelclip.graphs.layers import (
+    activate,
+    as_float,
+    clip_layer_names,
+    encoder_layer,
+    layer_norm,
+    linear,
+    linear_bytes,
+    unit_length,
+)
 from babelclip.graphs.quantization import Calibration
 from babelclip.specs import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
+from babelclip.vectors import FloatArray
 from babelclip.weights import Weights, read_weights
 
 
@@ -40,7 +51,7 @@ def build_image_graph(
     """
     weights = read_weights(spec.folder) if weights is None else weights
     g = GraphBuilder(calibration, observe=observe, spill=spill)
-    pixels = _scaled(g, g.input("pixels", TensorProto.UINT8, ["n", *spec.pixels.shape]), spec.pixels)
+    pixels = g.input("pixels", TensorProto.UINT8, ["n", *spec.pixels.shape])
     if spec.transformer is not None:
         width = spec.transformer.width
         vectors = read = _vision_transformer(g, pixels, spec, spec.transformer, weights)
@@ -48,7 +59,9 @@ def build_image_graph(
             vectors = linear(g, read, weights, "visual_projection", bias=False, exact=True)
     elif spec.efficientnet is not None:
         width = spec.efficientnet.head_channels + spec.efficientnet.classes
-        pooled, logits = _efficientnet(g, pixels, spec.pixels.shape[0], spec.efficientnet, weights)
+        pooled, logits = _efficientnet(
+            g, _scaled(g, pixels, spec.pixels), spec.pixels.shape[0], spec.efficientnet, weights
+        )
         if features:
             vectors = g.node("Concat", pooled, logits, axis=1)
         else:
@@ -60,26 +73,50 @@ def build_image_graph(
     return g.model(vectors, width if features else spec.dimension, f"babelclip image {spec.family}")
 
 
-def _scaled(g: GraphBuilder, pixels: str, spec: PixelSpec) -> str:
-    """(value / 255 - mean) / std as one multiplication and one addition, channels first: float32 (n, 3, h, w)."""
+def _scaling(spec: PixelSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(value / 255 - mean) / std as a factor and a summand a channel."""
     mean, std = np.array(spec.mean, dtype=np.float64), np.array(spec.std, dtype=np.float64)
-    scaled = g.node("Mul", as_float(g, pixels), g.constant((1 / (255 * std)).astype(np.float32)))
-    shifted = g.node("Add", scaled, g.constant((-mean / std).astype(np.float32)))
+    return 1 / (255 * std), -mean / std
+
+
+def _scaled(g: GraphBuilder, pixels: str, spec: PixelSpec) -> str:
+    """Scaled pixels, channels first: float32 (n, 3, h, w)."""
+    scale, shift = _scaling(spec)
+    scaled = g.node("Mul", as_float(g, pixels), g.constant(scale.astype(np.float32)))
+    shifted = g.node("Add", scaled, g.constant(shift.astype(np.float32)))
     return g.node("Transpose", shifted, perm=[0, 3, 1, 2])
+
+
+def _patches(g: GraphBuilder, pixels: str, spec: ImageSpec, kernel: FloatArray) -> str:
+    """The patch embedding as one matrix product over the bytes of every patch: float32 (n, patches, w). The scaling of
+    the pixels is in its weights, so that int8 rounds nothing of the picture.
+    """
+    size, (height, breadth, _) = spec.patch, spec.pixels.shape
+    rows, columns = height // size, breadth // size
+    if (rows * size, columns * size) != (height, breadth):
+        ends = g.integers(rows * size, columns * size)
+        pixels = g.node("Slice", pixels, g.integers(0, 0), ends, g.integers(1, 2))
+    x = g.node("Reshape", pixels, g.integers(0, rows, size, columns, size * 3))
+    x = g.node("Transpose", x, perm=[0, 1, 3, 2, 4])
+    x = g.node("Reshape", x, g.integers(0, rows * columns, size * size * 3))
+    by_row = kernel.transpose(0, 2, 3, 1).astype(np.float64)  # (w, rows, columns, 3), as the pixels lie
+    scale, shift = _scaling(spec.pixels)
+    weight = (by_row * scale).reshape(len(kernel), -1).astype(np.float32)
+    bias = (by_row * shift).sum(axis=(1, 2, 3)).astype(np.float32)
+    return linear_bytes(g, x, weight, bias, "patches")
 
 
 def _vision_transformer(g: GraphBuilder, pixels: str, spec: ImageSpec, transformer: TransformerSpec, w: Weights) -> str:
     """A ViT (Dosovitskiy et al. 2021) as CLIP has it: the class token's state, normed."""
     root, width = "vision_model", transformer.width
-    patches = (spec.pixels.shape[0] // spec.patch) * (spec.pixels.shape[1] // spec.patch)
+    height, breadth = (side // spec.patch for side in spec.pixels.shape[:2])
     kernel = w[f"{root}.embeddings.patch_embedding.weight"]
     positions = w[f"{root}.embeddings.position_embedding.weight"]
-    if kernel.shape != (width, 3, spec.patch, spec.patch) or positions.shape != (patches + 1, width):
+    if kernel.shape != (width, 3, spec.patch, spec.patch) or positions.shape != (height * breadth + 1, width):
         raise WeightsError(
             f"{spec.folder}: the patch and position tables, {kernel.shape} and {positions.shape}, do not fit its config"
         )
-    x = g.node("Conv", pixels, g.constant(kernel, "patches"), strides=[spec.patch] * 2)  # (n, w, rows, columns)
-    x = g.node("Transpose", g.node("Reshape", x, g.integers(0, width, patches)), perm=[0, 2, 1])
+    x = _patches(g, pixels, spec, kernel)  # (n, patches, w)
     # The class token is the same for every picture: a zero patch set before the others, its vector added with the
     # positions, needs no broadcast to the free number of pictures.
     x = g.node("Pad", x, g.integers(0, 1, 0, 0, 0, 0))

@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.specs import TransformerSpec
+from babelclip.vectors import FloatArray
 from babelclip.weights import Weights
 
 QUICK_GELU_SLOPE = 1.702
@@ -53,6 +54,21 @@ def linear(g: GraphBuilder, x: str, weights: Weights, name: str, *, bias: bool =
         return product
     shift = weights[f"{name}.bias"]
     return g.node("Add", product, g.constant(shift, name) if exact else g.layer_bias(shift, weight, name))
+
+
+def linear_bytes(g: GraphBuilder, x: str, weight: FloatArray, bias: FloatArray, name: str) -> str:
+    """As linear, of an input that is bytes already, so that int8 rounds the weight alone.
+
+    :param g: the graph
+    :param x: uint8 (..., in)
+    :param weight: float32 (out, in)
+    :param bias: float32 (out,)
+    :param name: the layer
+    :return: float32 (..., out)
+    """
+    x = g.byte_input(x, name, weight.shape[1])
+    product = g.node("MatMul", x, g.layer_weight(weight, name, transposed=True))
+    return g.node("Add", product, g.layer_bias(bias, weight, name))
 
 
 def layer_norm(g: GraphBuilder, x: str, weights: Weights, name: str, eps: float) -> str:
@@ -105,12 +121,12 @@ def attention(
     """
     head = spec.width // spec.heads
 
-    def heads(name: str) -> str:
+    def heads(name: str, *order: int) -> str:
         split = g.node("Reshape", linear(g, x, weights, name), g.integers(0, 0, spec.heads, head))
-        return g.node("Transpose", split, perm=[0, 2, 1, 3])  # (n, h, s, w/h)
+        return g.node("Transpose", split, perm=order)
 
-    query, key, value = heads(names.query), heads(names.key), heads(names.value)
-    scores = g.node("MatMul", query, g.node("Transpose", key, perm=[0, 1, 3, 2]))
+    query, value = heads(names.query, 0, 2, 1, 3), heads(names.value, 0, 2, 1, 3)  # (n, h, s, w/h)
+    scores = g.node("MatMul", query, heads(names.key, 0, 2, 3, 1))
     scores = g.node("Mul", scores, g.scalar(head**-0.5))
     if mask is not None:
         scores = g.node("Add", scores, mask)

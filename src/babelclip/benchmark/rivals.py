@@ -1,0 +1,129 @@
+"""Other libraries, opened in this process, each with the calls that its own users would write."""
+
+from pathlib import Path
+from typing import Any
+
+from babelclip.benchmark.engines import Engine
+from babelclip.benchmark.materials import REAL, Materials
+from babelclip.benchmark.work import HITS, Encoders, Work
+from babelclip.errors import InputError
+
+BATCH_TEXTS, BATCH_PICTURES = 128, 32
+"""What sentence-transformers is told to take at once."""
+
+
+def open_rival(engine: Engine, task: str, materials: Materials) -> Encoders:
+    """Load another library.
+
+    :param engine: of the family sentence-transformers, fastembed or open_clip
+    :param task: what is wanted of it
+    :param materials: where its models are
+    :return: what it does
+    :raises InputError: if it cannot be used on these materials
+    :raises ImportError: if a package of it is not installed
+    """
+    opened = {"sentence-transformers": _sentence_transformers, "fastembed": _fastembed, "open_clip": _open_clip}
+    return opened[engine.family](engine, task, materials)
+
+
+def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> Encoders:
+    """SentenceTransformer.encode, as its documentation shows it."""
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer
+
+    def load(folder: Path, backend: Any) -> Any:
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True, backend=backend)
+
+    def encode(model: Any, items: list[Any], batch: int) -> object:
+        return model.encode(items, batch_size=batch, normalize_embeddings=True, show_progress_bar=False)
+
+    texts = pictures = paths = None
+    if task in ("text", "query", "search", "memory"):
+        backend = {"onnxruntime": "onnx"}.get(engine.runtime, engine.runtime)
+        folder = materials.text
+        if backend == "onnx":
+            folder = materials.exported
+            if not folder.is_dir():
+                load(materials.text, backend).save(str(folder))
+        text_model = load(folder, backend)
+
+        def texts(items: list[str]) -> object:
+            return encode(text_model, items, BATCH_TEXTS)
+
+    if task in ("images", "tower", "files", "memory"):
+        image_model = load(materials.image, "torch")
+
+        def pictures(items: list[Any]) -> object:
+            return encode(image_model, items, BATCH_PICTURES)
+
+        def paths(items: list[Path]) -> object:
+            return encode(image_model, [Image.open(path) for path in items], BATCH_PICTURES)
+
+    return Encoders(texts, pictures, paths)
+
+
+def search_by_hand(materials: Materials) -> Work:
+    """What users of sentence-transformers write: encode, then util.semantic_search over a tensor of vectors.
+
+    :param materials: where the model is, and how many vectors there are
+    :return: the task "search"
+    :raises ImportError: if a package of it is not installed
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer, util
+
+    model = SentenceTransformer(str(materials.text), device="cpu", local_files_only=True)
+    torch.manual_seed(0)
+    size = len(model.encode("", show_progress_bar=False))
+    corpus = torch.nn.functional.normalize(torch.randn(materials.counts.photos, size))
+
+    def find(query: list[str]) -> object:
+        vector = model.encode(query, convert_to_tensor=True, show_progress_bar=False)
+        return util.semantic_search(vector, corpus, top_k=HITS)
+
+    return Work(1, lambda i: materials.texts(i, 1), find)
+
+
+def _fastembed(engine: Engine, task: str, materials: Materials) -> Encoders:
+    """Fastembed on the graph that sentence-transformers exported."""
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    graph = "onnx/model.onnx"
+    if not (materials.exported / graph).is_file():
+        raise InputError("it needs the graph that sentence-transformers-onnx exports; measure that first")
+    TextEmbedding.add_custom_model(
+        model="benchmark/text",
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(url="file:///nowhere"),
+        dim=int(materials.facts["width"]),
+        model_file=graph,
+    )
+    model = TextEmbedding("benchmark/text", specific_model_path=str(materials.exported))
+
+    def texts(items: list[str]) -> object:
+        return list(model.embed(items, batch_size=BATCH_TEXTS))
+
+    return Encoders(texts, note="without the Dense layer, which fastembed does not have")
+
+
+def _open_clip(engine: Engine, task: str, materials: Materials) -> Encoders:
+    """open_clip's ViT-B/32 with its own preprocessing."""
+    import open_clip
+    import torch
+    from PIL import Image
+
+    if materials.counts != REAL:
+        raise InputError("it has a ViT-B/32 only, not the tiny model")
+    model, _, prepare = open_clip.create_model_and_transforms("ViT-B-32-quickgelu", pretrained=None)
+    model.eval()
+
+    @torch.inference_mode()
+    def pictures(items: list[Any]) -> object:
+        return model.encode_image(torch.stack([prepare(item) for item in items]), normalize=True).numpy()
+
+    def paths(items: list[Path]) -> object:
+        return pictures([Image.open(path) for path in items])
+
+    return Encoders(None, pictures, paths, note="random weights of its own, of the same shape")
