@@ -6,7 +6,6 @@ import { dollars, word } from "/page/words.js";
 export const getKey = () => sessionStorage.getItem("key") ?? "";
 export const setKey = (key) => (key ? sessionStorage.setItem("key", key) : sessionStorage.removeItem("key"));
 export let lastRequest = null;
-let described = null;
 
 export class ServiceError extends Error {
   constructor(status, message) {
@@ -48,11 +47,6 @@ export async function post(path, body) {
     cost: dollars(Number(cost)), time: answer.headers.get("x-processing-ms") ?? "?",
   });
   return answer.json();
-}
-
-export async function takes(form, field) {
-  described ??= await get("/openapi.json");
-  return field in (described.components.schemas[form]?.properties ?? {});
 }
 
 export async function model() {

@@ -6,7 +6,13 @@ import { Pictures } from "/page/pictures.js";
 import { percent, word } from "/page/words.js";
 
 const ABSTAIN = 0.5; // none of these, where that is likelier than not
-export const classifyPictures = new Pictures("classify-picture", "classify");
+export const classifyPictures = new Pictures("classify-picture", "classify", { changed: forget });
+
+// What was said of another picture does not stay beside this one.
+function forget() {
+  find("bars").replaceChildren();
+  say("classify-status", "");
+}
 
 function bar(label, share, kind) {
   return make("li", { className: kind },
@@ -14,11 +20,13 @@ function bar(label, share, kind) {
 }
 
 async function classify() {
+  await classifyPictures.ready;
   const labels = [...new Set(find("labels").value.split("\n").map((line) => line.trim()).filter(Boolean))];
   if (!classifyPictures.all.length || !labels.length) {
     say("classify-status", word("need-both"), true);
     return;
   }
+  find("bars").replaceChildren();
   say("classify-status", word("working"));
   try {
     const reply = await post("/v1/classify", {

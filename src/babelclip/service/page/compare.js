@@ -27,8 +27,9 @@ function ranges(rows) {
 
 function cell(a, b, range) {
   const value = dot(a.vector, b.vector);
-  const [low, high] = range[[a.kind, b.kind].sort().join()] ?? [0, 1];
-  const share = a === b ? 1 : high > low ? (value - low) / (high - low) : 0.5;
+  if (a === b) return make("td", { className: "self" }, number(1, two));
+  const [low, high] = range[[a.kind, b.kind].sort().join()];
+  const share = high > low ? (value - low) / (high - low) : 0.5;
   const made = make("td", { title: `${a.name} × ${b.name}` }, number(Math.round(value * 100) / 100 || 0, two));
   made.style.background = `color-mix(in srgb, var(--tint), var(--accent) ${Math.round(share * DEEPEST)}%)`;
   return made;
@@ -47,6 +48,7 @@ function draw(rows) {
 }
 
 async function compare() {
+  await comparePictures.ready;
   const texts = find("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
   const rows = [
     ...texts.map((text) => ({ kind: "text", name: text })),

@@ -1,6 +1,7 @@
 // The tab API: the last request of the page as curl, Python and JavaScript. Pictures are shortened; the key is not shown.
 
 import { lastRequest } from "/page/api.js";
+import { copies } from "/page/copy.js";
 import { find, make } from "/page/elements.js";
 import { word } from "/page/words.js";
 
@@ -37,11 +38,7 @@ function codes({ path, body }) {
 
 function block(name, code) {
   const copy = make("button", { type: "button", className: "quiet", ariaLabel: word("copy-of", { name }) }, word("copy"));
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(code);
-    copy.textContent = word("copied");
-    setTimeout(() => { copy.textContent = word("copy"); }, 1500);
-  });
+  copies(copy, () => code, "copy");
   return make("div", { className: "code" }, make("div", { className: "top" }, make("h2", {}, name), copy),
     make("pre", { tabIndex: 0 }, make("code", {}, code)));
 }

@@ -7,18 +7,18 @@ import { number, percent, word } from "/page/words.js";
 export const nameOf = (hit) => hit.path.split(/[\\/]/).pop();
 const addresses = new Set();
 
-export const photoPath = (index, hit, size) => `/v1/indexes/${encodeURIComponent(index)}/photos/${hit.photo}?size=${size}&at_ms=${hit.at_ms ?? 0}`;
+export function photoFile(index, hit, size) {
+  if (!hit.photo) return Promise.reject(new Error("no content"));
+  return getFile(`/v1/indexes/${encodeURIComponent(index)}/photos/${hit.photo}?size=${size}&at_ms=${hit.at_ms ?? 0}`);
+}
 
-async function showThumbnail(image, index, hit) {
-  const frame = image.parentElement;
+async function showThumbnail(frame, index, hit) {
   try {
-    if (!hit.photo) throw new Error("no content");
-    const address = URL.createObjectURL(await getFile(photoPath(index, hit, "small")));
+    const address = URL.createObjectURL(await photoFile(index, hit, "small"));
     addresses.add(address);
-    image.src = address;
-    image.hidden = false;
+    frame.prepend(make("img", { alt: "", className: "around", src: address }), make("img", { alt: "", src: address }));
   } catch {
-    frame.replaceChildren(make("span", {}, word("no-picture")));
+    frame.prepend(make("span", { className: "missing" }, word("no-picture")));
   }
 }
 
@@ -35,17 +35,26 @@ export function sureness(hit) {
   return { text: word("similarity"), share: hit.score, figure: number(hit.score, digits) };
 }
 
+const clock = (ms) => `${Math.floor(ms / 60_000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, "0")}`;
+
+function badges(hit) {
+  const alike = hit.alike?.length;
+  return [
+    alike ? make("span", { className: "badge", title: word("alike", { count: number(alike) }) }, `+${number(alike)}`) : null,
+    hit.at_ms === undefined ? null : make("span", { className: "badge video" }, `▸ ${clock(hit.at_ms)}`),
+  ];
+}
+
 function card(index, hit, open) {
   const sure = sureness(hit);
-  const image = make("img", { alt: "", hidden: true });
-  const frame = make("span", { className: "frame" }, image);
+  const frame = make("span", { className: "frame" }, ...badges(hit));
   const about = make("span", { className: "about" },
     make("span", { className: "name", dir: "auto", title: hit.path }, nameOf(hit)),
     meter(sure.share),
     make("span", { className: "sure" }, make("span", {}, sure.text), make("span", { className: "number" }, sure.figure)));
   const button = make("button", { type: "button", className: `hit ${hit.match ?? ""} ${hit.match === "none" ? "faint" : ""}` }, frame, about);
   button.addEventListener("click", () => open(hit));
-  button.addEventListener("seen", () => showThumbnail(image, index, hit));
+  button.addEventListener("seen", () => showThumbnail(frame, index, hit));
   seen.observe(button);
   return make("li", {}, button);
 }
@@ -56,8 +65,17 @@ export function clearHits() {
   find("hits").replaceChildren();
 }
 
+// Empty places while hits are awaited.
+export function awaitHits(count) {
+  find("hits").setAttribute("aria-busy", String(count > 0));
+  find("hits").querySelectorAll(".awaited").forEach((place) => place.remove());
+  find("hits").append(...Array.from({ length: count }, () => make("li", { className: "awaited", ariaHidden: "true" })));
+}
+
 export function addHits(index, hits, open) {
-  find("hits").append(...hits.map((hit) => card(index, hit, open)));
+  const cards = hits.map((hit) => card(index, hit, open));
+  find("hits").append(...cards);
+  return cards[0]?.firstChild;
 }
 
 export function startHits() {

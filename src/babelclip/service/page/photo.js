@@ -1,9 +1,9 @@
 // One photo, large, with its neighbours in the results and a way to more like it.
 
-import { getFile } from "/page/api.js";
-import { find } from "/page/elements.js";
-import { nameOf, photoPath, sureness } from "/page/hits.js";
-import { word } from "/page/words.js";
+import { copies } from "/page/copy.js";
+import { find, make } from "/page/elements.js";
+import { nameOf, photoFile, sureness } from "/page/hits.js";
+import { number, word } from "/page/words.js";
 
 const dialog = find("photo-dialog");
 let hits = [];
@@ -20,11 +20,12 @@ async function show() {
   image.alt = nameOf(hit);
   find("photo-name").textContent = hit.path;
   find("photo-facts").textContent = word("facts", { rank: hit.rank, sure: `${sure.text} ${sure.figure}` });
+  showAlike(hit.alike ?? []);
   find("photo-before").disabled = place === 0;
   find("photo-after").disabled = place === hits.length - 1;
   find("photo-similar").disabled = true;
   try {
-    const found = await getFile(photoPath(index, hit, "large"));
+    const found = await photoFile(index, hit, "large");
     if (hits[place] !== hit) return;
     blob = found;
     if (image.src) URL.revokeObjectURL(image.src);
@@ -33,6 +34,14 @@ async function show() {
   } catch {
     find("photo-facts").textContent = word("no-picture");
   }
+}
+
+function showAlike(alike) {
+  const place = find("photo-alike");
+  place.hidden = !alike.length;
+  place.open = false;
+  place.querySelector("summary").textContent = word("alike", { count: number(alike.length) });
+  place.querySelector("ul").replaceChildren(...alike.map((one) => make("li", {}, one.path)));
 }
 
 export function openPhoto(ofIndex, all, hit) {
@@ -55,6 +64,7 @@ export function startPhoto(similar) {
     dialog.close();
     similar(new File([blob], nameOf(hits[place]), { type: "image/jpeg" }));
   });
+  copies(find("photo-copy"), () => hits[place].path, "copy-path");
   dialog.addEventListener("keydown", (event) => {
     const turn = document.documentElement.dir === "rtl" ? -1 : 1;
     if (event.key === "ArrowRight") step(turn);

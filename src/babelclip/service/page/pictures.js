@@ -38,6 +38,7 @@ export class Pictures {
     this.several = several;
     this.changed = changed;
     this.all = [];
+    this.ready = Promise.resolve();
     const input = find(`${name}-file`);
     input.addEventListener("change", async () => {
       await this.take(input.files);
@@ -46,8 +47,13 @@ export class Pictures {
     find(`${name}-pick`).addEventListener("click", () => input.click());
   }
 
-  async take(files) {
-    const pictures = [...files].filter((file) => file.type.startsWith("image/") || /\.(hei[cf]|avif|tiff?)$/i.test(file.name));
+  take(files) {
+    this.ready = this.read([...files]);
+    return this.ready;
+  }
+
+  async read(files) {
+    const pictures = files.filter((file) => file.type.startsWith("image/") || /\.(hei[cf]|avif|tiff?)$/i.test(file.name));
     const read = await Promise.all((this.several ? pictures : pictures.slice(0, 1)).map(readPicture));
     if (read.length) this.set(this.several ? [...this.all, ...read] : read);
   }

@@ -1,13 +1,14 @@
 // The tab Search: words, a picture or both -> a grid of photos.
 
-import { get, post, takes } from "/page/api.js";
+import { get, post } from "/page/api.js";
 import { find, make, say } from "/page/elements.js";
-import { whereOf } from "/page/filters.js";
-import { addHits, clearHits } from "/page/hits.js";
+import { leftOut, startFilters, whereOf } from "/page/filters.js";
+import { addHits, awaitHits, clearHits } from "/page/hits.js";
 import { openPhoto } from "/page/photo.js";
 import { Pictures } from "/page/pictures.js";
 import { number, word } from "/page/words.js";
 
+const DIVERSITY = 0.4;
 const ORDER = { none: 0, weak: 1, likely: 2, strong: 3 };
 let all = [];
 let asked = null;
@@ -17,7 +18,9 @@ export const searchPictures = new Pictures("search-picture", "search", { changed
 
 function queryOf() {
   const text = find("query").value.trim();
-  const parts = [...(text ? [{ text }] : []), ...searchPictures.all.map((picture) => ({ image: picture.uri }))];
+  const wanted = [...(text ? [{ text }] : []), ...searchPictures.all.map((picture) => ({ image: picture.uri }))];
+  if (!wanted.length) return undefined;
+  const parts = [...wanted, ...leftOut()];
   return parts.length > 1 ? parts : text || parts[0];
 }
 
@@ -40,42 +43,59 @@ async function search() {
     find("query").focus();
     return;
   }
-  const where = whereOf();
-  asked = { query, index: find("index").value || undefined, k: Number(find("count").value), page: 1 };
-  if (where && (await takes("SearchRequest", "where"))) asked.where = where;
+  asked = {
+    query, index: find("index").value || undefined, k: Number(find("count").value), page: 1, where: whereOf() || undefined,
+    grouped: find("grouped").checked || undefined, diversity: find("varied").checked ? DIVERSITY : undefined,
+  };
   clearHits();
+  awaitHits(Math.min(asked.k, 12));
   all = [];
-  find("ideas").hidden = true;
+  find("panel-search").classList.remove("fresh");
   find("search-notice").hidden = true;
   await fetchMore();
 }
 
 async function fetchMore() {
   const mine = ++turn;
-  find("more").hidden = true;
+  const button = find("more");
+  const focused = document.activeElement === button;
+  button.hidden = true;
   say("search-status", word("searching"));
   let reply;
   try {
     reply = await post("/v1/search", asked);
   } catch (error) {
-    if (mine === turn) say("search-status", error.message, true);
+    if (mine !== turn) return;
+    awaitHits(0);
+    button.hidden = asked.page === 1;
+    say("search-status", error.message, true);
     return;
   }
   if (mine !== turn) return;
+  awaitHits(0);
   const rated = reply.data.some((hit) => hit.match);
-  find("minimum").parentElement.hidden = !rated;
+  find("minimum").parentElement.hidden = reply.data.length > 0 && !rated;
   const least = rated ? ORDER[find("minimum").value] ?? 0 : 0;
   const shown = reply.data.filter((hit) => !hit.match || ORDER[hit.match] >= least);
+  const first = addHits(reply.index, shown, (hit) => openPhoto(reply.index, all, hit));
   all.push(...shown);
-  addHits(reply.index, shown, (hit) => openPhoto(reply.index, all, hit));
-  say("search-status", all.length ? word("found", { count: number(all.length), index: reply.index }) : word("nothing"));
-  const none = asked.page === 1 && reply.data.length > 0 && reply.data.every((hit) => hit.match === "none");
-  if (none) {
-    find("search-notice").replaceChildren(make("strong", {}, word("no-match")), word("no-match-text"));
-    find("search-notice").hidden = false;
-  }
+  if (focused) first?.focus();
+  sayFound(reply, shown);
+  button.hidden = reply.data.length < asked.k || shown.length < reply.data.length;
   asked = { ...asked, page: asked.page + 1 };
-  find("more").hidden = reply.data.length < asked.k || shown.length < reply.data.length;
+}
+
+function sayFound(reply, shown) {
+  const several = find("index").options.length > 1;
+  const said = { count: number(all.length), index: reply.index };
+  say("search-status", all.length ? word(several ? "found-in" : "found", said) : word("nothing"));
+  const [title, text] = !reply.data.length && asked.page === 1 ? ["nothing", "nothing-text"]
+    : reply.data.length && !shown.length && !all.length ? ["no-match", "no-match-hidden"]
+    : asked.page === 1 && reply.data.length && reply.data.every((hit) => hit.match === "none") ? ["no-match", "no-match-text"] : [];
+  if (!title) return;
+  find("search-notice").replaceChildren(make("strong", {}, word(title)), word(text));
+  find("search-notice").hidden = false;
+  if (!all.length) say("search-status", "");
 }
 
 async function readIndexes() {
@@ -84,8 +104,6 @@ async function readIndexes() {
   find("index-field").hidden = indexes.length < 2;
   if (!indexes.length) say("search-status", word("no-index"));
   else if (!all.length) say("search-status", word("photos", { count: number(indexes.reduce((sum, one) => sum + one.photos, 0)) }));
-  const filtered = await takes("SearchRequest", "where");
-  for (const field of document.querySelectorAll("[data-where]")) field.hidden = !filtered;
 }
 
 export function similarTo(file) {
@@ -95,12 +113,11 @@ export function similarTo(file) {
 
 export function startSearch() {
   showIdeas();
-  find("minimum").parentElement.hidden = true;
+  startFilters(() => asked && search());
   find("search-form").addEventListener("submit", (event) => {
     event.preventDefault();
     search();
   });
-  find("filters").addEventListener("change", () => asked && search());
   find("more").addEventListener("click", fetchMore);
   document.addEventListener("key", () => readIndexes().catch((error) => say("search-status", error.message, true)));
   document.addEventListener("keydown", (event) => {

@@ -25,23 +25,28 @@ function daysOf(rows, measure) {
 }
 
 function table(rows) {
-  const head = ["day", "model", "requests", "tokens", "images", "cost"];
-  const cells = (row) => [row.day, row.model, number(row.requests), number(row.tokens), number(row.images), `$${row.cost_dollars}`];
+  const head = ["day", "model", "cost", "requests", "tokens", "images"];
+  const cells = (row) => [row.day, row.model, `$${row.cost_dollars}`, number(row.requests), number(row.tokens), number(row.images)];
   return make("table", { className: "plain" },
     make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, word(name))))),
     make("tbody", {}, ...[...rows].reverse().map((row) => make("tr", {}, ...cells(row).map((text) => make("td", {}, text))))));
 }
 
+let known = null;
+
+function draw() {
+  const measure = find("measure").value;
+  find("totals").replaceChildren(...Object.keys(VALUES).map((name) =>
+    make("div", {}, make("dt", {}, word(name)), make("dd", {}, shown(name, sum(known, name))))));
+  find("chart").replaceChildren(bars(daysOf(known, measure), (value) => shown(measure, value), word("chart", { what: word(measure) }), find("chart").clientWidth));
+  find("usage-table").replaceChildren(known.length ? table(known) : "");
+  say("usage-status", known.length ? "" : word("no-usage"));
+}
+
 async function refresh() {
   try {
-    const rows = (await get(`/v1/usage?by=day,model&since=${first()}`)).data;
-    const measure = find("measure").value;
-    find("totals").replaceChildren(...Object.keys(VALUES).map((name) =>
-      make("div", {}, make("dt", {}, word(name)), make("dd", {}, shown(name, sum(rows, name))))));
-    find("chart").replaceChildren(bars(daysOf(rows, measure), (value) => shown(measure, value), word("chart", { what: word(measure) })));
-    find("chart").scrollLeft = find("chart").scrollWidth;
-    find("usage-table").replaceChildren(rows.length ? table(rows) : "");
-    say("usage-status", rows.length ? "" : word("no-usage"));
+    known = (await get(`/v1/usage?by=day,model&since=${first()}`)).data;
+    draw();
   } catch (error) {
     say("usage-status", error.message, true);
   }
@@ -60,6 +65,7 @@ async function download() {
 export function startUsage() {
   find("usage-form").addEventListener("change", refresh);
   find("export").addEventListener("click", download);
+  window.addEventListener("resize", () => known && !find("panel-usage").hidden && draw());
   const whenOpen = () => find("panel-usage").hidden || refresh();
   for (const event of ["tab", "key", "language"]) document.addEventListener(event, whenOpen);
 }

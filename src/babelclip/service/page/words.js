@@ -14,7 +14,9 @@ const load = async (code) => (await fetch(`/page/words-${code}.json`)).json();
 
 export function word(name, values = {}) {
   const text = words[name] ?? english[name] ?? name;
-  return text.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? values[key] : whole));
+  // In lines from right to left what is put in keeps its own direction, and signs stay where they belong.
+  const [open, close] = RIGHT_TO_LEFT.has(language) ? ["\u2068", "\u2069"] : ["", ""];
+  return text.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? `${open}${values[key]}${close}` : whole));
 }
 
 export const number = (value, options = {}) => new Intl.NumberFormat(language, options).format(value);
