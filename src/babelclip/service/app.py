@@ -15,6 +15,7 @@ from babelclip.service import classify, embeddings, inference, openapi, photos, 
 from babelclip.service.errors import ApiError, as_api_error, json_response
 from babelclip.service.guard import ClientLeftError, Guard
 from babelclip.service.service import Service
+from babelclip.service.shortcut import Shortcut
 
 DESCRIPTION = "Text in 50+ languages and images in one vector space: embeddings, classification and search."
 CORS_SECONDS = 600
@@ -43,6 +44,7 @@ def create_app(service: Service) -> FastAPI:
     for kind in (ApiError, BabelclipError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(ClientDisconnect, _leave)
+    app.add_middleware(Shortcut, routes=embeddings.ROUTER.routes)
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

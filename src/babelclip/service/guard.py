@@ -6,8 +6,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from babelclip.service.desk import new_request_id
@@ -23,14 +22,16 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "content-security-policy": CSP,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
+HEADERS = (
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+NOT_KEPT = (b"cache-control", b"no-store")
+"""Of answers to POST."""
 
 Result = TypeVar("Result")
 
@@ -63,18 +64,19 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["method"] == "POST":
-                    headers.setdefault("cache-control", "no-store")
+                given = {name for name, _ in message["headers"]}
+                own = (*HEADERS, NOT_KEPT) if scope["method"] == "POST" else HEADERS
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *(pair for pair in own if pair[0] not in given),
+                ]
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
             try:
                 await self._app(scope, _bounded(receive, scope, self._limit), answer)
-            except ClientLeftError:
+            except (ClientLeftError, ClientDisconnect):
                 status = CLIENT_LEFT
             except Exception as error:  # the last stop: nothing leaves here but an envelope
                 response = as_api_error(error, request_id).response()
@@ -133,7 +135,7 @@ def _too_long(size: int, limit: int) -> str:
 
 
 async def while_there(request: Request, work: Coroutine[Any, Any, Result], seconds: float) -> Result:
-    """Do something for as long as the client waits for it; when it leaves, the work is dropped.
+    """Do something for as long as the client waits for it; when it leaves, the work is cancelled.
 
     :param request: the client's, whose body was read
     :param work: what to do
@@ -142,20 +144,30 @@ async def while_there(request: Request, work: Coroutine[Any, Any, Result], secon
     :raises ClientLeftError: if the client left
     :raises ApiError: 503, if it took too long
     """
-    task = asyncio.ensure_future(work)
+    here = asyncio.current_task()
     leaving = asyncio.ensure_future(_left(request))
+    left = False
+
+    def leave(watch: "asyncio.Task[None]") -> None:
+        nonlocal left
+        if here is not None and not watch.cancelled():
+            left = here.cancel()
+
+    leaving.add_done_callback(leave)
     try:
-        done, _ = await asyncio.wait((task, leaving), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if task in done:
-            return task.result()
-        if leaving in done:
-            raise ClientLeftError
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
         message = f"the request was not done within {seconds:.0f} seconds, and nothing was charged; send fewer at once"
         headers = {"retry-after": "1"}
-        raise ApiError(503, message, kind="server_error", code="deadline_exceeded", headers=headers)
+        raise ApiError(503, message, kind="server_error", code="deadline_exceeded", headers=headers) from None
+    except asyncio.CancelledError:
+        if left and here is not None and here.uncancel() == 0:
+            raise ClientLeftError from None
+        raise
     finally:
+        leaving.remove_done_callback(leave)
         leaving.cancel()
-        task.cancel()
 
 
 async def _left(request: Request) -> None:

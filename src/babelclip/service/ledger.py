@@ -1,7 +1,8 @@
 """The ledger: one row for each answered request, committed before the last byte of its answer leaves.
 
-A thread of its own takes whatever rows wait, and commits them together; while it commits, the next ones gather. So a
-lone request waits for one commit, and a thousand share one. A row's request id is its primary key, and the sums in
+A thread of its own takes whatever rows wait, and commits them together; while it commits, the next ones gather. Rows
+that requests give in the same turn of the event loop are handed over together. So a lone request waits for one commit,
+and those that were in a batch share one. A row's request id is its primary key, and the sums in
 ``totals`` are of the rows that were really inserted: a batch that is written again counts nothing twice.
 """
 
@@ -88,7 +89,8 @@ def check_day(day: str) -> str:
     raise InputError(f"{day!r} is not a day of the form 2026-01-31")
 
 
-_Waiting = tuple[Entry, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+_Waiting = list[tuple[Entry, "asyncio.Future[None]"]]
+_Handed = tuple[asyncio.AbstractEventLoop, _Waiting]
 
 
 class Ledger:
@@ -100,7 +102,8 @@ class Ledger:
         :param engine: what tables.open_database gave
         """
         self._engine = engine
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
+        self._given: dict[asyncio.AbstractEventLoop, _Waiting] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -123,7 +126,10 @@ class Ledger:
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._queue.put((entry, loop, done))
+        given = self._given.setdefault(loop, [])
+        if not given:
+            loop.call_soon(self._hand_over, loop)
+        given.append((entry, done))
         await done
 
     def usage(
@@ -175,24 +181,24 @@ class Ledger:
         except SQLAlchemyError as error:
             raise StoreError(f"the ledger cannot be read: {first_line(error)}") from None
 
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue.put((loop, self._given.pop(loop)))
+
     def _write_all(self) -> None:
         """The thread: rows as they come, until None comes."""
         going = True
         while going:
-            waiting = [self._queue.get()]
-            while len(waiting) < MOST_AT_ONCE and not self._queue.empty():
-                waiting.append(self._queue.get())
-            taken = [one for one in waiting if one is not None]
-            going = len(taken) == len(waiting)
+            handed = [self._queue.get()]
+            while not self._queue.empty() and sum(len(one[1]) for one in handed if one is not None) < MOST_AT_ONCE:
+                handed.append(self._queue.get())
+            taken = [one for one in handed if one is not None]
+            going = len(taken) == len(handed)
             if not taken:
                 continue
-            error = self._write([entry for entry, _, _ in taken])
-            loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = defaultdict(list)
-            for _, loop, future in taken:
-                loops[loop].append(future)
-            for loop, futures in loops.items():
+            error = self._write([entry for _, waiting in taken for entry, _ in waiting])
+            for loop, waiting in taken:
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(_resolve, futures, error)
+                    loop.call_soon_threadsafe(_resolve, [future for _, future in waiting], error)
 
     def _write(self, entries: list[Entry]) -> StoreError | None:
         """Commit rows; tried again where the database was away for a moment."""
