@@ -81,6 +81,47 @@ async def test_requests_that_wait_share_a_batch_within_its_tokens(make: Callable
     assert batcher.waiting_tokens == 0
 
 
+async def crowd(batcher: Batcher, gate: Gate, size: int) -> None:
+    """A batch of so many requests was answered."""
+    first = await blocked(batcher, gate)
+    others = [asyncio.ensure_future(batcher.run(f"k{i}", "text", ["row"], [1])) for i in range(size)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(first, *others)
+    assert [len(batch) for batch in gate.batches] == [1, size]
+
+
+async def test_in_a_crowd_a_batch_waits_until_it_is_as_large_as_the_last(
+    make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.service.batcher.GATHER_SECONDS", 60)
+    monkeypatch.setattr("babelclip.service.batcher.GATHER_PAUSE_SECONDS", 20)
+    batcher = make()
+    await crowd(batcher, gate, 4)
+    again = []
+    for i in range(4):
+        again.append(asyncio.ensure_future(batcher.run(f"k{i}", "text", ["row"], [1])))
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*again)
+    assert [len(batch) for batch in gate.batches] == [1, 4, 4]
+
+
+async def test_a_batch_waits_no_longer_when_nobody_comes_or_it_is_full(
+    make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.service.batcher.GATHER_SECONDS", 60)
+    batcher = make()
+    await crowd(batcher, gate, 4)
+    await batcher.run("k", "text", ["alone"], [1])
+    await batcher.run("k", "text", ["alone"], [1])
+    assert [len(batch) for batch in gate.batches[2:]] == [1, 1]
+    monkeypatch.setattr("babelclip.service.batcher.GATHER_PAUSE_SECONDS", 20)
+    gate.batches.clear()
+    await crowd(batcher, gate, 4)
+    await batcher.run("k", "text", ["large"], [10])
+    assert gate.batches[-1] == ["large"]
+
+
 async def test_a_row_larger_than_a_batch_runs_alone(make: Callable[..., Batcher], gate: Gate) -> None:
     await make().run("k", "text", ["big", "small", "big"], [50, 1, 20])
     assert gate.batches == [["big"], ["small"], ["big"]]

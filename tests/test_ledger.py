@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from babelclip.errors import InputError, StoreError
@@ -40,6 +40,20 @@ async def test_many_at_once_are_all_there_and_the_sums_are_theirs(ledger: Ledger
     assert [(u.key_id, u.requests, u.tokens) for u in ledger.usage(["key"])] == [
         (f"k{k}", len(range(k, 700, 3)), sum(range(k, 700, 3))) for k in range(3)
     ]
+
+
+@pytest.mark.anyio
+async def test_rows_that_come_together_share_a_commit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    insert = ledgers._insert
+
+    def counted(connection: Connection, rows: list[Entry]) -> None:
+        commits.append(len(rows))
+        insert(connection, rows)
+
+    monkeypatch.setattr(ledgers, "_insert", counted)
+    await asyncio.gather(*(ledger.record(entry()) for _ in range(32)))
+    assert commits == [32]
 
 
 @pytest.mark.anyio

@@ -12,11 +12,14 @@ LONGEST_HEAD = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How a service stood a load: requests a second, and the times of each in seconds, in order of size."""
+    """How a service stood a load: requests a second, the times of each in seconds in order of size, and the seconds of
+    processors that all clients together took.
+    """
 
     clients: int
     rate: float
     times: tuple[float, ...]
+    busy: float
 
     def quantile(self, part: float) -> float:
         """A time that a part of the requests did not pass.
@@ -25,6 +28,14 @@ class Load:
         :return: seconds
         """
         return self.times[min(len(self.times) - 1, int(len(self.times) * part))]
+
+    def as_json(self) -> dict[str, float]:
+        """What JSON can hold of it.
+
+        :return: requests, requests a second, and times and the clients' work in seconds
+        """
+        times = {f"p{round(part * 100)}": self.quantile(part) for part in (0.5, 0.95, 0.99)}
+        return {"requests": len(self.times), "rate": self.rate, **times, "busy": self.busy}
 
 
 def put_under_load(
@@ -58,7 +69,7 @@ def _request(host: str, key: str, model: str, text: str) -> bytes:
 
 async def _run(host: str, requests: Sequence[bytes], clients: int, seconds: float, most: int) -> Load:
     times: list[float] = []
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
 
     async def client(first: int) -> None:
         name, _, port = host.rpartition(":")
@@ -78,4 +89,5 @@ async def _run(host: str, requests: Sequence[bytes], clients: int, seconds: floa
         await writer.wait_closed()
 
     await asyncio.gather(*(client(first) for first in range(clients)))
-    return Load(clients, len(times) / (time.perf_counter() - began), tuple(sorted(times)))
+    rate = len(times) / (time.perf_counter() - began)
+    return Load(clients, rate, tuple(sorted(times)), time.process_time() - busy)

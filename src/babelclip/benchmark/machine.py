@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -41,9 +42,10 @@ class Machine:
     versions: dict[str, str]
 
 
-def this_machine() -> Machine:
+def this_machine(packages: Sequence[str] = TOLD_PACKAGES) -> Machine:
     """What can be told of this machine.
 
+    :param packages: whose versions are told, where they are installed
     :return: its description
     """
     lines = _processor_lines()
@@ -55,8 +57,22 @@ def this_machine() -> Machine:
         cores=cores(),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         system=f"{platform.system()} {platform.machine()}",
-        versions={"babelclip": __version__, "python": platform.python_version(), **_versions()},
+        versions={"babelclip": __version__, "python": platform.python_version(), **_versions(packages)},
     )
+
+
+def machine_lines(machine: Machine) -> list[str]:
+    """A machine in words, for a page.
+
+    :param machine: which
+    :return: a paragraph on the machine and one on versions
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return [
+        f"Machine: {machine.processor}, {machine.cores} cores, {', '.join(machine.flags) or 'no flags known'}, "
+        f"{machine.memory_gib} GiB, {machine.system}.",
+        f"Versions: {versions}.",
+    ]
 
 
 def cores() -> int:
@@ -80,6 +96,19 @@ def resident_mebibytes(process: int | None = None) -> float:
         raise InputError("resident memory can be read on Linux alone") from None
     (line,) = [line for line in lines if line.startswith("VmRSS:")]
     return int(line.split()[1]) / MEBIBYTE_KIBIBYTES
+
+
+def spent_seconds(process: int) -> float:
+    """How long a process has kept processors busy since it started.
+
+    :param process: its number
+    :return: seconds; 0 where the system does not say
+    """
+    try:
+        words = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, words[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def busy_seconds() -> float | None:
@@ -123,10 +152,10 @@ def _processor_lines() -> list[tuple[str, str]]:
     return [(key.strip(), value.strip()) for key, _, value in pairs]
 
 
-def _versions() -> dict[str, str]:
-    """The versions of those of TOLD_PACKAGES that are installed."""
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
     found = {}
-    for name in TOLD_PACKAGES:
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

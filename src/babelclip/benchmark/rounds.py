@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
 
 import babelclip
 from babelclip.benchmark.engines import Engine, Task
@@ -69,13 +69,25 @@ class Turn:
     others: float | None
 
 
-def quietest(turn: Callable[[], Turn]) -> Turn:
+class Disturbed(Protocol):
+    """Something that was measured, and what part of the machine others took meanwhile, where the system says it."""
+
+    @property
+    def others(self) -> float | None:
+        """0 to 1."""
+        ...
+
+
+Measured = TypeVar("Measured", bound=Disturbed)
+
+
+def quietest(turn: Callable[[], Measured]) -> Measured:
     """A turn, repeated while others disturb it: what counts is how busy they were, never what was measured.
 
     :param turn: takes one
     :return: the first that was quiet, or else the quietest of 1 + MOST_REPEATS
     """
-    taken: list[Turn] = []
+    taken: list[Measured] = []
     while not taken or ((taken[-1].others or 0.0) > MOST_OTHERS and len(taken) <= MOST_REPEATS):
         taken.append(turn())
     return min(taken, key=lambda own: own.others or 0.0)

@@ -1,14 +1,22 @@
-"""The service under load, beside the model alone and a plain server of sentence-transformers on the same weights."""
+"""The service under load, beside the model alone and a plain server of sentence-transformers on the same weights.
+
+All are there for the whole run and take turns, and a ratio is of one round: over minutes a machine changes its speed.
+"""
 
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from babelclip import registry
+from babelclip.benchmark.figures import Spread, spread
 from babelclip.benchmark.load import Load, put_under_load
-from babelclip.benchmark.machine import resident_mebibytes
+from babelclip.benchmark.machine import TOLD_PACKAGES, Machine, Watch, resident_mebibytes, spent_seconds, this_machine
+from babelclip.benchmark.rounds import quietest
 from babelclip.benchmark.servers import running_server
 from babelclip.export import export_folder
 from babelclip.model import Model
@@ -16,6 +24,10 @@ from babelclip.model import Model
 CLIENTS = 32
 OFFLINE_TEXTS = 512
 WARM_SECONDS = 1.0
+MEMORY_STEPS = 10
+LONGEST_SECONDS = 3600
+"""Of a load that ends by the number of its requests."""
+PACKAGES = (*TOLD_PACKAGES, "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "sqlalchemy")
 LEAST_THROUGHPUT = 0.75
 MOST_TAIL = 10.0
 MOST_OVERHEAD_MS = 3.0
@@ -26,50 +38,109 @@ WORDS = ("a", "small", "brown", "dog", "runs", "along", "the", "beach", "at", "n
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """The model in a loop: texts a second in one call of many, the median seconds of a call of one, and processors."""
+
+    rate: float
+    seconds: float
+    busy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """How a server stood one client and CLIENTS of them, and the seconds of processors that it took for these."""
+
+    single: Load
+    crowd: Load
+    busy: float
+    busy_crowd: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRound:
+    """One round; ``others`` is what part of the machine other processes took."""
+
+    alone: Alone
+    service: Stood
+    plain: Stood | None
+    others: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """What JSON can hold of it: without the time of each request.
+
+        :return: texts a second and seconds, by who and what
+        """
+        found: dict[str, Any] = {"alone": asdict(self.alone), "others": self.others}
+        for name, stood in (("service", self.service), ("plain", self.plain)):
+            if stood is not None:
+                found[name] = {
+                    "single": stood.single.as_json(),
+                    "crowd": stood.crowd.as_json(),
+                    "busy": stood.busy_crowd,
+                }
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class ServeReport:
-    """What was measured; times in milliseconds, memory in MiB (0 where it was not measured)."""
+    """Everything of one run; ``memory`` is MiB after each tenth of the requests, the start before them."""
 
-    offline_rate: float
-    bare_ms: float
-    unloaded_p50_ms: float
-    loaded_rate: float
-    loaded_p50_ms: float
-    loaded_p99_ms: float
-    naive_rate: float
-    naive_unloaded_p50_ms: float
-    naive_p99_ms: float
-    memory_early: float
-    memory_late: float
+    machine: Machine
+    model: str
+    seconds: float
+    rounds: tuple[ServeRound, ...]
     requests: int
+    memory: tuple[float, ...]
 
-    def bars(self) -> list[tuple[str, float, float, bool]]:
+    def over(self, figure: Callable[[ServeRound], float]) -> Spread:
+        """A figure over all rounds.
+
+        :param figure: of one round
+        :return: median, lowest and highest
+        """
+        return spread(map(figure, self.rounds))
+
+    def bars(self) -> list[tuple[str, float, Spread, bool]]:
         """What must be reached.
 
         :return: what, the bar, what was reached, and whether that is enough
         """
-        part = self.loaded_rate / self.offline_rate
-        tail = self.loaded_p99_ms / self.unloaded_p50_ms
-        overhead = self.unloaded_p50_ms - self.bare_ms
+        part = self.over(lambda own: own.service.crowd.rate / own.alone.rate)
+        tail = self.over(lambda own: own.service.crowd.quantile(0.99) / own.service.single.quantile(0.5))
+        overhead = self.over(lambda own: 1e3 * (own.service.single.quantile(0.5) - own.alone.seconds))
         rows = [
-            ("throughput of 32 clients, part of offline", LEAST_THROUGHPUT, part, part >= LEAST_THROUGHPUT),
-            ("p99 of 32 clients, times the unloaded p50", MOST_TAIL, tail, tail <= MOST_TAIL),
-            ("overhead over the bare call, ms", MOST_OVERHEAD_MS, overhead, overhead <= MOST_OVERHEAD_MS),
+            (
+                f"throughput of {CLIENTS} clients, part of offline batches",
+                LEAST_THROUGHPUT,
+                part,
+                part.median >= LEAST_THROUGHPUT,
+            ),
+            (f"p99 of {CLIENTS} clients, times the unloaded p50", MOST_TAIL, tail, tail.median <= MOST_TAIL),
+            ("unloaded p50 over the bare call, ms", MOST_OVERHEAD_MS, overhead, overhead.median <= MOST_OVERHEAD_MS),
         ]
-        if self.memory_early:
-            growth = self.memory_late / self.memory_early - 1
-            rows.append((f"memory growth over {self.requests} requests", MOST_GROWTH, growth, growth <= MOST_GROWTH))
+        if self.memory:
+            growth = self.memory[-1] / self.memory[1] - 1
+            rows.append(
+                (
+                    f"growth of memory over {self.requests:,} requests",
+                    MOST_GROWTH,
+                    spread([growth]),
+                    growth <= MOST_GROWTH,
+                )
+            )
         return rows
 
 
 def measure_service(
-    name: str, scratch: Path, *, seconds: float, requests: int, naive: bool, say: Callable[[str], None]
+    name: str, scratch: Path, *, rounds: int, seconds: float, requests: int, naive: bool, say: Callable[[str], None]
 ) -> ServeReport:
-    """Measure a model alone, in the service, and in the plain server; one after another, on the same weights.
+    """Measure a model alone, in the service, and in the plain server, in turns and on the same float32 weights.
 
     :param name: of the model
     :param scratch: a folder for what is made
+    :param rounds: how often each has its turn
     :param seconds: of each load
-    :param requests: after which memory is looked at again; 0 does not look
+    :param requests: over which memory is looked at, after the rounds; 0 does not look
     :param naive: measure the plain server too
     :param say: is told what is under way
     :return: the report
@@ -79,49 +150,39 @@ def measure_service(
     say("exporting float32 weights")
     export_folder(registry.find(name), folder)
     texts = [" ".join(WORDS[i % 5 : i % 5 + 9]) + f" {i}" for i in range(OFFLINE_TEXTS)]
-    say("the model alone")
-    offline, bare = _alone(folder, texts, seconds)
-    command = [sys.executable, "-m", "babelclip", "serve", "--model", str(folder), "--port", "0", "--quiet"]
-    command += ["--precision", "float32"]
-    with running_server(command, scratch / "home") as (process, url, key):
-        say("the service, one client")
-        single = _load(url, key, str(folder), texts, 1, seconds)
-        say("the service, 32 clients")
-        loaded = _load(url, key, str(folder), texts, CLIENTS, seconds)
-        early = late = 0.0
-        if requests:
-            say(f"the service, {requests} requests")
-            put_under_load(url, key, str(folder), texts, clients=CLIENTS, seconds=3600, most=requests // 10)
-            early = resident_mebibytes(process.pid)
-            put_under_load(url, key, str(folder), texts, clients=CLIENTS, seconds=3600, most=requests - requests // 10)
-            late = resident_mebibytes(process.pid)
-    plain_single = plain = Load(0, 0.0, (0.0,))
-    if naive:
-        command = [sys.executable, "-m", "babelclip.benchmark.naive_server", str(folder / "text")]
-        with running_server(command, scratch / "home") as (_, url, key):
-            say("the plain server")
-            plain_single = _load(url, key, "model", texts, 1, seconds)
-            plain = _load(url, key, "model", texts, CLIENTS, seconds)
-    return ServeReport(
-        offline_rate=offline,
-        bare_ms=bare * 1e3,
-        unloaded_p50_ms=single.quantile(0.5) * 1e3,
-        loaded_rate=loaded.rate,
-        loaded_p50_ms=loaded.quantile(0.5) * 1e3,
-        loaded_p99_ms=loaded.quantile(0.99) * 1e3,
-        naive_rate=plain.rate,
-        naive_unloaded_p50_ms=plain_single.quantile(0.5) * 1e3,
-        naive_p99_ms=plain.quantile(0.99) * 1e3,
-        memory_early=early,
-        memory_late=late,
-        requests=requests,
-    )
+    own = [sys.executable, "-m", "babelclip", "serve", "--model", str(folder), "--port", "0", "--quiet"]
+    other = [sys.executable, "-m", "babelclip.benchmark.naive_server", str(folder / "text")]
+    say("starting servers")
+    with ExitStack() as running:
+
+        def started(command: list[str], model: str) -> _Server:
+            process, url, key = running.enter_context(running_server(command, scratch / "home"))
+            return _Server(process.pid, partial(put_under_load, url, key, model, texts))
+
+        service = started([*own, "--precision", "float32"], str(folder))
+        plain = started(other, "model") if naive else None
+        model = Model.load(folder)
+        model.encode_text(texts)
+
+        def turn() -> ServeRound:
+            watch = Watch()
+            alone = _alone(model, texts, seconds)
+            stood = service.stand(seconds)
+            other_stood = plain.stand(seconds) if plain is not None else None
+            busy = sum(one.busy + one.single.busy + one.crowd.busy for one in (stood, other_stood) if one is not None)
+            return ServeRound(alone, stood, other_stood, watch.others(alone.busy + busy))
+
+        taken = []
+        for number in range(1, rounds + 1):
+            say(f"round {number} of {rounds}")
+            taken.append(quietest(turn))
+        memory = service.remember(requests, say) if requests else ()
+    return ServeReport(this_machine(PACKAGES), name, seconds, tuple(taken), requests, memory)
 
 
-def _alone(folder: Path, texts: list[str], seconds: float) -> tuple[float, float]:
-    """Texts a second of the model in one call, and the median time of one text in seconds."""
-    model = Model.load(folder)
-    model.encode_text(texts)
+def _alone(model: Model, texts: list[str], seconds: float) -> Alone:
+    """The model, as fast as it goes, with many texts a call and then with one."""
+    busy = time.process_time()
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         model.encode_text(texts)
@@ -133,10 +194,32 @@ def _alone(folder: Path, texts: list[str], seconds: float) -> tuple[float, float
         sent = time.perf_counter()
         model.encode_text([texts[len(times) % len(texts)]])
         times.append(time.perf_counter() - sent)
-    return rate, sorted(times)[len(times) // 2]
+    return Alone(rate, sorted(times)[len(times) // 2], time.process_time() - busy)
 
 
-def _load(url: str, key: str, model: str, texts: list[str], clients: int, seconds: float) -> Load:
-    """A load, after a short one that does not count."""
-    put_under_load(url, key, model, texts, clients=clients, seconds=WARM_SECONDS)
-    return put_under_load(url, key, model, texts, clients=clients, seconds=seconds)
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server's process, and what puts it under load."""
+
+    process: int
+    load: Callable[..., Load]
+
+    def stand(self, seconds: float) -> Stood:
+        """One client, then CLIENTS of them; a short load before each does not count."""
+        start = spent_seconds(self.process)
+        self.load(clients=1, seconds=WARM_SECONDS)
+        single = self.load(clients=1, seconds=seconds)
+        self.load(clients=CLIENTS, seconds=WARM_SECONDS)
+        before = spent_seconds(self.process)
+        crowd = self.load(clients=CLIENTS, seconds=seconds)
+        end = spent_seconds(self.process)
+        return Stood(single, crowd, end - start, end - before)
+
+    def remember(self, requests: int, say: Callable[[str], None]) -> tuple[float, ...]:
+        """The resident memory in MiB, before so many requests and after each tenth of them."""
+        found = [resident_mebibytes(self.process)]
+        for step in range(MEMORY_STEPS):
+            say(f"memory: {requests * step // MEMORY_STEPS:,} of {requests:,} requests")
+            self.load(clients=CLIENTS, seconds=LONGEST_SECONDS, most=requests // MEMORY_STEPS)
+            found.append(resident_mebibytes(self.process))
+        return tuple(found)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from babelclip.benchmark.engines import BARS, BY_ENGINE, BY_TASK, TASKS, Bar, Task
 from babelclip.benchmark.figures import Row, SpeedReport, Spread
+from babelclip.benchmark.machine import machine_lines
 from babelclip.benchmark.rounds import MOST_OTHERS, MOST_REPEATS
 from babelclip.errors import MissingDependencyError
 
@@ -61,18 +62,18 @@ def cells(task: Task, row: Row) -> tuple[str, ...]:
     :return: texts
     """
     scale = 1.0 if task.quantity == "mebibytes" else MILLISECONDS
-    middle = _number(row.value.median * scale)
-    ends = f"{_number(row.value.low * scale)} to {_number(row.value.high * scale)}"
-    ratio = _spread(row.ratio)
+    middle = number(row.value.median * scale)
+    around = f"{number(row.value.low * scale)} to {number(row.value.high * scale)}"
+    ratio = ends(row.ratio)
     bar = (bar_words(row.bar) if row.bar else "", "" if row.met is None else "yes" if row.met else "NO")
     if task.quantity == "mebibytes":
-        return (row.engine, middle, ends, ratio, *bar)
-    tails = " / ".join(_number((value or 0.0) * MILLISECONDS) for value in (row.p50, row.p95, row.p99))
-    rate = "" if BY_ENGINE[row.engine].family == "product" else _number(row.per_second or 0.0)
+        return (row.engine, middle, around, ratio, *bar)
+    tails = " / ".join(number((value or 0.0) * MILLISECONDS) for value in (row.p50, row.p95, row.p99))
+    rate = "" if BY_ENGINE[row.engine].family == "product" else number(row.per_second or 0.0)
     counted: tuple[str, ...] = ()
     if task.counted:
-        counted = (_spread(row.gflops), _spread(row.share, percent=True))
-    return (row.engine, rate, middle, ends, tails, ratio, *counted, *bar)
+        counted = (ends(row.gflops), ends(row.share, percent=True))
+    return (row.engine, rate, middle, around, tails, ratio, *counted, *bar)
 
 
 def bar_words(bar: Bar) -> str:
@@ -100,7 +101,7 @@ def bar_rows(report: SpeedReport) -> list[tuple[str, ...]]:
     for bar in BARS:
         row = found.get((bar.task, bar.engine))
         figure = None if row is None else {"ratio": row.ratio, "share": row.share, "median": row.value}[bar.figure]
-        reached = NOT_MEASURED if figure is None else _spread(figure, percent=bar.figure == "share")
+        reached = NOT_MEASURED if figure is None else ends(figure, percent=bar.figure == "share")
         met = "" if row is None or row.met is None else "yes" if row.met else "NO"
         lines.append((BY_TASK[bar.task].name, bar.engine, bar_words(bar), reached, met))
     return lines
@@ -114,29 +115,25 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
     :param plot: the file name of the plot beside the page, where there is one
     :return: Markdown
     """
-    machine = report.machine
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     parts = [
         "# Speed beside others",
         source,
-        f"Machine: {machine.processor}, {machine.cores} cores, {', '.join(machine.flags) or 'no flags known'}, "
-        f"{machine.memory_gib} GiB, {machine.system}.",
-        f"Versions: {versions}.",
+        *machine_lines(report.machine),
         *_quiet(report),
         "## Bars",
-        _table(("task", "engine", "bar#", "reached (lowest to highest)#", "met"), bar_rows(report)),
+        table(("task", "engine", "bar#", "reached (lowest to highest)#", "met"), bar_rows(report)),
     ]
     if plot is not None:
         parts.append(f"![Times as fast as the baseline, and the part of the matrix product reached]({plot})")
     for task in TASKS:
         rows = [row for row in report.rows if row.task == task.name]
         if rows:
-            table = _table(columns(task), [cells(task, row) for row in rows])
-            parts += [f"## {title_of(task, report)}", table, *_notes(rows, report)]
+            lines = table(columns(task), [cells(task, row) for row in rows])
+            parts += [f"## {title_of(task, report)}", lines, *_notes(rows, report)]
     if report.left_out:
         parts += [
             "## Left out",
-            _table(("task", "engine", "why"), [(x.task, x.engine, x.why) for x in report.left_out]),
+            table(("task", "engine", "why"), [(x.task, x.engine, x.why) for x in report.left_out]),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -167,26 +164,40 @@ def _notes(rows: Sequence[Row], report: SpeedReport) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    :param headings: those that end in "#" are of numbers
+    :param rows: texts
+    :return: its lines
+    """
     lines = ["| " + " | ".join(heading.rstrip("#") for heading in headings) + " |"]
     lines.append("|" + "|".join("---:" if heading.endswith("#") else "---" for heading in headings) + "|")
     lines += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    """Three figures, or all before the point."""
+def number(value: float) -> str:
+    """A number for people.
+
+    :param value: the number
+    :return: three figures of it, or all before the point
+    """
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _spread(value: Spread | None, *, percent: bool = False) -> str:
-    """A median and its ends."""
+def ends(value: Spread | None, *, percent: bool = False) -> str:
+    """A median and its ends.
+
+    :param value: the three, or None
+    :param percent: of parts
+    :return: such as "8.1 (7.9 to 8.3)"; "" of None
+    """
     if value is None:
         return ""
     if percent:
         return f"{value.median:.0%} ({value.low:.0%} to {value.high:.0%})"
-    return f"{_number(value.median)} ({_number(value.low)} to {_number(value.high)})"
+    return f"{number(value.median)} ({number(value.low)} to {number(value.high)})"
 
 
 def draw(report: SpeedReport, path: Path) -> None:
@@ -229,9 +240,9 @@ def _bars(axes: object, rows: Sequence[Row], figures: Sequence[tuple[Spread | No
     for at, row, (value, bar) in zip(places, rows, figures, strict=True):
         if value is None:
             continue
-        ends = [[value.median - value.low], [value.high - value.median]]
+        errors = [[value.median - value.low], [value.high - value.median]]
         colour = _COLOURS[BY_ENGINE[row.engine].family]
-        axes.barh(at, value.median, color=colour, xerr=ends, error_kw={"elinewidth": 0.8, "ecolor": "0.2"})
+        axes.barh(at, value.median, color=colour, xerr=errors, error_kw={"elinewidth": 0.8, "ecolor": "0.2"})
         if bar is not None and bar.figure == "ratio":
             axes.plot([bar.limit, bar.limit], [at - 0.5, at + 0.5], color="black", linewidth=2)
     axes.set_yticks(places, [row.engine for row in rows], fontsize=7)

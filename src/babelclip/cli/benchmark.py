@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from babelclip.benchmark.engines import BASELINE, BY_TASK, TASKS, named_engines, named_tasks
-from babelclip.cli import benchmark_search, output
-from babelclip.cli.options import AsJson, ModelName, words
+from babelclip.cli import benchmark_search, benchmark_serve, output
+from babelclip.cli.options import AsJson, words
 from babelclip.crawl import photos_below
 from babelclip.errors import InputError
-from babelclip.registry import DEFAULT
 
 if TYPE_CHECKING:
     from babelclip.benchmark.figures import SpeedReport
@@ -28,6 +27,7 @@ def _group() -> None:
 
 
 APP.command()(benchmark_search.search)
+APP.command()(benchmark_serve.serve)
 
 
 @APP.command()
@@ -144,36 +144,6 @@ def page(
             f"{', '.join(map(str, records))}: not the lines of benchmark speed --json: {error!r}"
         ) from None
     _write_page(report, markdown)
-
-
-@APP.command()
-def serve(
-    model: ModelName = DEFAULT,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each load.")] = 10.0,
-    requests: Annotated[int, typer.Option(min=0, help="After which memory is looked at again. 0 does not look.")] = 0,
-    no_naive: Annotated[bool, typer.Option("--no-naive", help="Leave the plain server out; it needs torch.")] = False,
-    json: AsJson = False,
-) -> None:
-    """The service under load, beside the model alone and a plain server of FastAPI and sentence-transformers."""
-    from babelclip.benchmark.serve import measure_service
-
-    with tempfile.TemporaryDirectory(prefix="babelclip-serve-") as scratch, output.progress("starting") as bar:
-        report = measure_service(
-            model,
-            Path(scratch),
-            seconds=seconds,
-            requests=requests,
-            naive=not no_naive,
-            say=lambda label: bar(0, None, label),
-        )
-    bars = report.bars()
-    if json:
-        output.json_line({**asdict(report), "bars": [{"what": w, "bar": b, "got": g, "met": m} for w, b, g, m in bars]})
-        return
-    rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in asdict(report).items() if value]
-    output.table(("measured", "value#"), rows)
-    cells = [(what, f"{limit:g}", f"{got:.3g}", "yes" if met else "NO") for what, limit, got, met in bars]
-    output.table(("bar", "limit#", "reached#", "met"), cells)
 
 
 def _pythons(options: list[str]) -> dict[str, str]:

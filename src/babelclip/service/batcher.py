@@ -1,8 +1,8 @@
 """Batches across requests: rows of many requests run together, and no key waits for another's flood.
 
 A thread of its own runs the model. While a batch runs, requests gather; the next batch takes from every key that
-waits, in turn and in equal shares of tokens. A lone request runs at once; those of a crowd who were just answered have
-a few milliseconds to ask again.
+waits, in turn and in equal shares of tokens. A lone request runs at once; in a crowd a batch waits a few milliseconds
+until it is as large as the last one.
 """
 
 import asyncio
@@ -92,6 +92,7 @@ class Batcher:
         self._total = 0
         self._rate = 0.0
         self._crowd = 0
+        self._wanted = 1
         self._closing = False
         self._changed = threading.Condition()
         self.batches = 0
@@ -150,7 +151,8 @@ class Batcher:
                 self._turns.append(job.owner)
             self._queues[job.owner].append(job)
             self._count(job, job.left)
-            self._changed.notify()
+            if self._gathered():
+                self._changed.notify()
 
     def _count(self, job: _Job, tokens: int) -> None:
         """Tokens come into the queue or, where negative, leave it."""
@@ -205,19 +207,24 @@ class Batcher:
             self._tell(batch, vectors, None)
 
     def _gather(self) -> None:
-        """In a crowd: let those who were just answered ask again, as long as they keep coming.
+        """In a crowd: wait until there are as many as the last batch answered, as long as they keep coming.
 
         The engine's threads wait for each other at every layer, so answering requests while it runs costs it twice the
         time; it is faster to answer first, and then to run one large batch. A lone request never waits here.
         """
-        waiting = self._jobs()
-        wanted = waiting + self._crowd if self._crowd > 1 else 1
+        self._wanted = self._crowd
         until = time.monotonic() + GATHER_SECONDS
-        while 1 < wanted > waiting and not self._closing and time.monotonic() < until:
+        waiting = self._jobs()
+        while not self._gathered() and not self._closing and time.monotonic() < until:
             self._changed.wait(GATHER_PAUSE_SECONDS)
             before, waiting = waiting, self._jobs()
-            if waiting == before or self._total >= self._batch_tokens:
-                return
+            if waiting == before:
+                break
+        self._wanted = 1
+
+    def _gathered(self) -> bool:
+        """Whether there is what the next batch waits for."""
+        return self._jobs() >= self._wanted or self._total >= self._batch_tokens
 
     def _jobs(self) -> int:
         return sum(map(len, self._queues.values()))

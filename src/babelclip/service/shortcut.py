@@ -26,7 +26,10 @@ class Shortcut:
         """
         self._app = app
         self._routes = {
-            (method, route.path): route for route in routes if isinstance(route, APIRoute) for method in route.methods
+            (method, route.path): route
+            for route in routes
+            if isinstance(route, APIRoute)
+            for method in route.methods or ()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
