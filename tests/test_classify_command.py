@@ -80,6 +80,8 @@ def test_a_broken_photo_is_named_the_rest_answered_and_the_exit_code_is_1(photos
         ("--labels", "a", "--template", "x {}", "--no-templates"),
         ("--labels", "a", "--top", "0"),
         ("--labels", "a", "--examples", "x", "--temperature", "2"),
+        ("--labels", "a", "--examples", "x", "--doubt", "0"),
+        ("--labels", "a", "--doubt", "0.7"),
     ],
 )
 def test_options_that_exclude_each_other_are_wrong_usage(photos: Path, options: tuple[str, ...]) -> None:

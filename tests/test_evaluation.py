@@ -14,10 +14,9 @@ from babelclip.evaluation.classification import (
     NamedPictures,
     area_under_curve,
     embed_named,
+    partings,
     read_labelled,
-    score_abstention,
-    score_accuracy,
-    score_calibration,
+    score_zero_shot,
 )
 from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import best_ranks, evaluate_retrieval
@@ -25,6 +24,7 @@ from babelclip.evaluation.scores import Figure, LanguageScore, Report, figures
 from babelclip.evaluation.translation import Pairs, evaluate_translation, read_pairs
 from babelclip.model import Model
 from babelclip.vectors import unit_rows
+from babelclip.zeroshot import Classifier
 
 HEADER = "image\tlang\tkind\tcaption\n"
 
@@ -142,7 +142,10 @@ def test_zero_shot_is_measured_among_the_named_classes_alone(pair: Model, photos
     pictures = [(path.stem, path.read_bytes()) for path in sorted(photos.rglob("*.*"))]
     names = {"a": "one", "b": "two", "d": "three", "missing": "four"}
     named = embed_named(pair, pictures)
-    report = score_accuracy(pair, named, [ClassNames("en", names), ClassNames("de", {"zzz": "nichts"})], templates=True)
+    classes = [ClassNames("en", names), ClassNames("de", {"zzz": "nichts"})]
+    told: list[str] = []
+    (report,) = score_zero_shot(pair, named, classes, templates=True, progress=told.append)
+    assert told == ["en", "de"]
     (score,) = report.scores
     vectors = pair.encode_images([content for name, content in pictures if name in names])
     guesses = (vectors @ pair.encode_text(list(names.values())).T).argmax(axis=1)
@@ -150,7 +153,7 @@ def test_zero_shot_is_measured_among_the_named_classes_alone(pair: Model, photos
     assert score.figures["top-1"].value == pytest.approx(np.mean(guesses == np.arange(3)))
     assert score.figures["top-5"].value == 1
     with pytest.raises(DataError, match="no picture is of a class"):
-        score_accuracy(pair, named, [ClassNames("de", {"zzz": "nichts"})])
+        score_zero_shot(pair, named, classes[1:])
 
 
 def test_labels_of_a_caption_table_name_the_classes_of_its_pictures(pair: Model, photos: Path, tmp_path: Path) -> None:
@@ -162,7 +165,7 @@ def test_labels_of_a_caption_table_name_the_classes_of_its_pictures(pair: Model,
     pictures = [(path.stem, path.read_bytes()) for path in sorted(photos.rglob("*.*"))]
     named = embed_named(pair, pictures, class_of)
     assert named.classes == ["dog", "cat", "dog"]
-    report = score_accuracy(pair, named, classes[1:])
+    (report,) = score_zero_shot(pair, named, classes[1:])
     (score,) = report.scores
     right = (named.vectors @ pair.encode_text(["dog", "cat"]).T).argmax(axis=1) == np.array([0, 1, 0])
     assert score.figures["top-1"].value == pytest.approx(right.mean())
@@ -176,13 +179,42 @@ def test_calibration_and_abstention_are_measured_by_language(pair: Model) -> Non
     text = pair.encode_text(list(names.values()))
     noise = 0.2 * rng.standard_normal((2000, pair.dimension)).astype(np.float32)
     named = NamedPictures([f"n{i}" for i in truth], unit_rows(text[truth] + noise), [])
-    classes = [ClassNames("en", names)]
-    (score,) = score_calibration(pair, named, classes).scores
+    accuracy, calibration, abstention = score_zero_shot(
+        pair, named, [ClassNames("en", names)], calibration=True, abstention=True
+    )
+    assert accuracy.scores[0].count == 2000
+    (score,) = calibration.scores
     assert score.count == 1000
-    assert score.figures["ECE"].value < min(0.1, score.figures["ECE unfitted"].value)
-    (score,) = score_abstention(pair, named, classes).scores
+    # The pictures are made by chance around the names, so a fit can come as near as chance alone.
+    perfect = score.figures["ECE if perfect"]
+    assert 0 < perfect.low < perfect.value < perfect.high < 0.1
+    assert score.figures["ECE"].value < min(2 * perfect.value, score.figures["ECE unfitted"].value)
+    (score,) = abstention.scores
     assert score.count == 2000
-    assert 0 <= score.figures["AUC"].value <= 1
+    # The pictures were made of the names of the classes that are left out; everyday words know nothing of them.
+    assert 0 <= score.figures["AUC"].value < score.figures["AUC if named"].value
+    probabilities = Classifier(pair, list(names.values()), language="en").probabilities(named.vectors)[0]
+    by_hand = []
+    for known in partings(8):
+        inside, none = np.isin(truth, known), 1 - probabilities[:, known].sum(axis=1)
+        by_hand.append((none[~inside][:, None] > none[inside]).mean())
+    assert score.figures["AUC if named"].value == pytest.approx(np.mean(by_hand), abs=1e-3)
+
+
+def test_a_language_with_pictures_of_one_class_has_no_figure_for_abstention(pair: Model) -> None:
+    pictures = unit_rows(np.random.default_rng(0).standard_normal((8, pair.dimension)).astype(np.float32))
+    named = NamedPictures(["n0"] * 4 + ["n1"] * 4, pictures, [])
+    classes = [ClassNames("en", {"n0": "dog", "n1": "cat"}), ClassNames("de", {"n0": "Hund"})]
+    accuracy, abstention = score_zero_shot(pair, named, classes, abstention=True)
+    assert [score.language for score in accuracy.scores] == ["en", "de"]
+    assert [score.language for score in abstention.scores] == ["en"]
+
+
+def test_every_parting_makes_half_of_the_classes_known_in_a_way_of_its_own() -> None:
+    ways = [tuple(known.tolist()) for known in partings(20)]
+    assert len(set(ways)) == 5
+    assert all(len(set(known)) == 10 and list(known) == sorted(known) for known in ways)
+    assert [tuple(known.tolist()) for known in partings(20)] == ways
 
 
 def test_the_area_is_the_chance_of_being_higher() -> None:

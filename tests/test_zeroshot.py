@@ -17,7 +17,7 @@ from babelclip.model import LOGIT_SCALE, Model
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier, Label, Prediction, classifier, classify, read_labels
 from babelclip.zeroshot.background import everyday_words
-from babelclip.zeroshot.calibration import calibration_error, fit_temperature, softmax
+from babelclip.zeroshot.calibration import Calibration, calibration_error, fit_calibration, softmax
 from babelclip.zeroshot.examples import read_examples, refine
 from babelclip.zeroshot.labels import as_labels
 from babelclip.zeroshot.language import language_of
@@ -141,6 +141,40 @@ class TestClassifier:
         assert np.allclose(found, expected, atol=1e-5)
         assert none is None
 
+    def test_doubt_is_spread_over_the_labels_and_leaves_none_of_these_as_it_is(self, pair: Model) -> None:
+        pictures = vectors(4, pair.dimension)
+        for options in ({}, {"abstain": 0.5}, {"multi": True}):
+            sure, doubting = (
+                Classifier(pair, ["quark", "ball"], language="en", templates=["{}"], doubt=doubt, **options)
+                for doubt in (0.0, 0.2)
+            )
+            (before, none), (after, still) = sure.probabilities(pictures), doubting.probabilities(pictures)
+            if "multi" in options:
+                assert np.allclose(after, 0.8 * before + 0.1, atol=1e-6)
+                continue
+            together = before.sum(axis=1, keepdims=True)
+            assert np.allclose(after, 0.8 * before + 0.1 * together, atol=1e-6)
+            assert none is still is None or np.allclose(none, still)
+
+    def test_some_of_the_labels_are_as_a_classifier_of_their_own(self, pair: Model) -> None:
+        pictures = vectors(4, pair.dimension)
+        names = ["quark", "ball", "dog", "gluon"]
+        every = Classifier(pair, names, language="en", abstain=0.5, doubt=0.1)
+        some = every.among([1, 3])
+        alone = Classifier(pair, ["ball", "gluon"], language="en", abstain=0.5, doubt=0.1)
+        assert some.labels == alone.labels
+        for found, expected in zip(some.probabilities(pictures), alone.probabilities(pictures), strict=True):
+            assert np.allclose(found, expected, atol=1e-5)
+        assert len(every.labels) == len(every.matrix) == 4
+        (prediction,) = Classifier(pair, names, language="en").among([2]).predict(pictures[:1])
+        assert prediction.none == pytest.approx(1 - prediction.ranked[0].score)
+        tree = Classifier(pair, TREE)
+        assert tree.among([0, 2]).labels == [tree.labels[0], tree.labels[2]]
+        with pytest.raises(InputError, match="stands below 'animal'"):
+            tree.among([1, 2])
+        with pytest.raises(InputError, match="no labels"):
+            tree.among([])
+
     def test_abstention_adds_everyday_things_that_no_label_names(self, pair: Model) -> None:
         pictures = vectors(5, pair.dimension)
         one = Classifier(pair, ["dog", "quark"], language="en", abstain=0.5)
@@ -252,6 +286,8 @@ class TestClassifier:
             (["dog", "\u200b"], {}, r"reads nothing in the label '\\u200b'"),
             (["dog"], {"temperature": 0.0}, "temperature must be over 0"),
             (["dog"], {"temperature": float("nan")}, "temperature must be over 0"),
+            (["dog"], {"doubt": 0.6}, "doubt must be between 0 and 0.5"),
+            (["dog"], {"doubt": float("nan")}, "doubt must be between 0 and 0.5"),
             ([Label("a", ()), "b"], {}, "no text: 'a'"),
             (["dog"], {"abstain": 1.0}, "between 0 and 1"),
             (["dog"], {"templates": ["no place"]}, "no place"),
@@ -300,16 +336,26 @@ class TestClassifier:
 
 
 class TestCalibration:
-    def test_the_temperature_that_made_the_truth_is_found(self) -> None:
+    @pytest.mark.parametrize("doubt", [0.0, 0.2])
+    def test_the_temperature_and_the_doubt_that_made_the_truth_are_found(self, doubt: float) -> None:
         rng = np.random.default_rng(0)
-        logits = 3 * rng.standard_normal((20_000, 6)).astype(np.float32)
-        drawn = softmax(logits / 2.5)
+        logits = 6 * rng.standard_normal((20_000, 6)).astype(np.float32)
+        drawn = Calibration(2.5, doubt).probabilities(logits)
+        assert np.allclose(drawn, (1 - doubt) * softmax(logits / 2.5) + doubt / 6, atol=1e-6)
         truth = (drawn.cumsum(axis=1) < rng.random((len(drawn), 1))).sum(axis=1).clip(max=5)
-        assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+        fitted = fit_calibration(logits, truth)
+        assert fitted.temperature == pytest.approx(2.5, rel=0.1)
+        assert fitted.doubt == pytest.approx(doubt, abs=0.02)
         assert calibration_error(drawn, truth) < 0.01
         assert calibration_error(softmax(logits), truth) > 0.1
         with pytest.raises(InputError, match="at least one"):
-            fit_temperature(logits[:0], truth[:0])
+            fit_calibration(logits[:0], truth[:0])
+
+    def test_a_few_pictures_that_are_all_right_do_not_bring_certainty(self) -> None:
+        logits = np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], np.float32)
+        fitted = fit_calibration(logits, np.arange(3))
+        assert 0.2 < fitted.temperature < 1
+        assert fitted.doubt < 0.01
 
     def test_the_error_is_that_of_a_count_by_hand(self) -> None:
         probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.45, 0.55], [0.3, 0.7]], np.float32)

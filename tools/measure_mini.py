@@ -16,7 +16,7 @@ from pathlib import Path
 
 from babelclip.class_names import read_class_names
 from babelclip.evaluation.captions import read_captions, read_pictures
-from babelclip.evaluation.classification import embed_named, score_accuracy
+from babelclip.evaluation.classification import embed_named, score_zero_shot
 from babelclip.evaluation.report import as_data
 from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report
@@ -86,7 +86,7 @@ def measure(model: Model, data: Path, only: str = "") -> Iterator[Report]:
             names for names in read_class_names(data / "labels/babel_imagenet.json.gz") if names.language in CODES
         ]
         named = embed_named(model, read_pictures(data / "images/imagenet-sample.tar"))
-        yield _kept(score_accuracy(model, named, classes), "imagenet")
+        yield _kept(score_zero_shot(model, named, classes)[0], "imagenet")
     for name in TRANSLATIONS:
         if name.startswith(only):
             pairs = (own for own in read_pairs(data / "eval" / name) if own.language in CODES)

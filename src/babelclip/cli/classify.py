@@ -14,6 +14,7 @@ from babelclip.errors import ImageError, InputError
 from babelclip.languages import BY_CODE
 from babelclip.registry import DEFAULT
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels
+from babelclip.zeroshot.calibration import MOST_DOUBT
 from babelclip.zeroshot.examples import read_examples, refine
 from babelclip.zeroshot.templates import BARE
 
@@ -48,6 +49,10 @@ def classify(
     temperature: Annotated[
         float | None, typer.Option(min=0.01, help="Over 1 is less sure, under 1 surer. [default: 1]")
     ] = None,
+    doubt: Annotated[
+        float | None,
+        typer.Option(min=0, max=MOST_DOUBT, help="Share of probability for all labels alike. [default: 0]"),
+    ] = None,
     examples: Annotated[
         Path | None, typer.Option(help="A folder with a folder of pictures for each label: they refine it.")
     ] = None,
@@ -64,8 +69,8 @@ def classify(
         raise typer.BadParameter("give --json or --csv, not both")
     if no_templates and template:
         raise typer.BadParameter("give --template or --no-templates, not both")
-    if examples is not None and temperature is not None:
-        raise typer.BadParameter("give --temperature or --examples, which choose it, not both")
+    if examples is not None and not (temperature is None and doubt is None):
+        raise typer.BadParameter("--examples chooses --temperature and --doubt; give it or them, not both")
     given: Sequence[Any] = words(labels) if labels else read_labels(labels_file or Path(), language)
     unreadable: list[OSError] = []
     found = (file for path in paths for file in photos_below(path.expanduser(), unreadable.append))
@@ -82,6 +87,7 @@ def classify(
             templates=[BARE] if no_templates else template,
             language=language,
             temperature=temperature or 1.0,
+            doubt=doubt or 0.0,
             multi=multi,
             abstain=abstain,
             progress=bar,
@@ -92,7 +98,8 @@ def classify(
         output.message(
             f"{gain.examples} examples of {gain.classes} labels, each judged by the others: {gain.text_accuracy:.3f} "
             f"right by the texts alone, {gain.accuracy:.3f} with examples (weight {gain.weight}, temperature "
-            f"{gain.temperature:.2f}, calibration error {gain.calibration_error:.3f})"
+            f"{gain.calibration.temperature:.2f}, doubt {gain.calibration.doubt:.2f}, "
+            f"calibration error {gain.calibration_error:.3f})"
         )
     failed = len(unreadable)
 

@@ -15,9 +15,7 @@ from babelclip.evaluation.captions import beginning_with, read_captions, read_pi
 from babelclip.evaluation.classification import (
     embed_named,
     read_labelled,
-    score_abstention,
-    score_accuracy,
-    score_calibration,
+    score_zero_shot,
 )
 from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import evaluate_retrieval
@@ -138,14 +136,17 @@ def _zero_shot(
     else:
         classes = read_class_names(source)
     chosen = [names for names in classes if not languages or names.language in languages]
-    with _counted("zero-shot", len(chosen) * (1 + calibration + abstention)) as finished:
+    with _counted("zero-shot", len(chosen)) as finished:
         named = embed_named(model, pictures, class_of)
-        reports = [score_accuracy(model, named, chosen, templates=templates, progress=finished)]
-        if calibration:
-            reports.append(score_calibration(model, named, chosen, progress=finished))
-        if abstention:
-            reports.append(score_abstention(model, named, chosen, progress=finished))
-    return reports
+        return score_zero_shot(
+            model,
+            named,
+            chosen,
+            templates=templates,
+            calibration=calibration,
+            abstention=abstention,
+            progress=finished,
+        )
 
 
 @contextmanager

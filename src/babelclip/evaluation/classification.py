@@ -4,7 +4,7 @@ Three measurements: how often it is right, whether its probabilities mean what t
 picture shows none of the labels.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,17 @@ from babelclip.evaluation.retrieval import best_ranks, encode_pictures
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, bootstrap, figures
 from babelclip.model import Model
 from babelclip.vectors import FloatArray
-from babelclip.zeroshot.calibration import confidence_error, fit_temperature, softmax
+from babelclip.zeroshot.calibration import Calibration, confidence_error, fit_calibration, softmax
 from babelclip.zeroshot.classifier import Classifier
 from babelclip.zeroshot.labels import Label
 from babelclip.zeroshot.templates import BARE
 
 CUTS = (1, 5)
 SPLITS = 5
-"""Ways in which classes are parted into known and unknown ones."""
+"""Ways in which classes are parted into known and unknown ones, and pictures into halves."""
+DRAWS = 100
+"""Of what is right, for the error that chance alone gives."""
+ACCURACY, CALIBRATION, ABSTENTION = "Zero-shot classification", "Calibration", "Abstention"
 LIMIT = 0.5
 """Of abstention; the area under the curve does not depend on it."""
 SEED = 0
@@ -83,102 +86,72 @@ def read_labelled(path: Path) -> tuple[dict[str, str], list[ClassNames]]:
     return class_of, [ClassNames(language, own) for language, own in sorted(names.items())]
 
 
-def score_accuracy(
+def score_zero_shot(
     model: Model,
     named: NamedPictures,
     classes: Iterable[ClassNames],
     *,
     templates: bool = False,
+    calibration: bool = False,
+    abstention: bool = False,
     progress: Progress | None = None,
-) -> Report:
+) -> list[Report]:
     """Measure classification among the classes that each language names, over the pictures of those classes.
 
+    - Accuracy: figures ``top-1``, ``top-5`` and ``class mean`` (top-1, every class alike) of the bare names.
+    - With templates: ``templates top-1`` and so on too.
+    - Calibration: ``ECE``, the expected calibration error on one half of the pictures, with temperature and doubt
+      fitted on the other, the mean over several random halves; ``ECE if perfect``, which chance alone would give a
+      classifier of just these confidences on so many pictures; ``ECE unfitted``, of the model's own logit scale. A
+      count is that of the half.
+    - Abstention: half of the classes become labels, in several random ways. ``AUC`` is the chance that a picture of an
+      unknown class gets a higher probability of "none of these" than one of a known class; ``AUC if named``, if the
+      names of the unknown classes themselves stood in the place of everyday things: more is not to be had from texts.
+
     :param model: the model
     :param named: the pictures
     :param classes: the names by language
-    :param templates: measure with the templates of the language too
-    :param progress: see above
-    :return: figures ``top-1``, ``top-5`` and ``class mean`` (top-1, every class alike) of the bare names, and
-        ``templates top-1`` and so on; a language's count is that of its pictures
+    :param templates: see above
+    :param calibration: see above
+    :param abstention: see above
+    :param progress: is told of every language that was finished
+    :return: a report for accuracy, and for calibration and abstention where they are asked for
     :raises DataError: if no picture is of a named class
     """
-    scores = []
+    scores: dict[str, list[LanguageScore]] = {ACCURACY: []}
+    scores |= {CALIBRATION: []} if calibration else {}
+    scores |= {ABSTENTION: []} if abstention else {}
     for language in classes:
         vectors, truth = named.of(language.names)
-        if len(truth):
-            found = _accuracy(_classifier(model, language, bare=True), vectors, truth)
+        code, count = language.language, len(truth)
+        if count:
+            figures_of = _accuracy(_classifier(model, language, [BARE]), vectors, truth)
+            if templates or calibration or abstention:
+                labels = _classifier(model, language, None, LIMIT if abstention else None)
             if templates:
-                with_templates = _accuracy(_classifier(model, language), vectors, truth)
-                found |= {f"templates {name}": sample for name, sample in with_templates.items()}
-            scores.append(LanguageScore(language.language, len(truth), figures(found)))
+                figures_of |= {f"templates {name}": one for name, one in _accuracy(labels, vectors, truth).items()}
+            scores[ACCURACY].append(LanguageScore(code, count, figures_of))
+            if calibration and count > 1:
+                found = _calibration(labels.logits(vectors), truth)
+                scores[CALIBRATION].append(LanguageScore(code, count // 2, found))
+            if abstention and (areas := _abstention(labels, vectors, truth)):
+                scores[ABSTENTION].append(LanguageScore(code, count, areas))
         if progress is not None:
-            progress(language.language)
-    return _report("Zero-shot classification", named, scores)
+            progress(code)
+    if not all(scores.values()):
+        raise DataError("no picture is of a class that has a name, or too few are")
+    subject, failed = f"{len(named.classes)} pictures", tuple(named.failed)
+    return [Report(title, subject, tuple(own), failed) for title, own in scores.items()]
 
 
-def score_calibration(
-    model: Model, named: NamedPictures, classes: Iterable[ClassNames], *, progress: Progress | None = None
-) -> Report:
-    """Measure the expected calibration error on one half of the pictures, after a temperature fitted on the other.
+def partings(classes: int) -> Iterator[NDArray[np.int64]]:
+    """Several random ways of parting classes into known and unknown ones.
 
-    :param model: the model
-    :param named: the pictures
-    :param classes: the names by language
-    :param progress: see above
-    :return: figures ``ECE`` and, at the model's own logit scale, ``ECE unfitted``; a count is that of the half
-    :raises DataError: if no picture is of a named class
+    :param classes: how many there are, two or more
+    :yield: int64, the places of the known half
     """
-    scores = []
-    for language in classes:
-        vectors, truth = named.of(language.names)
-        order = np.random.default_rng(SEED).permutation(len(truth))
-        fitted, measured = order[::2], order[1::2]
-        if len(measured):
-            logits = _classifier(model, language).logits(vectors)
-            warmth = np.float32(fit_temperature(logits[fitted], truth[fitted]))
-            found = {
-                "ECE": _calibration(logits[measured] / warmth, truth[measured]),
-                "ECE unfitted": _calibration(logits[measured], truth[measured]),
-            }
-            scores.append(LanguageScore(language.language, len(measured), found))
-        if progress is not None:
-            progress(language.language)
-    return _report("Calibration", named, scores)
-
-
-def score_abstention(
-    model: Model, named: NamedPictures, classes: Iterable[ClassNames], *, progress: Progress | None = None
-) -> Report:
-    """Measure whether pictures of classes that are no label are told from those of classes that are.
-
-    Half of the classes become labels, in several random ways; the area under the ROC curve of the probability of "none
-    of these" is the chance that a picture of an unknown class gets a higher one than a picture of a known class.
-
-    :param model: the model
-    :param named: the pictures
-    :param classes: the names by language
-    :param progress: see above
-    :return: figure ``AUC``, its interval over the ways of parting; a count is that of the pictures
-    :raises DataError: if no picture is of a named class
-    """
-    scores = []
-    for language in classes:
-        vectors, truth = named.of(language.names)
-        keys = list(language.names)
-        areas = []
-        for split in range(SPLITS if len(keys) > 1 and len(truth) else 0):
-            known = np.random.default_rng([SEED, split]).permutation(len(keys))[: len(keys) // 2]
-            names = {keys[place]: language.names[keys[place]] for place in known.tolist()}
-            labels = _classifier(model, ClassNames(language.language, names), abstain=LIMIT)
-            none = labels.probabilities(vectors)[1]
-            inside = np.isin(truth, known)
-            if none is not None and inside.any() and not inside.all():
-                areas.append(area_under_curve(none[~inside], none[inside]))
-        if areas:
-            scores.append(LanguageScore(language.language, len(truth), figures({"AUC": np.array(areas)})))
-        if progress is not None:
-            progress(language.language)
-    return _report("Abstention", named, scores)
+    for split in range(SPLITS):
+        yield np.sort(np.random.default_rng([SEED, split]).permutation(classes)[: classes // 2])
 
 
 def area_under_curve(higher: FloatArray, lower: FloatArray) -> float:
@@ -193,31 +166,60 @@ def area_under_curve(higher: FloatArray, lower: FloatArray) -> float:
     return float(below.mean() / 2 / len(lower))
 
 
-def _classifier(model: Model, classes: ClassNames, *, bare: bool = False, abstain: float | None = None) -> Classifier:
+def _classifier(
+    model: Model, classes: ClassNames, templates: Sequence[str] | None, abstain: float | None = None
+) -> Classifier:
     """The names of one language as labels."""
     labels = [Label(name, (name,), key=key) for key, name in classes.names.items()]
-    return Classifier(model, labels, templates=[BARE] if bare else None, language=classes.language, abstain=abstain)
+    return Classifier(model, labels, templates=templates, language=classes.language, abstain=abstain)
 
 
-def _accuracy(classifier: Classifier, vectors: FloatArray, truth: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
-    """What every picture adds to the figures."""
+def _accuracy(classifier: Classifier, vectors: FloatArray, truth: NDArray[np.int64]) -> dict[str, Figure]:
+    """How often the truth is the best label, or among the best."""
     scores = classifier.logits(vectors)
     placed = best_ranks(scores, truth[:, None] == np.arange(scores.shape[1]))
     counts = np.bincount(truth, minlength=scores.shape[1])
     share = len(truth) / (np.count_nonzero(counts) * counts[truth])
     found: dict[str, NDArray[np.generic]] = {f"top-{cut}": placed <= cut for cut in CUTS}
-    return {**found, "class mean": (placed == 1) * share}
+    return figures({**found, "class mean": (placed == 1) * share})
 
 
-def _calibration(logits: FloatArray, truth: NDArray[np.int64]) -> Figure:
-    """The expected calibration error of some logits."""
-    probabilities = softmax(logits)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    return bootstrap(lambda rows: confidence_error(confidence[rows], right[rows]), len(truth))
+def _calibration(logits: FloatArray, truth: NDArray[np.int64]) -> dict[str, Figure]:
+    """Errors on halves that were not fitted on; the interval is the mean of the halves' intervals."""
+    right = logits.argmax(axis=1) == truth
+    unfitted = Calibration().probabilities(logits).max(axis=1)
+    found: dict[str, list[Figure]] = {"ECE": [], "ECE if perfect": [], "ECE unfitted": []}
+    for split in range(SPLITS):
+        rng = np.random.default_rng([SEED, split])
+        order = rng.permutation(len(truth))
+        fitted, measured = order[::2], order[1::2]
+        own = fit_calibration(logits[fitted], truth[fitted]).probabilities(logits[measured]).max(axis=1)
+        chance = [confidence_error(own, rng.random(len(own)) < own) for _ in range(DRAWS)]
+        found["ECE"].append(_error(own, right[measured]))
+        found["ECE if perfect"].append(Figure(float(np.mean(chance)), *np.percentile(chance, [2.5, 97.5]).tolist()))
+        found["ECE unfitted"].append(_error(unfitted[measured], right[measured]))
+    return {name: _mean(own) for name, own in found.items()}
 
 
-def _report(title: str, named: NamedPictures, scores: Sequence[LanguageScore]) -> Report:
-    """The report, if anything was measured."""
-    if not scores:
-        raise DataError("no picture is of a class that has a name")
-    return Report(title, f"{len(named.classes)} pictures", tuple(scores), tuple(named.failed))
+def _error(confidence: FloatArray, right: NDArray[np.bool_]) -> Figure:
+    """The expected calibration error of some answers."""
+    return bootstrap(lambda rows: confidence_error(confidence[rows], right[rows]), len(right))
+
+
+def _mean(own: Sequence[Figure]) -> Figure:
+    """The mean of figures, and of their bounds."""
+    value, low, high = np.mean([(one.value, one.low, one.high) for one in own], axis=0).tolist()
+    return Figure(value, low, high)
+
+
+def _abstention(labels: Classifier, vectors: FloatArray, truth: NDArray[np.int64]) -> dict[str, Figure]:
+    """Areas under the curve for several ways of parting the classes; the interval is over these."""
+    everything = softmax(labels.logits(vectors))
+    areas = []
+    for known in partings(len(labels.labels)) if len(labels.labels) > 1 else ():
+        inside = np.isin(truth, known)
+        none = labels.among(known.tolist()).probabilities(vectors)[1]
+        if none is not None and inside.any() and not inside.all():
+            named = 1 - everything[:, known].sum(axis=1)
+            areas.append([area_under_curve(one[~inside], one[inside]) for one in (none, named)])
+    return figures(dict(zip(("AUC", "AUC if named"), np.array(areas).T, strict=True))) if areas else {}

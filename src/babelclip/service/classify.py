@@ -33,7 +33,7 @@ async def classify(request: Request) -> Response:
         engine = service.engine(form.model)
         images = [form.images] if isinstance(form.images, str) else form.images
         pixels = await read_images(engine, images, service.fetch)
-        options = form.model_dump(include={"templates", "language", "multi", "abstain", "temperature"})
+        options = form.model_dump(include={"templates", "language", "multi", "abstain", "temperature", "doubt"})
         found, predictions = await classified(
             request, service, visit, engine, pixels, form.labels, options, top=form.top
         )

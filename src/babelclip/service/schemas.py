@@ -213,6 +213,7 @@ class ClassifyRequest(Form):
     multi: bool = Field(False, description="Judge every label by itself: several may hold.")
     abstain: float | None = Field(None, gt=0, lt=1, description="Say none of these over this probability of it.")
     temperature: float | None = Field(None, gt=0, le=1000)
+    doubt: float | None = Field(None, ge=0, le=0.5, description="Share of probability for all labels alike.")
 
 
 class SearchRequest(Form):

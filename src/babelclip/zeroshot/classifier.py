@@ -6,8 +6,10 @@ scale times the cosine, divided by a temperature. All classes are one matrix, ma
 one matrix product.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -21,7 +23,7 @@ from babelclip.model import Model
 from babelclip.pixels import ImageSource
 from babelclip.vectors import FloatArray, unit_rows
 from babelclip.zeroshot.background import Background, background, everyday_words
-from babelclip.zeroshot.calibration import softmax
+from babelclip.zeroshot.calibration import MOST_DOUBT, Calibration, softmax
 from babelclip.zeroshot.labels import Label, as_labels
 from babelclip.zeroshot.language import language_of
 from babelclip.zeroshot.prediction import Prediction, Ranked
@@ -62,6 +64,7 @@ class Classifier:
         templates: Sequence[str] | None = None,
         language: str | None = None,
         temperature: float = 1.0,
+        doubt: float = 0.0,
         multi: bool = False,
         abstain: float | None = None,
         progress: Progress | None = None,
@@ -72,7 +75,8 @@ class Classifier:
         :param labels: names; or name -> other texts for the same class; or name -> labels below it (a tree)
         :param templates: texts with one ``{}``; None takes those of the language, ``["{}"]`` the bare names
         :param language: of the labels; None guesses it from them; one without templates has the bare names
-        :param temperature: what logits are divided by; over 1 is less sure (see calibration.fit_temperature)
+        :param temperature: what logits are divided by; over 1 is less sure (see calibration.fit_calibration)
+        :param doubt: share of the labels' probability that is spread over all of them alike, however sure the model is
         :param multi: judge every label by itself against everyday things, so that several or none may hold
         :param abstain: answer "none of these" where everyday things that no label names are together more probable
             than this; None never does, but 0.5 where there is one label, or each is judged by itself
@@ -84,21 +88,47 @@ class Classifier:
             raise InputError(f"the temperature must be over 0, not {temperature}")
         if abstain is not None and not 0 < abstain < 1:
             raise InputError(f"the limit of abstention must be between 0 and 1, not {abstain}")
+        if not 0 <= doubt <= MOST_DOUBT:
+            raise InputError(f"the doubt must be between 0 and {MOST_DOUBT}, not {doubt}")
         self.model = model
         self.labels = as_labels(labels)
         self.language = language.casefold().replace("_", "-") if language else language_of(self.labels)
         self.templates = templates_of(self.language) if templates is None else check_templates(templates)
         self._shares = _shares(self.templates, BARE_SHARE if templates is None else 1 / len(self.templates))
-        self.temperature = temperature
+        self.calibration = Calibration(temperature, doubt)
         _require_words(model, self.labels)
+        self._multi, self._abstain = multi, abstain
+        self._arrange()
+        self.text_matrix = self.matrix = _class_matrix(model, self.labels, self.templates, self._shares, progress)
+        self.everyday: Background | None = self._everyday() if self._limit is not None else None
+
+    def among(self, places: Sequence[int]) -> "Classifier":
+        """The same with some of its labels only; no text is embedded again.
+
+        :param places: of the labels that stay
+        :return: a classifier of its own
+        :raises InputError: if there are none, or a label stays without the one above it
+        """
+        if not len(places):
+            raise InputError("there are no labels; give at least one")
+        rows = np.asarray(places)
+        chosen = copy.copy(self)
+        chosen.labels = [self.labels[place] for place in places]
+        chosen.text_matrix, chosen.matrix = self.text_matrix[rows], self.matrix[rows]
+        chosen._arrange()
+        if self.everyday is not None:
+            chosen.everyday = replace(self.everyday, others=self.everyday.others[rows])
+        elif chosen._limit is not None:
+            chosen.everyday = chosen._everyday()
+        return chosen
+
+    def _arrange(self) -> None:
+        """Tell which label stands below which, and whether each is judged by itself."""
         self._parents = _parents(self.labels)
         self._below = {place: np.flatnonzero(self._parents == place) for place in {-1, *self._parents.tolist()}}
         # A softmax over one label says 1 of anything, and so does one over a tree with one root.
-        self._alone = multi or len(self._below[-1]) == 1
-        self._multi = multi
-        self._limit = LIMIT if abstain is None and self._alone else abstain
-        self.text_matrix = self.matrix = _class_matrix(model, self.labels, self.templates, self._shares, progress)
-        self.everyday: Background | None = self._everyday() if self._limit is not None else None
+        self._alone = self._multi or len(self._below[-1]) == 1
+        self._limit = LIMIT if self._abstain is None and self._alone else self._abstain
 
     def logits(self, vectors: FloatArray) -> FloatArray:
         """The logits of pictures.
@@ -114,17 +144,19 @@ class Classifier:
         :param vectors: float32 (n, d), unit rows
         :return: float32 (n, labels), in a tree with all below; and that of "none of these", float32 (n,), or None
         """
-        logits = self.logits(vectors)
+        logits, count = self.logits(vectors), len(self.labels)
         if self.everyday is None:
-            return self._with_below(softmax(logits)), None
+            return self._with_below(self.calibration.doubted(softmax(logits), count)), None
         things = self._scaled(vectors, self.everyday.vectors)
         if self._alone:
-            found = self._with_below(_against(logits, things, self.everyday.others))
+            found = self._with_below(self.calibration.doubted(_against(logits, things, self.everyday.others), 2))
             return found, 1 - found.max(axis=1, initial=0)
         things = things[:, self.everyday.others.all(axis=0)]
         everything = softmax(np.hstack([logits, things]))
-        count = len(self.labels)
-        return self._with_below(everything[:, :count]), everything[:, count:].sum(axis=1)
+        none = everything[:, count:].sum(axis=1)
+        # What is doubted is which label it is: the labels together keep what they have against everything else.
+        shares = self.calibration.doubted(softmax(logits), count)
+        return self._with_below((1 - none[:, None]) * shares), none
 
     def predict(self, vectors: FloatArray, top: int | None = TOP) -> list[Prediction]:
         """What pictures show, from their vectors.
@@ -190,7 +222,7 @@ class Classifier:
         return Ranked(label.name, float(scores[place]), label.path, label.key)
 
     def _scaled(self, vectors: FloatArray, matrix: FloatArray) -> FloatArray:
-        scaled: FloatArray = np.float32(self.model.logit_scale / self.temperature) * (vectors @ matrix.T)
+        scaled: FloatArray = np.float32(self.model.logit_scale / self.calibration.temperature) * (vectors @ matrix.T)
         return scaled
 
     def _everyday(self) -> Background:
@@ -232,6 +264,7 @@ def classify(
     templates: Sequence[str] | None = ...,
     language: str | None = ...,
     temperature: float = ...,
+    doubt: float = ...,
     top: int | None = ...,
     multi: bool = ...,
     abstain: float | None = ...,
@@ -245,6 +278,7 @@ def classify(
     templates: Sequence[str] | None = ...,
     language: str | None = ...,
     temperature: float = ...,
+    doubt: float = ...,
     top: int | None = ...,
     multi: bool = ...,
     abstain: float | None = ...,
@@ -257,6 +291,7 @@ def classify(
     templates: Sequence[str] | None = None,
     language: str | None = None,
     temperature: float = 1.0,
+    doubt: float = 0.0,
     top: int | None = TOP,
     multi: bool = False,
     abstain: float | None = None,
@@ -269,6 +304,7 @@ def classify(
     :param templates: as for Classifier
     :param language: as for Classifier
     :param temperature: as for Classifier
+    :param doubt: as for Classifier
     :param top: how many labels are ranked; None is all
     :param multi: as for Classifier
     :param abstain: as for Classifier
@@ -282,6 +318,7 @@ def classify(
         templates=templates,
         language=language,
         temperature=temperature,
+        doubt=doubt,
         multi=multi,
         abstain=abstain,
     )

@@ -2,8 +2,8 @@
 
 Prototypes beside the text prior, as in Tip-Adapter (Zhang et al. 2022) without its cache: the class vector becomes
 (1 - w) x text + w x the mean of its pictures' unit vectors. What has no pictures, other labels and everyday things,
-gets the mean of all prototypes in their place, so that it stays comparable. The weight and the temperature are chosen
-by leave-one-out: every picture is classified by prototypes that were made without it.
+gets the mean of all prototypes in their place, so that it stays comparable. The weight, temperature and doubt are
+chosen by leave-one-out: every picture is classified by prototypes that were made without it.
 """
 
 from collections import Counter
@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from babelclip.crawl import photos_below
 from babelclip.errors import InputError
 from babelclip.pixels import ImageSource
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.background import folded
-from babelclip.zeroshot.calibration import calibration_error, fit_temperature, softmax
+from babelclip.zeroshot.calibration import Calibration, calibration_error, fit_calibration
 from babelclip.zeroshot.classifier import Classifier
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -28,7 +29,7 @@ LEAST_PROBABILITY = 1e-12
 @dataclass(frozen=True, slots=True)
 class Refinement:
     """What examples did, by leave-one-out over them: accuracy by texts alone and with the other examples, the expected
-    calibration error that is left, and the weight and temperature that were chosen on the same pictures.
+    calibration error that is left, and the weight and calibration that were chosen on the same pictures.
     """
 
     examples: int
@@ -37,13 +38,13 @@ class Refinement:
     accuracy: float
     calibration_error: float
     weight: float
-    temperature: float
+    calibration: Calibration
 
 
 def refine(classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]) -> Refinement:
-    """Refine a classifier by example pictures, and choose its temperature on them.
+    """Refine a classifier by example pictures, and choose its calibration on them.
 
-    :param classifier: is changed: its matrix, its everyday things and its temperature; not while it is used elsewhere
+    :param classifier: is changed, as by refine_by_vectors
     :param examples: a label's name, or its key where several have one name -> pictures
     :return: what it brought
     :raises InputError: if a name is no label or that of several, or there are no pictures
@@ -53,7 +54,17 @@ def refine(classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]
     if not pictures:
         raise InputError("there are no example pictures")
     vectors = classifier.model.encode_images([picture for _, picture in pictures])
-    truth = np.array([place for place, _ in pictures], dtype=np.int64)
+    return refine_by_vectors(classifier, vectors, np.array([place for place, _ in pictures], dtype=np.int64))
+
+
+def refine_by_vectors(classifier: Classifier, vectors: FloatArray, truth: NDArray[np.int64]) -> Refinement:
+    """The same with pictures that are embedded already.
+
+    :param classifier: is changed: its matrix, its everyday things and its calibration; not while it is used elsewhere
+    :param vectors: float32 (n, d), unit rows, one or more
+    :param truth: int64 (n,), the place of each picture's label
+    :return: what it brought
+    """
     text = classifier.text_matrix
     sums = np.zeros_like(text)
     np.add.at(sums, truth, vectors)
@@ -73,19 +84,19 @@ def refine(classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]
     found = []
     for weight in WEIGHTS:
         logits = scale * ((1 - weight) * by_text + weight * by_example).astype(np.float32)
-        temperature = fit_temperature(logits, truth)
-        probabilities = softmax(logits / np.float32(temperature))
+        fitted = fit_calibration(logits, truth)
+        probabilities = fitted.probabilities(logits)
         likely = float(np.log(probabilities[rows, truth] + LEAST_PROBABILITY).mean())
         accuracy = float((logits.argmax(axis=1) == truth).mean())
-        found.append((likely, -weight, temperature, accuracy, calibration_error(probabilities, truth)))
-    _, negative, temperature, accuracy, error = max(found)
+        found.append((likely, -weight, fitted, accuracy, calibration_error(probabilities, truth)))
+    _, negative, fitted, accuracy, error = max(found, key=lambda tried: tried[:2])
     weight = -negative
     classifier.matrix = ((1 - weight) * text + weight * prototypes).astype(np.float32)
     if classifier.everyday is not None:
         things = ((1 - weight) * classifier.everyday.vectors + weight * missing).astype(np.float32)
         classifier.everyday = replace(classifier.everyday, vectors=things)
-    classifier.temperature = temperature
-    return Refinement(len(truth), int(there.sum()), found[0][3], accuracy, error, weight, temperature)
+    classifier.calibration = fitted
+    return Refinement(len(truth), int(there.sum()), found[0][3], accuracy, error, weight, fitted)
 
 
 def read_examples(folder: Path, on_error: Callable[[OSError], None]) -> dict[str, list[Path]]:
