@@ -1,8 +1,12 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from babelclip import neighbour_files
 from babelclip.benchmark.neighbours import as_markdown, drawn_pictures, made_vectors, measure_sizes
+from babelclip.errors import InputError
 from babelclip.model import Model
 from babelclip.vectors import unit_rows
 
@@ -30,3 +34,39 @@ def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.Mon
         assert row.text_recall > 0.9
         assert row.p50_ms > 0
     assert "| 1,500 | graph" in as_markdown(rows, source="made here")
+
+
+STAND_IN = """
+import faiss, json, numpy, pathlib
+
+def build_index(*, embeddings, index_path, index_infos_path, metric_type, **limits):
+    rows = numpy.concatenate([numpy.load(file) for file in sorted(pathlib.Path(embeddings).iterdir())])
+    index = faiss.index_factory(rows.shape[1], "IVF1,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
+    index.add(rows)
+    faiss.write_index(index, index_path)
+    return index, {"index_key": "IVF1,Flat", "index_param": "nprobe=1"}
+"""
+
+
+def test_what_autofaiss_chooses_is_asked_the_same(pair: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.benchmark.neighbours.QUERIES", 20)
+    (tmp_path / "autofaiss.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sample = pair.encode_images(list(drawn_pictures(60)))
+    own, other = measure_sizes(pair, sample, [500], captions=["a dog", "кот"], autofaiss=Path(sys.executable))
+    assert own.method == "comparing with all"
+    assert other.method == "autofaiss: IVF1,Flat, nprobe=1"
+    assert other.vectors == 500
+    assert (other.text_recall, other.image_recall) == (own.text_recall, own.image_recall) == (1, 1)
+    assert other.file_mib > 0.5 * 500 * sample.shape[1] * 4 / 2**20
+
+
+def test_an_interpreter_without_autofaiss_is_named(
+    pair: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "autofaiss.py").write_text("raise ImportError('no such thing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sample = pair.encode_images(list(drawn_pictures(60)))
+    with pytest.raises(InputError, match="no such thing; autofaiss must be installed there"):
+        measure_sizes(pair, sample, [200], captions=["a dog"], autofaiss=Path(sys.executable))

@@ -8,6 +8,7 @@ from babelclip import neighbour_files
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import ExactNeighbours, is_among, merged
+from babelclip.proximity_graph import ProximityGraph, exact_nearest, faiss
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 32
@@ -85,6 +86,18 @@ def test_a_large_collection_gets_files_that_find_what_exact_search_finds(catalog
     assert recall(neighbours, exact) >= 0.97
     _, scores = neighbours.search(clustered(0, 4000)[:5], 1)
     assert scores[:, 0] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_walk_begins_at_the_gates_that_are_nearest_to_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.proximity_graph.GATE_SHARE", 1.0)
+    rows = clustered(1, 3000)
+    graph = ProximityGraph.trained(rows)
+    graph.add(rows)
+    links = graph.index.hnsw.neighbors
+    faiss.rev_swig_ptr(links.data(), links.size())[:] = -1
+    stored, queries = rows.astype(np.float16), clustered(5, 20)
+    for query, nearest in zip(queries, exact_nearest(queries, 10, [stored]), strict=True):
+        assert len(np.intersect1d(graph.search(query, 10, stored)[0], nearest)) >= 9
 
 
 def test_filtered_search_keeps_its_recall(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

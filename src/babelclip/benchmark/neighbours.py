@@ -5,11 +5,13 @@ between texts and images are kept: a made vector is one of the sample, moved in 
 little noise of the sample's covariance. The sample is of pictures that are there, or of drawn ones (shapes in colours).
 """
 
+import json
 import resource
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from babelclip import confidence
+from babelclip.benchmark import autofaiss_choice
 from babelclip.catalog import Catalog, Content, Photo
+from babelclip.errors import InputError
 from babelclip.model import Model
 from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
@@ -133,6 +137,7 @@ def measure_sizes(
     *,
     captions: Sequence[str] = (),
     folder: Path | None = None,
+    autofaiss: Path | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> list[SizeRow]:
     """Measure collections of several sizes.
@@ -142,8 +147,10 @@ def measure_sizes(
     :param sizes: numbers of vectors
     :param captions: texts to ask; without any, everyday words that were not used for tuning
     :param folder: where the collections are made; None takes a temporary folder
+    :param autofaiss: an interpreter that has autofaiss, whose choice is measured too
     :param progress: is told what is under way
-    :return: a row a size
+    :return: a row a size, and one of autofaiss after it
+    :raises InputError: if autofaiss fails
     """
     texts = asked_texts(model, captions)
     images = np.concatenate(list(made_vectors(sample, QUERIES, seed=SEED + 1)))
@@ -153,7 +160,11 @@ def measure_sizes(
             progress(f"making {size} vectors")
             catalog = Catalog(Path(place) / "p.bc", model_name="made", fingerprint="0" * 64, dimension=sample.shape[1])
             fill(catalog, made_vectors(sample, size))
-            rows.append(_measure(catalog, model, size, texts, images, progress))
+            truth = _truth(catalog, asked := np.concatenate([texts, images]))
+            rows.append(_measure(catalog, model, asked, truth, len(texts), progress))
+            if autofaiss is not None:
+                progress(f"autofaiss builds for {size} vectors")
+                rows.append(_measure_autofaiss(catalog, asked, truth, rows[-1], len(texts), autofaiss, Path(place)))
             catalog.close()
     return rows
 
@@ -188,45 +199,66 @@ def fill(catalog: Catalog, blocks: Iterator[FloatArray]) -> None:
 
 
 def _measure(
-    catalog: Catalog,
-    model: Model,
-    size: int,
-    texts: FloatArray,
-    images: FloatArray,
-    progress: Callable[[str], None],
+    catalog: Catalog, model: Model, asked: FloatArray, truth: Ids, texts: int, progress: Callable[[str], None]
 ) -> SizeRow:
-    """One size."""
+    """One size; of what is asked, so many come first that are texts."""
     tuned = np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
-    progress(f"building for {size} vectors")
+    count = int(catalog.rows("SELECT count(*) FROM vectors")[0][0])
+    progress(f"building for {count} vectors")
     start = time.perf_counter()
-    CatalogNeighbours(catalog, texts.shape[1], lambda: tuned).follow()
+    CatalogNeighbours(catalog, asked.shape[1], lambda: tuned).follow()
     built = time.perf_counter() - start
     before = resident_mib()
-    neighbours = CatalogNeighbours(catalog, texts.shape[1], lambda: tuned)
+    neighbours = CatalogNeighbours(catalog, asked.shape[1], lambda: tuned)
     neighbours.follow()
-    progress(f"asking {size} vectors")
-    asked = np.concatenate([texts, images])
+    progress(f"asking {count} vectors")
     found, seconds = _timed(lambda query: neighbours.search(query, K)[0][0], asked)
     resident = resident_mib() - before
-    truth = _truth(catalog, asked)
-    hits = np.array([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)])
     method = "comparing with all"
     if neighbours.files is not None:
         effort = neighbours.files.generation
         method = f"graph, {effort.breadth} open, {effort.candidates} candidates"
     stored = sum(file.stat().st_size for file in catalog.path.parent.rglob("p.bc.neighbours/**/*") if file.is_file())
     return SizeRow(
-        size,
+        count,
         method,
         built,
-        float(hits[: len(texts)].mean()),
-        float(hits[len(texts) :].mean()),
+        *_recalls(found, truth, texts),
         1000 * float(np.median(seconds)),
         1000 * float(np.quantile(seconds, 0.95)),
         _brute_p50_ms(catalog, asked[:20]),
         resident,
         stored / 2**20,
     )
+
+
+def _measure_autofaiss(
+    catalog: Catalog, asked: FloatArray, truth: Ids, own: SizeRow, texts: int, python: Path, place: Path
+) -> SizeRow:
+    """The same size by the index that autofaiss chooses, in a process of its own."""
+    folder = place / "autofaiss"
+    (folder / "vectors").mkdir(parents=True)
+    ids = []
+    for i, (some, vectors) in enumerate(catalog.vectors_since(0)):
+        np.save(folder / f"vectors/{i:06}.npy", unit_rows(vectors))
+        ids.append(some)
+    np.save(folder / "queries.npy", asked)
+    command = [str(python), autofaiss_choice.__file__, str(folder)]
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if run.returncode != 0:
+        last = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
+        raise InputError(f"{python} could not build autofaiss' index: {last}; autofaiss must be installed there")
+    told = json.loads(run.stdout.splitlines()[-1])
+    rows = np.load(folder / "found.npy")
+    found = np.where(rows >= 0, np.concatenate(ids)[rows], -1)
+    text_recall, image_recall = _recalls(list(found), truth, texts)
+    return replace(own, text_recall=text_recall, image_recall=image_recall, **told)
+
+
+def _recalls(found: Sequence[Ids], truth: Ids, texts: int) -> tuple[float, float]:
+    """Recall@10 of texts and of images."""
+    hits = np.array([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)])
+    return float(hits[:texts].mean()), float(hits[texts:].mean())
 
 
 def _timed(ask: Callable[[FloatArray], Ids], queries: FloatArray) -> tuple[list[Ids], NDArray[np.float64]]:

@@ -25,6 +25,10 @@ def search(
         list[Path] | None, typer.Option(help="Texts that are asked: a caption table, again for more. [default: words]")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where the collections are made for the while.")] = None,
+    autofaiss: Annotated[
+        Path | None,
+        typer.Option(help="The interpreter of an environment that has autofaiss; its choice is measured too."),
+    ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -44,7 +48,13 @@ def search(
         sample = model.encode_images(real or list(drawn_pictures()))
         texts = [caption.text for path in captions or [] for caption in read_captions(path)]
         rows = measure_sizes(
-            model, sample, counts, captions=texts, folder=folder, progress=lambda what: bar(0, None, what)
+            model,
+            sample,
+            counts,
+            captions=texts,
+            folder=folder,
+            autofaiss=autofaiss,
+            progress=lambda what: bar(0, None, what),
         )
     if json:
         for row in rows:
