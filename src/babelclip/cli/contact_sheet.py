@@ -15,17 +15,27 @@ def write_contact_sheet(path: Path, answers: Sequence[tuple[str, list[Hit]]]) ->
     :param answers: queries and their hits
     """
     sections = "".join(_section(query, hits) for query, hits in answers)
-    write_page(path, "babelclip contact sheet", f"<h1>babelclip contact sheet</h1>\n{sections}")
+    write_page(path, "babelclip contact sheet", f"<h1>Contact sheet</h1>\n{sections or '<p>Nothing was found.</p>'}")
 
 
 def _section(query: str, hits: Sequence[Hit]) -> str:
     """A query and its hits; ``dir=auto`` sets Arabic and Hebrew from right to left."""
     items = "".join(_item(hit) for hit in hits) or "<li>nothing found</li>"
-    return f'<section>\n<h2 dir="auto">{html.escape(query)}</h2>\n<ol>\n{items}</ol>\n</section>\n'
+    heading = f"<bdi>{html.escape(query)}</bdi><small>{len(hits)} photos</small>"
+    return f'<section dir="auto">\n<h2>{heading}</h2>\n<ol>\n{items}</ol>\n</section>\n'
 
 
 def _item(hit: Hit) -> str:
-    """One thumbnail with its file name and score."""
-    name = html.escape(Path(hit.path).name)
-    meter = f'<meter min="0" max="1" value="{max(0.0, hit.score):.3f}"></meter>'
-    return figure(hit.path, f"{hit.rank}. {name}<br>{meter} {hit.score:.3f}", hit.at_ms)
+    """One thumbnail with its file name, and how sure it is; where that is not known, the cosine."""
+    name = f"<bdi>{html.escape(Path(hit.path).name)}</bdi>"
+    score = f"<span>cosine {hit.score:.3f}</span>"
+    sure, share = "", max(0.0, hit.score)
+    if hit.confidence is not None:
+        word = "no" if hit.match == "none" else hit.match
+        sure, share = f"<span>{word} match, {hit.confidence:.0%}</span>", hit.confidence
+    meter = f'<meter min="0" max="1" value="{share:.3f}"></meter>'
+    time = "" if hit.at_ms is None else f"<span>at {hit.at_ms / 1000:.1f} s</span>"
+    alike = f"<span>and {len(hit.alike)} alike</span>" if hit.alike else ""
+    return figure(
+        hit.path, f"<span>{hit.rank}. {name}</span>{meter}<small>{sure}{score}{time}{alike}</small>", hit.at_ms
+    )

@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from babelclip.cli.page import figure, write_page
+from babelclip.cli.page import figure, readable, write_page
 from babelclip.clusters import Cluster
 from babelclip.duplicates import Group, Member
 
@@ -22,7 +22,7 @@ def write_duplicates(path: Path, groups: Sequence[Group]) -> None:
     more = f"<p>{len(groups) - MOST_GROUPS} more groups are not shown.</p>\n" if len(groups) > MOST_GROUPS else ""
     sections = "".join(_group(number, group) for number, group in enumerate(groups[:MOST_GROUPS], 1))
     body = (
-        f"<h1>Duplicates: {len(groups)} groups, {spare:,} bytes to spare</h1>\n"
+        f"<h1>Duplicates: {len(groups)} groups, {readable(spare)} to spare</h1>\n"
         "<p>Of the same picture, the best comes first. Look-alikes are different pictures. Nothing was deleted.</p>\n"
         f"{sections or '<p>There are none.</p>'}{more}"
     )
@@ -31,7 +31,7 @@ def write_duplicates(path: Path, groups: Sequence[Group]) -> None:
 
 def _group(number: int, group: Group) -> str:
     """A group with its members."""
-    what = f"the same picture, {group.spare_bytes:,} bytes to spare" if group.same else "look-alikes"
+    what = f"the same picture, {readable(group.spare_bytes)} to spare" if group.same else "look-alikes"
     items = "".join(_member(member) for member in group.members[:MOST_MEMBERS])
     rest = len(group.members) - MOST_MEMBERS
     more = f"<p>and {rest} more</p>\n" if rest > 0 else ""
@@ -40,11 +40,11 @@ def _group(number: int, group: Group) -> str:
 
 def _member(member: Member) -> str:
     """One file: what it is, its size, and its path."""
-    size = "" if member.width is None else f"{member.width} × {member.height}, "
+    size = "" if member.width is None else f"<span>{member.width} × {member.height}</span>"
     what = "keep" if member.why == "best" else member.why
-    cosine = "" if member.cosine > 0.9999 else f", cosine {member.cosine:.3f}"
-    path = html.escape(member.path)
-    return figure(member.path, f"<b>{what}</b> {size}{member.bytes:,} bytes{cosine}<br>{path}")
+    cosine = "" if member.cosine > 0.9999 else f"<span>cosine {member.cosine:.3f}</span>"
+    facts = f"<small>{size}<span>{readable(member.bytes)}</span>{cosine}</small>"
+    return figure(member.path, f"<b>{what}</b>{facts}<bdi>{html.escape(member.path)}</bdi>")
 
 
 def write_clusters(path: Path, clusters: Sequence[tuple[Cluster, Sequence[str]]]) -> None:

@@ -12,19 +12,26 @@ from babelclip.thumbnails import as_jpeg, read_small
 THUMBNAIL_PIXELS = 240
 
 SHEET_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 1400px; }
-h1 { font-size: 1.25rem; font-weight: 600; }
-h2 { font-size: 1.1rem; font-weight: 600; margin: 2rem 0 .6rem; }
-h2 small { font-weight: 400; opacity: .75; }
-ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
-     grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); direction: ltr; }
-figure { margin: 0; }
-img, .missing { width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
-                border-radius: 6px; background: #8882; }
-.missing { display: grid; place-items: center; opacity: .7; }
-figcaption { font-size: .8rem; overflow-wrap: anywhere; opacity: .85; }
-meter { width: 100%; height: .5rem; }
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif;
+        --ground: light-dark(#f7f7f4, #14161a); --card: light-dark(#fff, #1d2026); --ink: light-dark(#1b1d21, #eceae6);
+        --soft: light-dark(#5a5f68, #a6abb5); --frame: light-dark(#ecece7, #262a31); }
+body { margin: 0 auto; padding: 2rem clamp(1rem, 4vw, 2.5rem); max-width: 1500px;
+       background: var(--ground); color: var(--ink); }
+h1 { font-size: 1.5rem; line-height: 1.3; letter-spacing: -.01em; margin: 0 0 .5rem; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .8rem; }
+h2 small { font-weight: 400; font-size: .9rem; color: var(--soft); margin-inline-start: .4rem; }
+p { color: var(--soft); max-width: 70ch; }
+ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
+     grid-template-columns: repeat(auto-fill, minmax(min(200px, 44%), 1fr)); }
+figure { margin: 0; height: 100%; overflow: hidden; border-radius: 14px; background: var(--card);
+         box-shadow: 0 1px 2px #0001, 0 6px 24px light-dark(#0000000d, #0005); }
+img, .missing { display: block; width: 100%; height: auto; aspect-ratio: 4/3; object-fit: contain;
+                background: var(--frame); }
+.missing { display: grid; place-items: center; color: var(--soft); font-size: .85rem; }
+figcaption { padding: .55rem .75rem .7rem; font-size: .82rem; overflow-wrap: anywhere; display: grid; gap: .3rem; }
+figcaption small { color: var(--soft); font-size: .78rem; display: flex; flex-wrap: wrap;
+                   justify-content: space-between; gap: 0 .6rem; }
+meter { width: 100%; height: .45rem; display: block; }
 """
 
 
@@ -92,3 +99,12 @@ def figure(path: str, caption: str, at_ms: int | None = None) -> str:
     """
     inside = f"{thumbnail(path, at_ms)}<figcaption>{caption}</figcaption>"
     return f'<li><figure title="{html.escape(path)}">{inside}</figure></li>\n'
+
+
+def readable(size: int) -> str:
+    """A size as people say it.
+
+    :param size: bytes
+    :return: such as 61 KB or 3.2 MB, in thousands
+    """
+    return f"{size / 1_000_000:,.1f} MB" if size >= 1_000_000 else f"{-(-size // 1000):,} KB"

@@ -15,7 +15,7 @@ from babelclip.registry import DEFAULT
 from babelclip.service.accounts import SCOPES
 from babelclip.service.app import create_app
 from babelclip.service.service import Service
-from babelclip.settings import service_settings
+from babelclip.settings import service_settings, settings
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than most clients and proxies keep a connection, so that it is they who end it."""
@@ -36,10 +36,13 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", help="No line in the log for each request.")] = False,
 ) -> None:
     """Serve embeddings, classification and search over HTTP; the first start makes and prints an admin key."""
-    settings = service_settings()
+    chosen = service_settings()
     names = list(dict.fromkeys(model or [DEFAULT]))
     indexes = dict(_named_file(text) for text in index or [])
-    service = Service({name: load(name, runtime, precision) for name in names}, settings, indexes=indexes)
+    service = Service({name: load(name, runtime, precision) for name in names}, chosen, indexes=indexes)
+    own = settings().index
+    if not indexes and own.is_file():
+        output.message(f"no index is mounted; this one of yours can be: --index photos={own}")
     if not service.accounts.any():
         _, secret = service.accounts.create("admin", SCOPES)
         output.message(f"An admin key was made. It is shown this once:\n\n    {secret}\n")
@@ -52,7 +55,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=settings.max_connections,
+        limit_concurrency=chosen.max_connections,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
