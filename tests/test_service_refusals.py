@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from babelclip.model import Model
-from babelclip.service.accounts import KeyLimits
+from babelclip.service.accounts import KeyLimits, now_ms
 from babelclip.service.guard import while_there
 from serving import encoded, picture, running
 
@@ -61,6 +61,27 @@ async def test_bad_input_gets_an_envelope_and_costs_nothing(pair: Model) -> None
             assert set(error) == {"message", "type", "param", "code"}
             assert len(error["message"]) < 500
         assert here.rows() == 0
+
+
+async def test_what_is_wrong_with_one_of_several_names_its_place(pair: Model) -> None:
+    async with running(pair) as here:
+        good, bad = {"image": encoded(picture())}, {"image": "aGVsbG8="}
+        for value in (["dog", good, bad], [[1], [2], [10**6]], ["dog", "dog", ""]):
+            answer = await here.embed(value)
+            assert answer.status_code == 400
+            assert "item 2" in answer.json()["error"]["message"]
+        body = {"model": "pair", "images": [good["image"], bad["image"]], "labels": ["dog"]}
+        assert "item 1" in (await here.client.post("/v1/classify", json=body)).json()["error"]["message"]
+        assert "item" not in (await here.embed([bad])).json()["error"]["message"]
+        assert here.rows() == 0
+
+
+async def test_a_key_that_has_ended_is_refused_and_says_so(pair: Model) -> None:
+    async with running(pair) as here:
+        key, secret = here.service.accounts.create("old", ["embed"], expires_ms=now_ms() - 1)
+        answer = await here.client.post("/v1/embeddings", json={}, headers={"authorization": f"Bearer {secret}"})
+        assert here.service.ledger.usage([], key_id=key.id) == []
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "expired_api_key")
 
 
 async def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(pair: Model) -> None:

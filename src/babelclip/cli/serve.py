@@ -14,6 +14,7 @@ from babelclip.cli.options import Precision, Runtime, load
 from babelclip.registry import DEFAULT
 from babelclip.service.accounts import SCOPES
 from babelclip.service.app import create_app
+from babelclip.service.connection import BoundedConnection
 from babelclip.service.service import Service
 from babelclip.settings import service_settings, settings
 
@@ -50,6 +51,8 @@ def serve(
     logging.getLogger("babelclip.service").setLevel(logging.WARNING if quiet else logging.INFO)
     config = uvicorn.Config(
         create_app(service),
+        http=BoundedConnection,
+        ws="none",
         host=host,
         port=port,
         log_config=None,

@@ -32,7 +32,7 @@ async def classify(request: Request) -> Response:
         form = await read_form(request, visit, ClassifyRequest)
         engine = service.engine(form.model)
         images = [form.images] if isinstance(form.images, str) else form.images
-        pixels = await read_images(engine, images, service.fetch)
+        pixels = await read_images(engine, dict(enumerate(images)), service.fetch, of=len(images))
         options = form.model_dump(include={"templates", "language", "multi", "abstain", "temperature", "doubt"})
         found, predictions = await classified(
             request, service, visit, engine, pixels, form.labels, options, top=form.top

@@ -98,8 +98,12 @@ class Engine:
         :return: what the tower reads
         :raises InputError: if one is too long, or an id is not in the vocabulary
         """
-        tokenizer = self.model.tokenizer
-        framed = [tokenizer.framed(row) for row in rows]
+        framed = []
+        for place, row in enumerate(rows):
+            try:
+                framed.append(self.model.tokenizer.framed(row))
+            except InputError as error:
+                raise InputError(f"item {place}: {error}" if len(rows) > 1 else str(error)) from None
         longest = self.model.text_spec.max_length if self.model.text_spec else MAX_TOKENS
         ids = [row if len(row) <= longest else [*row[: longest - 1], row[-1]] for row in framed]
         return self._checked(ids, [len(row) for row in framed], truncate)

@@ -32,6 +32,8 @@ HEADERS = (
 )
 NOT_KEPT = (b"cache-control", b"no-store")
 """Of answers to POST."""
+FULL = "there are as many connections as the service takes; try again, or use fewer"
+FULL_HEADERS = {"retry-after": "1", "connection": "close"}
 
 Result = TypeVar("Result")
 
@@ -75,6 +77,8 @@ class Guard:
 
         with self._metrics.in_flight.track_inprogress():
             try:
+                if state.get("full"):
+                    raise ApiError(503, FULL, kind="server_error", code="overloaded", headers=FULL_HEADERS)
                 await self._app(scope, _bounded(receive, scope, self._limit), answer)
             except (ClientLeftError, ClientDisconnect):
                 status = CLIENT_LEFT

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,31 +67,36 @@ async def read_inputs(engine: Engine, given: Any, *, truncate: bool, fetch: Fetc
         items = [items]
     if isinstance(items[0], list):
         return Inputs(engine.read_tokens(items, truncate=truncate), list(range(len(items))), [], [])
-    texts: list[str] = []
-    images: list[str] = []
-    text_places: list[int] = []
-    pixel_places: list[int] = []
+    texts: dict[int, str] = {}
+    images: dict[int, str] = {}
     for place, item in enumerate(items):
         if isinstance(item, dict) and "image" in item:
-            images.append(item["image"])
-            pixel_places.append(place)
+            images[place] = item["image"]
         else:
-            texts.append(item["text"] if isinstance(item, dict) else item)
-            text_places.append(place)
-    read = await engine.read_texts(texts, truncate=truncate) if texts else Texts([], 0, 0)
-    return Inputs(read, text_places, await read_images(engine, images, fetch), pixel_places)
+            texts[place] = item["text"] if isinstance(item, dict) else item
+    read = await engine.read_texts(list(texts.values()), truncate=truncate) if texts else Texts([], 0, 0)
+    return Inputs(read, list(texts), await read_images(engine, images, fetch, of=len(items)), list(images))
 
 
-async def read_images(engine: Engine, images: Sequence[str], fetch: Fetch) -> list[Pixels]:
+async def read_images(engine: Engine, images: Mapping[int, str], fetch: Fetch, *, of: int) -> list[Pixels]:
     """Decode pictures that a request gives as text.
 
     :param engine: the model
-    :param images: base64, data URIs or URLs
+    :param images: place in the request -> base64, data URI or URL
     :param fetch: of those given by URL
+    :param of: how many items the request has
     :return: what the tower sees
-    :raises ImageError: if one cannot be used
+    :raises ImageError: if one cannot be used; names its place, where there are others
     """
-    return [await engine.read_image(await image_bytes(image, fetch)) for image in images]
+    pixels = []
+    for place, image in images.items():
+        try:
+            pixels.append(await engine.read_image(await image_bytes(image, fetch)))
+        except ImageError as error:
+            if of > 1:
+                error.args = (f"item {place}: {error}",)
+            raise
+    return pixels
 
 
 async def image_bytes(image: str, fetch: Fetch) -> bytes:
