@@ -40,18 +40,22 @@ const clock = (ms) => `${Math.floor(ms / 60_000)}:${String(Math.floor(ms / 1000)
 function badges(hit) {
   const alike = hit.alike?.length;
   return [
-    alike ? make("span", { className: "badge", title: word("alike", { count: number(alike) }) }, `+${number(alike)}`) : null,
+    alike ? make("span", { className: "badge", ariaHidden: "true", title: word("alike", { count: number(alike) }) }, `+${number(alike)}`) : null,
     hit.at_ms === undefined ? null : make("span", { className: "badge video" }, `▸ ${clock(hit.at_ms)}`),
   ];
 }
+
+// For those who hear the page, what others see by its place.
+const unseen = (text) => make("span", { className: "unseen" }, text);
 
 function card(index, hit, open) {
   const sure = sureness(hit);
   const frame = make("span", { className: "frame" }, ...badges(hit));
   const about = make("span", { className: "about" },
     make("span", { className: "name", dir: "auto", title: hit.path }, nameOf(hit)),
-    meter(sure.share),
-    make("span", { className: "sure" }, make("span", {}, sure.text), make("span", { className: "number" }, sure.figure)));
+    unseen(", "), meter(sure.share),
+    make("span", { className: "sure" }, make("span", {}, sure.text), unseen(" "), make("span", { className: "number" }, sure.figure)),
+    hit.alike?.length ? unseen(`, ${word("alike", { count: number(hit.alike.length) })}`) : null);
   const button = make("button", { type: "button", className: `hit ${hit.match ?? ""} ${hit.match === "none" ? "faint" : ""}` }, frame, about);
   button.addEventListener("click", () => open(hit));
   button.addEventListener("seen", () => showThumbnail(frame, index, hit));
@@ -86,7 +90,7 @@ export function startHits() {
     const top = all[0].getBoundingClientRect().top;
     const wide = all.filter((one) => Math.abs(one.getBoundingClientRect().top - top) < 2).length;
     const turn = document.documentElement.dir === "rtl" ? -1 : 1;
-    const step = { ArrowRight: turn, ArrowLeft: -turn, ArrowDown: wide, ArrowUp: -wide }[event.key];
+    const step = { ArrowRight: turn, ArrowLeft: -turn, ArrowDown: wide, ArrowUp: -wide, Home: -place, End: all.length }[event.key];
     if (step === undefined) return;
     event.preventDefault();
     all[Math.max(0, Math.min(all.length - 1, place + step))].focus();

@@ -10,6 +10,7 @@ let hits = [];
 let index = "";
 let place = 0;
 let blob = null;
+let leaving = false;
 
 async function show() {
   const hit = hits[place];
@@ -60,7 +61,13 @@ export function startPhoto(similar) {
   find("photo-close").addEventListener("click", () => dialog.close());
   find("photo-before").addEventListener("click", () => step(-1));
   find("photo-after").addEventListener("click", () => step(1));
+  // Back to the photo that was looked at last, unless others take its place.
+  dialog.addEventListener("close", () => {
+    if (!leaving) find("hits").querySelectorAll("button.hit")[place]?.focus();
+    leaving = false;
+  });
   find("photo-similar").addEventListener("click", () => {
+    leaving = true;
     dialog.close();
     similar(new File([blob], nameOf(hits[place]), { type: "image/jpeg" }));
   });

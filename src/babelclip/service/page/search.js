@@ -13,6 +13,7 @@ const ORDER = { none: 0, weak: 1, likely: 2, strong: 3 };
 let all = [];
 let asked = null;
 let turn = 0;
+let refused = false; // for want of a key; asked again once there is one
 
 export const searchPictures = new Pictures("search-picture", "search", { changed: () => searchPictures.all.length && search() });
 
@@ -47,6 +48,7 @@ async function search() {
     query, index: find("index").value || undefined, k: Number(find("count").value), page: 1, where: whereOf() || undefined,
     grouped: find("grouped").checked || undefined, diversity: find("varied").checked ? DIVERSITY : undefined,
   };
+  refused = false;
   clearHits();
   awaitHits(Math.min(asked.k, 12));
   all = [];
@@ -67,6 +69,7 @@ async function fetchMore() {
   } catch (error) {
     if (mine !== turn) return;
     awaitHits(0);
+    refused = error.status === 401;
     button.hidden = asked.page === 1;
     say("search-status", error.message, true);
     return;
@@ -108,6 +111,7 @@ async function readIndexes() {
 
 export function similarTo(file) {
   find("query").value = "";
+  find("query").focus();
   return searchPictures.take([file]);
 }
 
@@ -119,7 +123,14 @@ export function startSearch() {
     search();
   });
   find("more").addEventListener("click", fetchMore);
-  document.addEventListener("key", () => readIndexes().catch((error) => say("search-status", error.message, true)));
+  document.addEventListener("key", async () => {
+    try {
+      await readIndexes();
+      if (refused) await search();
+    } catch (error) {
+      say("search-status", error.message, true);
+    }
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.matches("input, textarea, select") || find("panel-search").hidden) return;
     event.preventDefault();
