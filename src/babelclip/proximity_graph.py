@@ -32,7 +32,7 @@ ENTRIES = 32
 SEED = 0
 ALL_ENTRIES_AT_ONCE = 2
 """FAISS's number for one walk from all entries."""
-BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 """Nodes that a search holds open, of which tuning chooses."""
 CANDIDATES = (30, 50, 75, 100)
 SCANNED_SHARE, SCANNED_EXACTLY = 0.1, 20_000
