@@ -402,8 +402,10 @@ class TestExamples:
         means = [pair.encode_images(own).mean(axis=0) for own in examples.values()]
         expected = (1 - gain.weight) * one.text_matrix[2] + gain.weight * np.mean(means, axis=0)
         assert np.allclose(one.matrix[2], expected, atol=1e-5)
+        refined = one.everyday.vectors
         again = refine(one, examples)
         assert again == gain
+        assert np.array_equal(one.everyday.vectors, refined)
 
     def test_labels_of_one_name_take_examples_by_their_key(self, pair: Model, photos: Path) -> None:
         cranes: list[str | Label] = [
@@ -416,11 +418,19 @@ class TestExamples:
             refine(one, {"crane": [photos / "a.jpg"]})
         assert refine(one, {"n2": [photos / "a.jpg"], "OTHER": [photos / "b.png"]}).classes == 2
 
-    def test_a_single_example_a_label_is_judged_by_the_texts_alone(self, pair: Model, photos: Path) -> None:
+    def test_a_single_example_a_label_counts_half_and_nothing_judges_it(self, pair: Model, photos: Path) -> None:
         one = Classifier(pair, ["x", "y"], templates=["{}"])
-        gain = refine(one, {"x": [photos / "a.jpg"], "y": [photos / "b.png"]})
-        assert gain.examples == 2
-        assert 0 <= gain.accuracy <= 1
+        pictures = [photos / "a.jpg", photos / "b.png"]
+        gain = refine(one, {"x": pictures[:1], "y": pictures[1:]})
+        assert (gain.examples, gain.judged, gain.weight) == (2, 0, 0.5)
+        assert gain.accuracy is gain.calibration_error is None
+        assert np.allclose(one.matrix, (one.text_matrix + pair.encode_images(pictures)) / 2, atol=1e-5)
+        assert [prediction.label for prediction in one.classify(pictures)] == ["x", "y"]
+
+    def test_only_labels_with_several_examples_choose_the_weight(self, pair: Model, tmp_path: Path) -> None:
+        examples = read_examples(self.colours(tmp_path), ignore)
+        gain = refine(Classifier(pair, ["rot", "blau"], templates=["{}"]), {**examples, "rot": examples["rot"][:1]})
+        assert (gain.examples, gain.judged) == (7, 6)
 
     def test_wrong_examples_are_an_error(self, pair: Model, photos: Path, tmp_path: Path) -> None:
         one = Classifier(pair, ["dog", "cat"])

@@ -144,8 +144,10 @@ def caltech(model: Model, data: Path, bars: Bars) -> list[str]:
     (english,) = classes
     vectors, truth = named.of(english.names)
     gain = refine_by_vectors(_labels(model, english), vectors, truth)
+    if gain.accuracy is None or gain.calibration_error is None:
+        raise SystemExit("Caltech-101 has one picture a class only")
     few_shot = (
-        f"By leave-one-out over {gain.examples} pictures of {gain.classes} classes: {gain.text_accuracy:.3f} "
+        f"By leave-one-out over {gain.judged} pictures of {gain.classes} classes: {gain.text_accuracy:.3f} "
         f"by the texts alone, {gain.accuracy:.3f} with the other examples of each class (weight {gain.weight}); "
         f"calibration error then {gain.calibration_error:.3f}."
     )

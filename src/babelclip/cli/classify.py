@@ -15,7 +15,7 @@ from babelclip.languages import BY_CODE
 from babelclip.registry import DEFAULT
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels
 from babelclip.zeroshot.calibration import MOST_DOUBT
-from babelclip.zeroshot.examples import read_examples, refine
+from babelclip.zeroshot.examples import Refinement, read_examples, refine
 from babelclip.zeroshot.templates import BARE
 
 NONE = "none of these"
@@ -94,13 +94,7 @@ def classify(
         )
     _tell_language(classifier, language)
     if shots:
-        gain = refine(classifier, shots)
-        output.message(
-            f"{gain.examples} examples of {gain.classes} labels, each judged by the others: {gain.text_accuracy:.3f} "
-            f"right by the texts alone, {gain.accuracy:.3f} with examples (weight {gain.weight}, temperature "
-            f"{gain.calibration.temperature:.2f}, doubt {gain.calibration.doubt:.2f}, "
-            f"calibration error {gain.calibration_error:.3f})"
-        )
+        output.message(_gain(refine(classifier, shots)))
     failed = len(unreadable)
 
     def answers() -> Iterator[tuple[Path, Prediction]]:
@@ -118,6 +112,18 @@ def classify(
     show(answers())
     if failed:
         raise typer.Exit(1)
+
+
+def _gain(gain: Refinement) -> str:
+    """What examples brought."""
+    what = f"examples: {gain.examples}, of labels: {gain.classes}; weight {gain.weight}"
+    if gain.accuracy is None or gain.calibration_error is None:
+        return f"{what}, unmeasured: no label has two, so none is judged by another"
+    return (
+        f"{what}, temperature {gain.calibration.temperature:.2f}, doubt {gain.calibration.doubt:.2f}; each of "
+        f"{gain.judged} judged by the others of its label: {gain.text_accuracy:.3f} right by the texts alone, "
+        f"{gain.accuracy:.3f} with examples, calibration error {gain.calibration_error:.3f}"
+    )
 
 
 def _tell_language(classifier: Classifier, given: str | None) -> None:
@@ -169,8 +175,10 @@ def _as_table(answers: Iterator[tuple[Path, Prediction]]) -> None:
     for file, prediction in answers:
         answer = ", ".join(one.label for one in prediction.holding) or NONE
         counts.update([one.label for one in prediction.holding] or [NONE])
-        ranked = ", ".join(f"{one.label} {one.score:.2f}" for one in prediction.ranked)
-        rows.append((str(file), answer, ranked))
-    output.table(("photo", "label", "probabilities"), rows)
+        shown = [(one.label, one.score) for one in prediction.ranked]
+        shown += [] if prediction.none is None else [(NONE, prediction.none)]
+        rows.append((str(file), answer, ", ".join(f"{label} {score:.2f}" for label, score in shown)))
+    if rows:
+        output.table(("photo", "label", "probabilities"), rows)
     if len(rows) >= SUMMED_UP_FROM:
         output.table(("label", "photos#"), [(label, str(count)) for label, count in counts.most_common()])

@@ -53,8 +53,11 @@ def folded(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Everyday things beside labels: float32 (words, d) unit rows; bool (labels, words), which are not the label."""
+    """Everyday things beside labels: float32 (words, d), what their texts give, unit rows, and what pictures are
+    compared with, which differs once examples have refined a classifier; bool (labels, words), which are not the label.
+    """
 
+    text_vectors: FloatArray
     vectors: FloatArray
     others: NDArray[np.bool_]
 
@@ -73,7 +76,7 @@ def background(
     between = vectors @ vectors.T
     limit = np.quantile(between[np.triu_indices(len(words), 1)], NEAR_QUANTILE)
     same = np.array([[folded(word) in own for word in words] for own in ({folded(t) for t in o} for o in texts)])
-    return Background(vectors, (labels @ vectors.T <= limit) & ~same)
+    return Background(vectors, vectors, (labels @ vectors.T <= limit) & ~same)
 
 
 @cache
