@@ -10,6 +10,14 @@ from babelclip.errors import InputError
 
 BATCH_TEXTS, BATCH_PICTURES = 128, 32
 """What sentence-transformers is told to take at once."""
+OPEN_CLIP_LAYER = {
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "attn.out_proj": "self_attn.out_proj",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+"""open_clip's names of what transformers has in a layer."""
 
 
 def open_rival(engine: Engine, task: str, materials: Materials) -> Encoders:
@@ -117,6 +125,7 @@ def _open_clip(engine: Engine, task: str, materials: Materials) -> Encoders:
     if materials.counts != REAL:
         raise InputError("it has a ViT-B/32 only, not the tiny model")
     model, _, prepare = open_clip.create_model_and_transforms("ViT-B-32-quickgelu", pretrained=None)
+    model.visual.load_state_dict(_open_clip_weights(materials.image))
     model.eval()
 
     @torch.inference_mode()
@@ -126,4 +135,34 @@ def _open_clip(engine: Engine, task: str, materials: Materials) -> Encoders:
     def paths(items: list[Path]) -> object:
         return pictures([Image.open(path) for path in items])
 
-    return Encoders(None, pictures, paths, note="random weights of its own, of the same shape")
+    return Encoders(None, pictures, paths)
+
+
+def _open_clip_weights(folder: Path) -> dict[str, Any]:
+    """The image tower of a CLIP pair that transformers saved, under open_clip's names."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    found = {
+        new: tensors[f"vision_model.{old}"]
+        for new, old in (
+            ("class_embedding", "embeddings.class_embedding"),
+            ("positional_embedding", "embeddings.position_embedding.weight"),
+            ("conv1.weight", "embeddings.patch_embedding.weight"),
+        )
+    }
+    found["proj"] = tensors["visual_projection.weight"].T.contiguous()
+    layers = {name.split(".")[3] for name in tensors if name.startswith("vision_model.encoder.layers.")}
+    pairs = [("ln_pre", "pre_layrnorm"), ("ln_post", "post_layernorm")]
+    for layer in layers:
+        mine, theirs = f"transformer.resblocks.{layer}", f"encoder.layers.{layer}"
+        pairs += [(f"{mine}.{new}", f"{theirs}.{old}") for new, old in OPEN_CLIP_LAYER.items()]
+    for kind in ("weight", "bias"):
+        found |= {f"{new}.{kind}": tensors[f"vision_model.{old}.{kind}"] for new, old in pairs}
+        for layer in layers:
+            parts = [
+                tensors[f"vision_model.encoder.layers.{layer}.self_attn.{part}_proj.{kind}"] for part in ("q", "k", "v")
+            ]
+            found[f"transformer.resblocks.{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
+    return found

@@ -1,25 +1,18 @@
-"""A speed report as a Markdown page and a plot."""
+"""A speed report as tables and as a Markdown page: a summary first, then a table a task."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from babelclip.benchmark.engines import BARS, BY_ENGINE, BY_TASK, TASKS, Bar, Task
 from babelclip.benchmark.figures import Row, SpeedReport, Spread
 from babelclip.benchmark.machine import machine_lines
 from babelclip.benchmark.rounds import MOST_OTHERS, MOST_REPEATS
-from babelclip.errors import MissingDependencyError
 
 MILLISECONDS = 1000.0
 NOT_MEASURED = "not measured"
-_INCHES_A_ROW = 0.17
-_COLOURS = {
-    "babelclip": "C0",
-    "sentence-transformers": "C1",
-    "fastembed": "C2",
-    "open_clip": "C4",
-    "product": "0.6",
-}
+SUMMARY = ("task", "engine", "reached#", "baseline#", "fastest other library#", "ratio or part#", "bar#", "met")
+"""Headings of summary_rows; those that end in "#" are of numbers."""
+LIBRARIES = ("sentence-transformers", "fastembed", "open_clip")
 
 
 def title_of(task: Task, report: SpeedReport) -> str:
@@ -39,7 +32,7 @@ def columns(task: Task) -> tuple[str, ...]:
     :return: the headings
     """
     if task.quantity == "mebibytes":
-        return ("engine", "MiB#", "lowest to highest#", "of the baseline#", "bar#", "met")
+        return ("engine", "MiB#", "lowest to highest#", "of the baseline#")
     counted = ("GFLOP/s#", "of the matrix product#") if task.counted else ()
     return (
         "engine",
@@ -49,8 +42,6 @@ def columns(task: Task) -> tuple[str, ...]:
         "p50 / p95 / p99 ms#",
         "times as fast#",
         *counted,
-        "bar#",
-        "met",
     )
 
 
@@ -65,15 +56,14 @@ def cells(task: Task, row: Row) -> tuple[str, ...]:
     middle = number(row.value.median * scale)
     around = f"{number(row.value.low * scale)} to {number(row.value.high * scale)}"
     ratio = ends(row.ratio)
-    bar = (bar_words(row.bar) if row.bar else "", "" if row.met is None else "yes" if row.met else "NO")
     if task.quantity == "mebibytes":
-        return (row.engine, middle, around, ratio, *bar)
+        return (row.engine, middle, around, ratio)
     tails = " / ".join(number((value or 0.0) * MILLISECONDS) for value in (row.p50, row.p95, row.p99))
     rate = "" if BY_ENGINE[row.engine].family == "product" else number(row.per_second or 0.0)
     counted: tuple[str, ...] = ()
     if task.counted:
         counted = (ends(row.gflops), ends(row.share, percent=True))
-    return (row.engine, rate, middle, around, tails, ratio, *counted, *bar)
+    return (row.engine, rate, middle, around, tails, ratio, *counted)
 
 
 def bar_words(bar: Bar) -> str:
@@ -90,21 +80,49 @@ def bar_words(bar: Bar) -> str:
     return f"{side} {bar.limit:g} {'MiB' if BY_TASK[bar.task].quantity == 'mebibytes' else 's'}"
 
 
-def bar_rows(report: SpeedReport) -> list[tuple[str, ...]]:
-    """Every bar beside what was reached.
+def summary_rows(report: SpeedReport) -> list[tuple[str, ...]]:
+    """Every bar beside what was reached, by the engine, by the baseline, and by the fastest other library.
 
     :param report: the report
-    :return: task, engine, bar, reached with its spread, met; "not measured" where it was not
+    :return: texts under SUMMARY; "not measured" where it was not
     """
     found = {(row.task, row.engine): row for row in report.rows}
     lines: list[tuple[str, ...]] = []
     for bar in BARS:
-        row = found.get((bar.task, bar.engine))
-        figure = None if row is None else {"ratio": row.ratio, "share": row.share, "median": row.value}[bar.figure]
-        reached = NOT_MEASURED if figure is None else ends(figure, percent=bar.figure == "share")
-        met = "" if row is None or row.met is None else "yes" if row.met else "NO"
-        lines.append((BY_TASK[bar.task].name, bar.engine, bar_words(bar), reached, met))
+        row, baseline = found.get((bar.task, bar.engine)), found.get((bar.task, report.baseline))
+        if row is None:
+            lines.append((bar.task, bar.engine, NOT_MEASURED, "", "", "", bar_words(bar), ""))
+            continue
+        other = _fastest_other(bar.task, report)
+        figure = {"ratio": row.ratio, "share": row.share, "median": None}[bar.figure]
+        reached = ends(figure or row.ratio, percent=figure is not None and bar.figure == "share")
+        met = "" if row.met is None else "yes" if row.met else "NO"
+        theirs = _amount(baseline) if baseline else ""
+        lines.append((bar.task, bar.engine, _amount(row), theirs, other, reached, bar_words(bar), met))
     return lines
+
+
+def _fastest_other(task: str, report: SpeedReport) -> str:
+    """What the fastest of the other libraries reaches, save the baseline."""
+    others = [
+        row
+        for row in report.rows
+        if row.task == task and row.engine != report.baseline and BY_ENGINE[row.engine].family in LIBRARIES
+    ]
+    best = min(others, key=lambda row: row.value.median / row.rows, default=None)
+    return "" if best is None else f"{_amount(best)} ({best.engine})"
+
+
+def _amount(row: Row) -> str:
+    """What a row says in the unit that its task is thought of in."""
+    task = BY_TASK[row.task]
+    if task.quantity == "mebibytes":
+        return f"{number(row.value.median)} MiB"
+    if row.rows > 1 and row.per_second is not None:
+        return f"{number(row.per_second)} {task.unit}/s"
+    if row.value.median < 1:
+        return f"{number(row.value.median * MILLISECONDS)} ms"
+    return f"{number(row.value.median)} s"
 
 
 def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
@@ -115,13 +133,12 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
     :param plot: the file name of the plot beside the page, where there is one
     :return: Markdown
     """
+    machine, versions = machine_lines(report.machine)
     parts = [
         "# Speed beside others",
-        source,
-        *machine_lines(report.machine),
-        *_quiet(report),
-        "## Bars",
-        table(("task", "engine", "bar#", "reached (lowest to highest)#", "met"), bar_rows(report)),
+        machine,
+        "## Summary",
+        table((*SUMMARY[:3], report.baseline + "#", *SUMMARY[4:]), summary_rows(report)),
     ]
     if plot is not None:
         parts.append(f"![Times as fast as the baseline, and the part of the matrix product reached]({plot})")
@@ -130,6 +147,7 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
         if rows:
             lines = table(columns(task), [cells(task, row) for row in rows])
             parts += [f"## {title_of(task, report)}", lines, *_notes(rows, report)]
+    parts += ["## How", source, versions, *_quiet(report)]
     if report.left_out:
         parts += [
             "## Left out",
@@ -198,63 +216,3 @@ def ends(value: Spread | None, *, percent: bool = False) -> str:
     if percent:
         return f"{value.median:.0%} ({value.low:.0%} to {value.high:.0%})"
     return f"{number(value.median)} ({number(value.low)} to {number(value.high)})"
-
-
-def draw(report: SpeedReport, path: Path) -> None:
-    """Two columns of bars: times as fast as the baseline, and operations a second under the matrix product's.
-
-    :param report: what was measured
-    :param path: the PNG file to write
-    :raises MissingDependencyError: if matplotlib is not installed
-    """
-    require_plots()
-    from matplotlib.figure import Figure
-
-    ratios = [row for row in report.rows if row.ratio is not None and BY_TASK[row.task].quantity == "seconds"]
-    counted = [row for row in report.rows if row.gflops is not None]
-    height = 1.2 + _INCHES_A_ROW * max(len(ratios) + 2 * len({row.task for row in ratios}), len(counted) + 4)
-    figure = Figure(figsize=(11, height), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _bars(left, ratios, [(row.ratio, row.bar) for row in ratios])
-    left.set_xscale("log")
-    left.axvline(1, color="0.4", linewidth=0.8)
-    left.set_xlabel(f"times as fast as {report.baseline} (black: the bar)")
-    _bars(right, counted, [(row.gflops, None) for row in counted])
-    right.set_xlabel("GFLOP/s; grey: a large matrix product of the same engine and precision")
-    figure.savefig(path, dpi=90)
-
-
-def _bars(axes: object, rows: Sequence[Row], figures: Sequence[tuple[Spread | None, Bar | None]]) -> None:
-    """A bar a row with its ends, tasks apart from each other, the first on top."""
-    from matplotlib.axes import Axes
-
-    if not isinstance(axes, Axes):
-        raise TypeError("axes of matplotlib are wanted")
-    place, places, before = 0.0, [], None
-    for row in rows:
-        place -= 2.0 if before not in (None, row.task) else 1.0
-        places.append(place)
-        if before != row.task:
-            axes.text(0.995, place + 0.6, row.task, ha="right", va="bottom", transform=axes.get_yaxis_transform())
-        before = row.task
-    for at, row, (value, bar) in zip(places, rows, figures, strict=True):
-        if value is None:
-            continue
-        errors = [[value.median - value.low], [value.high - value.median]]
-        colour = _COLOURS[BY_ENGINE[row.engine].family]
-        axes.barh(at, value.median, color=colour, xerr=errors, error_kw={"elinewidth": 0.8, "ecolor": "0.2"})
-        if bar is not None and bar.figure == "ratio":
-            axes.plot([bar.limit, bar.limit], [at - 0.5, at + 0.5], color="black", linewidth=2)
-    axes.set_yticks(places, [row.engine for row in rows], fontsize=7)
-    axes.grid(axis="x", alpha=0.3)
-
-
-def require_plots() -> None:
-    """Say at once that plots cannot be drawn, before anything is measured.
-
-    :raises MissingDependencyError: if matplotlib is not installed
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise MissingDependencyError("matplotlib", extra="evaluate") from None

@@ -92,7 +92,7 @@ def speed(
     from babelclip.benchmark.figures import joined
     from babelclip.benchmark.making import make_materials
     from babelclip.benchmark.speed import measure_speed, needs_models
-    from babelclip.benchmark.speed_page import require_plots
+    from babelclip.benchmark.speed_plot import require_plots
 
     tasks, chosen = named_tasks(words(only)), named_engines(words(engines))
     named_engines((against,))
@@ -178,16 +178,16 @@ def _show_speed(report: "SpeedReport", *, as_json: bool) -> None:
 
 def _show_bars(report: "SpeedReport") -> None:
     """The bars beside what was reached, where any was measured."""
-    from babelclip.benchmark.speed_page import NOT_MEASURED, bar_rows
+    from babelclip.benchmark.speed_page import NOT_MEASURED, SUMMARY, summary_rows
 
-    reached = [row for row in bar_rows(report) if NOT_MEASURED not in row]
     if any(row.bar for row in report.rows):
-        output.table(("task", "engine", "bar#", "reached#", "met"), reached, title="Bars")
+        output.table(SUMMARY, [row for row in summary_rows(report) if NOT_MEASURED not in row], title="Bars")
 
 
 def _write_page(report: "SpeedReport", markdown: Path) -> None:
     """The page and its plot."""
-    from babelclip.benchmark.speed_page import as_markdown, draw
+    from babelclip.benchmark.speed_page import as_markdown
+    from babelclip.benchmark.speed_plot import draw
 
     plot = markdown.with_suffix(".png")
     draw(report, plot)
