@@ -116,12 +116,19 @@ class Materials:
         """
         from PIL import Image
 
-        folder = self.root / ("squares" if square else "pictures")
         found = []
-        for path in sorted(folder.iterdir()):
+        for path in self.picture_paths(square=square):
             with Image.open(path) as image:
                 found.append(image.convert("RGB"))
         return found
+
+    def picture_paths(self, *, square: bool = False) -> list[Path]:
+        """The files of pictures.
+
+        :param square: as in pictures
+        :return: their paths, in order
+        """
+        return sorted((self.root / ("squares" if square else "pictures")).iterdir())
 
     def file_paths(self) -> list[Path]:
         """The large JPEGs.

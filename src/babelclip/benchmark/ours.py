@@ -123,7 +123,7 @@ def open_service(engine: Engine, materials: Materials) -> Work:
     process, url, key = running.enter_context(running_server(command, home))
     pictures = [
         {"image": "data:image/png;base64," + b64encode(path.read_bytes()).decode("ascii")}
-        for path in sorted((materials.root / "pictures").iterdir())
+        for path in materials.picture_paths()
     ]
 
     def serve(texts: list[str]) -> None:

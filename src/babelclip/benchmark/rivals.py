@@ -36,7 +36,6 @@ def open_rival(engine: Engine, task: str, materials: Materials) -> Encoders:
 
 def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> Encoders:
     """SentenceTransformer.encode, as its documentation shows it."""
-    from PIL import Image
     from sentence_transformers import SentenceTransformer
 
     def load(folder: Path, backend: Any) -> Any:
@@ -59,6 +58,8 @@ def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> E
             return encode(text_model, items, BATCH_TEXTS)
 
     if task in ("images", "tower", "files", "memory"):
+        from PIL import Image
+
         image_model = load(materials.image, "torch")
 
         def pictures(items: list[Any]) -> object:

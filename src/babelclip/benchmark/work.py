@@ -58,13 +58,13 @@ def encoding_work(encoders: Encoders, task: str, materials: Materials) -> Work:
     if task == "files" and paths is not None:
         files = materials.file_paths()
         return Work(len(files), lambda _: files, paths, note=encoders.note)
-    if task == "memory" and texts is not None and pictures is not None:
-        decoded = materials.pictures()
+    if task == "memory" and texts is not None and paths is not None:
+        files = materials.picture_paths()
 
         def serve(batch: list[str]) -> None:
             texts(batch)
             texts(batch[:1])
-            pictures(decoded)
+            paths(files)
 
         return Work(1, lambda i: materials.texts(i * counts.texts, counts.texts), serve, note=encoders.note)
     raise InputError(f"the task {task} is not one of this engine")
