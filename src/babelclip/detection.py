@@ -3,6 +3,7 @@
 A short text in the Latin script can be many languages: only a guess that the statistics are sure of is given.
 """
 
+import threading
 import unicodedata
 from collections import Counter
 from functools import cache
@@ -40,6 +41,8 @@ _SCRIPT_NAMES = {"Cjk": "Han", "Hiragana": "Japanese", "Katakana": "Japanese", "
 # Codes of py3langid that stand for a language under another code here.
 _SAME = {"no": "nb", "nn": "nb", "zh": "zh-cn", "wuu": "zh-cn", "yue": "zh-tw", "bs": "hr", "ary": "ar", "arz": "ar"}
 
+_READING = threading.Lock()
+
 
 def script_of(text: str) -> str | None:
     """The script that most letters of a text are in; one letter of kana among Han makes it Japanese.
@@ -63,10 +66,26 @@ def guess_language(text: str) -> str | None:
     script = script_of(text)
     if script in _SCRIPT_LANGUAGES:
         return _SCRIPT_LANGUAGES[script]
-    if script is None or (len(text.split()) < FEWEST_WORDS and script != "Han"):
+    if not _asks_statistics(text, script):
         return None
     code, probability = _identifier().classify(text)
     return _SAME.get(code, str(code)) if probability >= SURE else None
+
+
+def read_ahead(text: str) -> None:
+    """Begin to read, in a thread, what guess_language will need for a text: a command has other things to do meanwhile.
+
+    :param text: any text
+    """
+    if _asks_statistics(text, script_of(text)):
+        threading.Thread(target=_identifier, name="babelclip-language", daemon=True).start()
+
+
+def _asks_statistics(text: str, script: str | None) -> bool:
+    """Whether neither the script tells the language nor the text is too short for statistics."""
+    if script is None or script in _SCRIPT_LANGUAGES:
+        return False
+    return len(text.split()) >= FEWEST_WORDS or script == "Han"
 
 
 @cache
@@ -76,9 +95,14 @@ def _script(letter: str) -> str:
     return _SCRIPT_NAMES.get(name, name)
 
 
-@cache
 def _identifier() -> Any:
     """py3langid's model, read when it is first needed: that takes a third of a second."""
+    with _READING:
+        return _read_identifier()
+
+
+@cache
+def _read_identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

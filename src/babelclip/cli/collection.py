@@ -10,6 +10,7 @@ import typer
 from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexName, ModelName, Precision, Runtime, load
+from babelclip.detection import read_ahead
 from babelclip.errors import InputError
 from babelclip.expressions import read_expression
 from babelclip.languages import BY_CODE
@@ -59,6 +60,8 @@ def search(
     queries = [query] if query is not None else _read_lines(queries_from)
     expressions = [read_expression(text) for text in queries]
     crowd = _read_lines(queries_like) if queries_like is not None else []
+    if language is None and queries:
+        read_ahead(queries[0])
     with open_existing(index_file, model, runtime, precision) as opened:
         _prepare(opened)
         found = [
