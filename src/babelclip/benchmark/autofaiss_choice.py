@@ -1,8 +1,8 @@
 """The index that autofaiss chooses (as clip-retrieval asks it to), measured by an interpreter that has autofaiss.
 
-It is run as a file, since babelclip is not installed there: ``python autofaiss_choice.py FOLDER``. The folder holds
-``vectors/*.npy`` and ``queries.npy``, float32; ``found.npy`` is written into it, int64, and what was measured is
-printed as the last line, JSON.
+It is run as a file, since babelclip is not installed there: ``python autofaiss_choice.py build FOLDER``, then ``ask``,
+so that what building took is not counted as what the index takes. The folder holds ``vectors/*.npy`` and
+``queries.npy``, float32; ``found.npy`` is written into it, int64. What was measured is printed as the last line, JSON.
 """
 
 import json
@@ -15,24 +15,23 @@ from typing import Any
 import numpy as np
 
 K = 10
+INDEX, EFFORT = "knn.index", "effort.txt"
 MEMORY, AVAILABLE = "4G", "16G"
 """What clip-retrieval lets an index take, and the building of it."""
 
 
-def main(folder: Path) -> None:
-    """Let autofaiss build its index, ask it one query after the other, print what was measured.
+def build(folder: Path) -> dict[str, object]:
+    """Let autofaiss build its index.
 
-    :param folder: holds the vectors and the queries
+    :param folder: holds the vectors
+    :return: what it chose, and what it took
     """
-    import faiss as typed_faiss
     from autofaiss import build_index  # type: ignore[import-not-found, unused-ignore]
 
-    faiss: Any = typed_faiss
-    file = folder / "knn.index"
     start = time.perf_counter()
     _, told = build_index(
         embeddings=str(folder / "vectors"),
-        index_path=str(file),
+        index_path=str(folder / INDEX),
         index_infos_path=str(folder / "infos.json"),
         max_index_memory_usage=MEMORY,
         current_memory_available=AVAILABLE,
@@ -40,9 +39,26 @@ def main(folder: Path) -> None:
         verbose=40,
     )
     built = time.perf_counter() - start
+    (folder / EFFORT).write_text(told["index_param"])
+    return {
+        "method": f"autofaiss: {told['index_key']}, {told['index_param']}",
+        "build_seconds": built,
+        "file_mib": (folder / INDEX).stat().st_size / 2**20,
+    }
+
+
+def ask(folder: Path) -> dict[str, object]:
+    """Ask the index one query after the other.
+
+    :param folder: holds the index and the queries
+    :return: milliseconds, and MiB that the open index takes
+    """
+    import faiss as typed_faiss
+
+    faiss: Any = typed_faiss
     before = resident_mib()
-    index = faiss.read_index(str(file))
-    faiss.ParameterSpace().set_index_parameters(index, told["index_param"])
+    index = faiss.read_index(str(folder / INDEX))
+    faiss.ParameterSpace().set_index_parameters(index, (folder / EFFORT).read_text())
     queries = np.load(folder / "queries.npy")
     for query in queries[:20]:
         index.search(query[None], K)
@@ -52,15 +68,11 @@ def main(folder: Path) -> None:
         found.append(index.search(query[None], K)[1][0])
         seconds.append(time.perf_counter() - start)
     np.save(folder / "found.npy", np.stack(found))
-    measured = {
-        "method": f"autofaiss: {told['index_key']}, {told['index_param']}",
-        "build_seconds": built,
+    return {
         "p50_ms": 1000 * float(np.median(seconds)),
         "p95_ms": 1000 * float(np.quantile(seconds, 0.95)),
         "resident_mib": resident_mib() - before,
-        "file_mib": file.stat().st_size / 2**20,
     }
-    sys.stdout.write(json.dumps(measured) + "\n")
 
 
 def resident_mib() -> float:
@@ -72,4 +84,5 @@ def resident_mib() -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    measured = {"build": build, "ask": ask}[sys.argv[1]](Path(sys.argv[2]))
+    sys.stdout.write(json.dumps(measured) + "\n")

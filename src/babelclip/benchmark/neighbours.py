@@ -243,12 +243,14 @@ def _measure_autofaiss(
         np.save(folder / f"vectors/{i:06}.npy", unit_rows(vectors))
         ids.append(some)
     np.save(folder / "queries.npy", asked)
-    command = [str(python), autofaiss_choice.__file__, str(folder)]
-    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    if run.returncode != 0:
-        last = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise InputError(f"{python} could not build autofaiss' index: {last}; autofaiss must be installed there")
-    told = json.loads(run.stdout.splitlines()[-1])
+    told: dict[str, Any] = {}
+    for step in ("build", "ask"):
+        command = [str(python), autofaiss_choice.__file__, step, str(folder)]
+        run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+        if run.returncode != 0:
+            last = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
+            raise InputError(f"{python} could not {step} autofaiss' index: {last}; autofaiss must be installed there")
+        told |= json.loads(run.stdout.splitlines()[-1])
     rows = np.load(folder / "found.npy")
     found = np.where(rows >= 0, np.concatenate(ids)[rows], -1)
     text_recall, image_recall = _recalls(list(found), truth, texts)
