@@ -3,11 +3,21 @@
 A short text in the Latin script can be many languages: only a guess that the statistics are sure of is given.
 """
 
+import secrets
+import shutil
 import threading
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from babelclip.settings import settings
 
 SURE = 0.95
 """The least probability of a guess by statistics."""
@@ -36,6 +46,8 @@ _SCRIPT_LANGUAGES = {
     "Thai": "th",
     "Tibetan": "bo",
 }
+PARTS = ("table", "priors", "classes", "moves", "rows", "outputs")
+"""Of py3langid's model: features x languages, languages, and the automaton that finds features."""
 # Words of Unicode names that are not the script's own name.
 _SCRIPT_NAMES = {"Cjk": "Han", "Hiragana": "Japanese", "Katakana": "Japanese", "Ideographic": "Han"}
 # Codes of py3langid that stand for a language under another code here.
@@ -96,13 +108,48 @@ def _script(letter: str) -> str:
 
 
 def _identifier() -> Any:
-    """py3langid's model, read when it is first needed: that takes a third of a second."""
+    """py3langid's model, opened when it is first needed."""
     with _READING:
-        return _read_identifier()
+        return _open_identifier()
 
 
 @cache
-def _read_identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def _open_identifier() -> Any:
+    from py3langid.langid import LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    folder = settings().home / "languages" / f"py3langid-{metadata.version('py3langid')}"
+    table, priors, classes, moves, rows, outputs = _unpacked_model(folder)
+    return LanguageIdentifier(
+        np.asarray(table),
+        np.asarray(priors),
+        classes.tolist(),
+        moves.data,
+        outputs.tolist(),
+        norm_probs=True,
+        tk_row=rows.tolist(),
+    )
+
+
+def _unpacked_model(folder: Path) -> "Sequence[NDArray[Any]]":
+    """The arrays of py3langid's model, mapped from files.
+
+    Unpacking them takes a third of a second and 70 MiB, so it is done once, and processes share the pages.
+    """
+    try:
+        return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in PARTS]
+    except (OSError, ValueError):
+        pass
+    from py3langid.langid import MODEL_DIR, MODEL_FILE
+    from py3langid.modelio import load_model
+
+    parts = [np.asarray(part) for part in load_model(MODEL_DIR / MODEL_FILE)]
+    draft = folder.with_name(f"{folder.name}.{secrets.token_hex(8)}")
+    try:
+        draft.mkdir(parents=True)
+        for name, part in zip(PARTS, parts, strict=True):
+            np.save(draft / f"{name}.npy", part)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+    return parts
