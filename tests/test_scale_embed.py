@@ -329,7 +329,7 @@ def test_a_killed_worker_costs_nothing_but_time_and_every_row_is_there_once(
         said = run.stderr.read() if run.stderr else ""
     assert run.returncode == 0, said
     workers = {report["worker"] for report in reports[:-1]}
-    assert len(workers - set(killed)) >= 2
+    assert workers > set(killed)
     assert reports[-1]["rows"] == 65
     paths = Counter(row["path"] for row in rows(tmp_path / "out"))
     assert paths == Counter(str(path) for path in photos.rglob("*.*") if path.name != "bad.jpg")
