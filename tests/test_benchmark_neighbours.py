@@ -6,7 +6,6 @@ import pytest
 
 from babelclip import neighbour_files
 from babelclip.benchmark.neighbours import as_markdown, drawn_pictures, made_vectors, measure_sizes
-from babelclip.errors import InputError
 from babelclip.model import Model
 from babelclip.vectors import unit_rows
 
@@ -62,11 +61,15 @@ def test_what_autofaiss_chooses_is_asked_the_same(pair: Model, tmp_path: Path, m
     assert other.file_mib > 0.5 * 500 * sample.shape[1] * 4 / 2**20
 
 
-def test_an_interpreter_without_autofaiss_is_named(
+def test_an_interpreter_without_autofaiss_is_named_and_left_out(
     pair: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "autofaiss.py").write_text("raise ImportError('no such thing')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     sample = pair.encode_images(list(drawn_pictures(60)))
-    with pytest.raises(InputError, match="no such thing; autofaiss must be installed there"):
-        measure_sizes(pair, sample, [200], captions=["a dog"], autofaiss=Path(sys.executable))
+    said: list[str] = []
+    rows = measure_sizes(pair, sample, [200], captions=["a dog"], autofaiss=Path(sys.executable), left_out=said.append)
+    assert [row.method for row in rows] == ["comparing with all"]
+    assert len(said) == 1
+    assert said[0].startswith("200 vectors: ")
+    assert said[0].endswith("no such thing; autofaiss must be installed there")

@@ -41,6 +41,8 @@ BLOCK = 20_000
 DRAWN = 400
 DRAWN_PIXELS = 96
 QUERIES, K = 300, 10
+LONGEST_SECONDS = 600
+"""What the build bar gives an index; autofaiss gets no more."""
 SEED = 11
 
 
@@ -139,6 +141,7 @@ def measure_sizes(
     folder: Path | None = None,
     autofaiss: Path | None = None,
     progress: Callable[[str], None] = lambda what: None,
+    left_out: Callable[[str], None] = lambda why: None,
 ) -> list[SizeRow]:
     """Measure collections of several sizes.
 
@@ -149,8 +152,8 @@ def measure_sizes(
     :param folder: where the collections are made; None takes a temporary folder
     :param autofaiss: an interpreter that has autofaiss, whose choice is measured too
     :param progress: is told what is under way
+    :param left_out: is told why there is no row of autofaiss, where it fails or takes over LONGEST_SECONDS
     :return: a row a size, and one of autofaiss after it
-    :raises InputError: if autofaiss fails
     """
     texts = asked_texts(model, captions)
     images = np.concatenate(list(made_vectors(sample, QUERIES, seed=SEED + 1)))
@@ -164,7 +167,10 @@ def measure_sizes(
             rows.append(_measure(catalog, model, asked, truth, len(texts), progress))
             if autofaiss is not None:
                 progress(f"autofaiss builds for {size} vectors")
-                rows.append(_measure_autofaiss(catalog, asked, truth, rows[-1], len(texts), autofaiss, Path(place)))
+                try:
+                    rows.append(_measure_autofaiss(catalog, asked, truth, rows[-1], len(texts), autofaiss, Path(place)))
+                except InputError as error:
+                    left_out(f"{size} vectors: {error}")
             catalog.close()
     return rows
 
@@ -246,7 +252,10 @@ def _measure_autofaiss(
     told: dict[str, Any] = {}
     for step in ("build", "ask"):
         command = [str(python), autofaiss_choice.__file__, step, str(folder)]
-        run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+        try:
+            run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"autofaiss could not {step} its index in {LONGEST_SECONDS} seconds") from None
         if run.returncode != 0:
             last = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
             raise InputError(f"{python} could not {step} autofaiss' index: {last}; autofaiss must be installed there")

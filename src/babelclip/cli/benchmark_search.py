@@ -55,6 +55,7 @@ def search(
             folder=folder,
             autofaiss=autofaiss,
             progress=lambda what: bar(0, None, what),
+            left_out=output.message,
         )
     if json:
         for row in rows:
