@@ -8,7 +8,6 @@ compared exactly until there are enough of them for a new one.
 
 import hashlib
 import json
-import mmap
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -88,7 +87,6 @@ class NeighbourFiles:
                 Projection(parts["mean"], parts["matrix"]), index, Effort(generation.breadth, generation.candidates)
             )
             self.vectors: NDArray[np.float16] = np.load(place / "vectors.npy", mmap_mode="r")
-            _read_here_and_there(self.vectors)
             self.ids: Ids = np.load(place / "ids.npy")
         except (OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
             raise CatalogError(f"{place} is damaged: {error}") from None
@@ -394,12 +392,6 @@ def _new_place(folder: Path) -> Path:
     place = folder / secrets.token_hex(8)
     place.mkdir(parents=True)
     return place
-
-
-def _read_here_and_there(vectors: "NDArray[Any]") -> None:
-    """Tell the system that a mapped file is read at random: it then maps no neighbours of what is asked for."""
-    if isinstance(vectors.base, mmap.mmap) and hasattr(mmap, "MADV_RANDOM"):
-        vectors.base.madvise(mmap.MADV_RANDOM)
 
 
 def _checksum(place: Path) -> str:
