@@ -6,7 +6,6 @@ little noise of the sample's covariance. The sample is of pictures that are ther
 """
 
 import json
-import resource
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from PIL import Image, ImageDraw
 
 from babelclip import confidence
 from babelclip.benchmark import autofaiss_choice
+from babelclip.benchmark.autofaiss_choice import K, resident_mib, timed
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.errors import InputError
 from babelclip.model import Model
@@ -40,7 +40,7 @@ MOVE, NOISE = 1.0, 0.1
 BLOCK = 20_000
 DRAWN = 400
 DRAWN_PIXELS = 96
-QUERIES, K = 300, 10
+QUERIES = 300
 LONGEST_SECONDS = 600
 """What the build bar gives an index; autofaiss gets no more."""
 SEED = 11
@@ -218,7 +218,7 @@ def _measure(
     neighbours = CatalogNeighbours(catalog, asked.shape[1], lambda: tuned)
     neighbours.follow()
     progress(f"asking {count} vectors")
-    found, seconds = _timed(lambda query: neighbours.search(query, K)[0][0], asked)
+    found, seconds = timed(lambda query: neighbours.search(query, K)[0][0], asked)
     resident = resident_mib() - before
     method = "comparing with all"
     if neighbours.files is not None:
@@ -272,18 +272,6 @@ def _recalls(found: Sequence[Ids], truth: Ids, texts: int) -> tuple[float, float
     return float(hits[:texts].mean()), float(hits[texts:].mean())
 
 
-def _timed(ask: Callable[[FloatArray], Ids], queries: FloatArray) -> tuple[list[Ids], NDArray[np.float64]]:
-    """Answers to one query after the other, and seconds; asked once before, so that files are read."""
-    for query in queries[:20]:
-        ask(query[None])
-    found, seconds = [], []
-    for query in queries:
-        start = time.perf_counter()
-        found.append(ask(query[None]))
-        seconds.append(time.perf_counter() - start)
-    return found, np.array(seconds)
-
-
 def _truth(catalog: Catalog, queries: FloatArray) -> Ids:
     """The ids that are nearest indeed."""
     ids: list[Ids] = []
@@ -301,20 +289,8 @@ def _truth(catalog: Catalog, queries: FloatArray) -> Ids:
 def _brute_p50_ms(catalog: Catalog, queries: FloatArray) -> float:
     """The median of a matrix product with all vectors in float32, and sorting."""
     vectors = np.concatenate([block for _, block in catalog.vectors_since(0)])
-    _, seconds = _timed(lambda query: np.argsort(-(vectors @ query[0]))[:K], queries)
+    _, seconds = timed(lambda query: np.argsort(-(vectors @ query[0]))[:K], queries)
     return 1000 * float(np.median(seconds))
-
-
-def resident_mib() -> float:
-    """The memory of this process that is resident now.
-
-    :return: MiB
-    """
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return pages * resource.getpagesize() / 2**20
 
 
 def as_markdown(rows: Sequence[SizeRow], *, source: str) -> str:
