@@ -5,11 +5,14 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -17,10 +20,6 @@ import pytest
 
 from babelclip.service.accounts import Accounts
 from babelclip.service.tables import open_database
-
-STOPPED = (0, -signal.SIGTERM)
-"""The server raises the signal again when it has ended in order, so that its parent sees by what."""
-
 
 class Process:
     """A running ``babelclip serve`` on a free port."""
@@ -67,6 +66,16 @@ def process(clip_folder: Path, home: Path) -> Iterator[Process]:
         started.end(signal.SIGKILL)
 
 
+@pytest.fixture
+def open_process(clip_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
+    """One whose metrics anybody reads."""
+    monkeypatch.setenv("BABELCLIP_OPEN_METRICS", "1")
+    started = Process(clip_folder, home)
+    yield started
+    if started.process.poll() is None:
+        started.end(signal.SIGKILL)
+
+
 def secret(process: Process) -> str:
     engine = open_database(f"sqlite:///{process.database}")
     _, made = Accounts(engine).create("test", ["embed"])
@@ -79,7 +88,7 @@ def test_the_first_start_shows_an_admin_key_once_and_it_works(process: Process, 
     assert len(shown) == 1
     answer = httpx2.get(f"{process.url}/v1/models", headers={"authorization": f"Bearer {shown[0]}"})
     assert answer.status_code == 200
-    assert process.end(signal.SIGTERM) in STOPPED
+    assert process.end(signal.SIGTERM) == 0
     again = Process(clip_folder, home)
     assert "bc-" not in "".join(again.log)
     again.end(signal.SIGKILL)
@@ -131,10 +140,74 @@ def test_a_stop_finishes_what_was_taken(process: Process) -> None:
             return await asyncio.gather(*calls, return_exceptions=True)
 
     answers = asyncio.run(ask())
-    assert process.end(signal.SIGTERM) in STOPPED
+    assert process.end(signal.SIGTERM) == 0
     done = [a.headers["x-request-id"] for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200]
     assert sorted(done) == sorted(process.rows())
     assert len(done) == 3, answers
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_plain_line_and_no_failure(process: Process, number: signal.Signals) -> None:
+    told = len(process.log)
+    assert process.end(number) == 0
+    assert process.log[told:] == ["ended\n"]
+
+
+@contextmanager
+def half_a_request(process: Process) -> Iterator[tuple[socket.socket, bytes]]:
+    """A connection on which a request is under way, and what its body lacks."""
+    body = json.dumps({"model": process.model, "input": "dog"}).encode()
+    host, _, port = process.url.removeprefix("http://").rpartition(":")
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret(process)}\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:5])
+        metrics = f"{process.url}/metrics"
+        while "babelclip_requests_in_flight 2.0" not in httpx2.get(metrics).text:  # the second is that of the metrics
+            pass
+        yield connection, body[5:]
+
+
+def until(process: Process, told: str) -> None:
+    while told not in "".join(process.log):
+        assert process.process.poll() is None
+        time.sleep(0.01)
+
+
+def everything(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as file:
+        return file.read()
+
+
+ENDING = "ending, once requests under way (1) are answered; Ctrl-C again ends at once\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_under_way_is_answered_before_the_end(open_process: Process, number: signal.Signals) -> None:
+    process = open_process
+    with half_a_request(process) as (connection, rest):
+        process.process.send_signal(number)
+        until(process, ENDING)
+        connection.sendall(rest)
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+    assert process.process.wait(60) == 0
+    assert len(process.rows()) == 1
+    process.end(number)
+    assert process.log[-1] == "ended\n"
+
+
+def test_a_second_ctrl_c_refuses_what_is_under_way_and_ends_at_once(open_process: Process) -> None:
+    process = open_process
+    with half_a_request(process) as (connection, _):
+        process.process.send_signal(signal.SIGINT)
+        until(process, ENDING)
+        process.process.send_signal(signal.SIGINT)
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"the service is ending; another takes over" in answer
+    assert process.process.wait(60) == 0
+    process.end(signal.SIGINT)
+    assert process.log[-1] == "ended at once\n"
+    assert "Traceback" not in "".join(process.log)
 
 
 def test_the_log_has_a_line_a_request_without_texts_or_secrets(process: Process) -> None:

@@ -8,6 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from babelclip.model import Model
+from babelclip.service import openapi
 from babelclip.service.accounts import KeyLimits, now_ms
 from babelclip.service.guard import while_there
 from serving import encoded, picture, running
@@ -287,3 +288,24 @@ async def test_a_request_that_takes_too_long_is_given_up(pair: Model) -> None:
         answer = await here.embed("x")
         assert here.rows() == 0
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "deadline_exceeded")
+
+
+async def test_a_slash_behind_a_route_is_not_found_in_the_envelope_and_with_all_headers(pair: Model) -> None:
+    async with running(pair) as here:
+        app = here.client._transport.app  # type: ignore[attr-defined]
+        paths = {path: operations for path, operations in openapi.document(app)["paths"].items() if path != "/"}
+        assert len(paths) >= 10
+        for path, operations in paths.items():
+            asked = path.format(model="pair", index="photos", photo="0" * 64) + "/"
+            for method in operations:
+                answer = await here.client.request(method, asked, json={})
+                assert answer.status_code == 404, asked
+                error = answer.json()["error"]
+                assert (error["type"], error["code"]) in {
+                    ("invalid_request_error", "not_found"),
+                    ("invalid_request_error", "model_not_found"),
+                }, asked
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert "x-request-id" in answer.headers
+        answer = await here.client.post("/v1/embeddings/")
+        assert answer.json()["error"]["message"].endswith("no route but / has a slash at its end")

@@ -7,6 +7,8 @@ import sys
 import warnings
 
 INTERRUPTED = 130
+GO_ON = ("index", "pull", "scale")
+"""Commands that go on from where they were interrupted when they are given again."""
 
 
 def main() -> None:
@@ -25,7 +27,9 @@ def main() -> None:
         # Typer makes an exit of Ctrl-C, without a word.
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        output.message("interrupted; what was done is kept, the same command goes on from there")
+        goes_on = sys.argv[1:2] and sys.argv[1] in GO_ON
+        kept = "; what was done is kept, the same command goes on from there" if goes_on else ""
+        output.message(f"interrupted{kept}")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import signal
 from pathlib import Path
 from socket import socket
 from typing import Annotated
@@ -63,9 +64,13 @@ def serve(
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config, ", ".join(names))
+    # The server raises the signal again when it has ended in order; that is no interruption, and no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     server.run()
     if not server.started:
         raise typer.Exit(1)
+    output.message("ended at once" if server.force_exit else "ended")
 
 
 class _Server(uvicorn.Server):
@@ -84,6 +89,14 @@ class _Server(uvicorn.Server):
         if self.started:
             address, port = self.servers[0].sockets[0].getsockname()[:2]
             output.message(f"babelclip serves {self._names} at http://{address}:{port} (Ctrl-C ends it)")
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Finish what was taken, and end."""
+        if under_way := len(self.server_state.tasks):
+            output.message(f"ending, once requests under way ({under_way}) are answered; Ctrl-C again ends at once")
+        await super().shutdown(sockets)
+        # What is cancelled at once would be told of with all lines that it passed.
+        logging.getLogger("uvicorn.error").disabled = self.force_exit
 
 
 def _named_file(text: str) -> tuple[str, Path]:

@@ -35,7 +35,13 @@ def create_app(service: Service) -> FastAPI:
         await service.close()
 
     app = FastAPI(
-        title="babelclip", description=DESCRIPTION, lifespan=life, openapi_url=None, docs_url=None, redoc_url=None
+        title="babelclip",
+        description=DESCRIPTION,
+        lifespan=life,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = service
     for module in (embeddings, inference, classify, search, photos, reports, static):
@@ -62,7 +68,10 @@ async def _answer(request: Request, error: Exception) -> Response:
     """An error as an envelope."""
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-        message = f"{request.method} {request.url.path[:200]}: {str(error.detail).lower()}"
+        path = request.url.path
+        message = f"{request.method} {path[:200]}: {str(error.detail).lower()}"
+        if error.status_code == 404 and path.endswith("/"):
+            message += "; no route but / has a slash at its end"
         return ApiError(error.status_code, message, code=code, headers=error.headers).response()
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]

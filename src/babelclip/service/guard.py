@@ -33,6 +33,7 @@ HEADERS = (
 NOT_KEPT = (b"cache-control", b"no-store")
 """Of answers to POST."""
 FULL = "there are as many connections as the service takes; try again, or use fewer"
+ENDING = "the service is ending; another takes over"
 FULL_HEADERS = {"retry-after": "1", "connection": "close"}
 
 Result = TypeVar("Result")
@@ -82,10 +83,12 @@ class Guard:
                 await self._app(scope, _bounded(receive, scope, self._limit), answer)
             except (ClientLeftError, ClientDisconnect):
                 status = CLIENT_LEFT
-            except Exception as error:  # the last stop: nothing leaves here but an envelope
-                response = as_api_error(error, request_id).response()
+            # The last stop: nothing leaves here but an envelope. The server cancels what it has no more time for.
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError):
+                    error = ApiError(503, ENDING, kind="server_error", code="overloaded", headers=FULL_HEADERS)
                 if status == 0:
-                    await response(scope, receive, answer)
+                    await as_api_error(error, request_id).response()(scope, receive, answer)
         seconds = time.perf_counter() - began
         route = getattr(scope.get("route"), "path", "none")
         self._metrics.answered(route, scope["method"], status, seconds)
