@@ -1,6 +1,7 @@
 """JPEGs that are decoded smaller than they are, and pictures that are almost lines."""
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from babelclip import pixels
 from babelclip.pixels import Pixels, read_image, read_pixels, to_pixels
 from babelclip.settings import settings
 from babelclip.specs import PixelSpec
+from babelclip.thumbnails import read_small
 
 LARGE_PHOTOS = [
     path for path in sorted(Path(skimage.__file__).parent.joinpath("data").glob("*.jpg")) if path.stem == "retina"
@@ -43,7 +45,7 @@ def unlike(a: Pixels, b: Pixels) -> float:
 def test_a_large_jpeg_is_decoded_smaller_and_never_too_small(
     size: tuple[int, int], spec: PixelSpec, enough: int
 ) -> None:
-    decoded = pixels._read(as_jpeg(large_picture(size)), spec)
+    decoded = pixels._read(as_jpeg(large_picture(size)), partial(pixels._enough, spec=spec))
     assert min(decoded.size) >= min(50 * enough, min(size))
     smaller = min(size) >= 2 * 50 * enough
     assert (decoded.size != size) == smaller
@@ -66,7 +68,7 @@ def test_a_jpeg_that_was_decoded_smaller_looks_the_same(mode: str, options: dict
 
 @pytest.mark.parametrize("photo", LARGE_PHOTOS, ids=lambda path: path.stem)
 def test_a_real_photo_looks_the_same(photo: Path) -> None:
-    assert pixels._read(photo, CLIP_LIKE).size < read_image(photo).size
+    assert pixels._read(photo, partial(pixels._enough, spec=CLIP_LIKE)).size < read_image(photo).size
     assert unlike(to_pixels(read_image(photo), CLIP_LIKE), read_pixels(photo, CLIP_LIKE)) < 2
 
 
@@ -90,6 +92,22 @@ def test_a_jpeg_that_was_decoded_smaller_keeps_its_colour_profile() -> None:
     plain = as_jpeg(large_picture())
     assert unlike(to_pixels(read_image(source), CLIP_LIKE), read_pixels(source, CLIP_LIKE)) < 1
     assert unlike(read_pixels(plain, CLIP_LIKE), read_pixels(source, CLIP_LIKE)) > 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(1200, 900), (1201, 407)])
+def test_a_small_picture_of_a_large_jpeg_is_decoded_smaller_upright_and_looks_the_same(
+    size: tuple[int, int], orientation: int, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    (tmp_path / "a.jpg").write_bytes(as_jpeg(large_picture(size), exif=exif.tobytes()))
+    exact = read_image(tmp_path / "a.jpg")
+    assert 300 <= max(read_image(tmp_path / "a.jpg", shown_at=200).size) < size[0]
+    exact.thumbnail((200, 200), Image.Resampling.LANCZOS)
+    small = read_small(str(tmp_path / "a.jpg"), 200)
+    assert small.size == exact.size
+    assert unlike(np.asarray(small), np.asarray(exact)) < 1
 
 
 def test_without_reduced_decoding_pixels_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ import pytest
 from babelclip.service.accounts import Accounts
 from babelclip.service.tables import open_database
 
+
 class Process:
     """A running ``babelclip serve`` on a free port."""
 

@@ -11,11 +11,12 @@ from babelclip.errors import ImageError, InputError
 from babelclip.pixels import read_image
 
 
-def read_original(path: str, at_ms: int | None = None) -> Image.Image:
+def read_original(path: str, at_ms: int | None = None, *, shown_at: int | None = None) -> Image.Image:
     """The picture behind a hit, ready to be looked at.
 
     :param path: as the catalog names it
     :param at_ms: the time in a video; None is its beginning
+    :param shown_at: as in pixels.read_image
     :return: an RGB image, upright
     :raises ImageError: if it is not there any more, or cannot be read
     """
@@ -29,4 +30,4 @@ def read_original(path: str, at_ms: int | None = None) -> Image.Image:
         raise
     except InputError as error:
         raise ImageError(str(error)) from None
-    return read_image(raw.as_picture(source, path) if isinstance(source, bytes) else source)
+    return read_image(raw.as_picture(source, path) if isinstance(source, bytes) else source, shown_at=shown_at)

@@ -11,6 +11,7 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,15 @@ ENOUGH, ENOUGH_STRETCHED = 2, 4
 """How many times larger than the resized picture a decoded one must be, on either side. The second is for towers that
 read a picture stretched to their square: those are convolutions, and feel more of it (docs/speed.md).
 """
+ENOUGH_SHOWN = 1.5
+"""The same for people to look at: 12 megapixels are then read at half their size for 1280 pixels, an eighth for 320."""
 LONGEST = 64
 """A picture whose sides are as 1 to more than this is cut to its middle before it is resized, not after: a line of
 pixels would become gigabytes, of which the tower reads the middle.
 """
+
+_Enough = Callable[[tuple[int, int]], tuple[int, int]]
+"""The size of a picture -> the size that its decoded form must have at least."""
 
 
 def describe(source: ImageSource) -> str:
@@ -70,19 +76,21 @@ def describe(source: ImageSource) -> str:
     return f"array of shape {getattr(source, 'shape', '?')}"
 
 
-def read_image(source: ImageSource) -> Image.Image:
+def read_image(source: ImageSource, *, shown_at: int | None = None) -> Image.Image:
     """One picture, ready to be looked at: mode RGB, upright, opaque, sRGB; the first frame of an animation.
 
     :param source: a path, the bytes of a file, a PIL image, or an array: uint8 or float 0..1, (h, w) or (h, w, 1|3|4)
+    :param shown_at: the longer side to which it will be made smaller; a JPEG is then decoded no larger than it
+        must be to have ENOUGH_SHOWN times that
     :return: an RGB image
     :raises ImageTooLargeError: if it has more bytes or pixels than the settings allow
     :raises ImageError: if it is missing, damaged, cut short or not a picture; the message names it
     """
-    return _read(source, None)
+    return _read(source, None if shown_at is None else functools.partial(_enough_to_show, pixels=shown_at))
 
 
-def _read(source: ImageSource, spec: PixelSpec | None) -> Image.Image:
-    """As read_image; where a spec is given a JPEG may be smaller than it is."""
+def _read(source: ImageSource, enough: _Enough | None) -> Image.Image:
+    """As read_image; where it is said how large is enough, a JPEG may be smaller than it is."""
     if isinstance(source, np.ndarray):
         return _opaque(_plain_mode(_from_array(source)))
     if isinstance(source, Image.Image):
@@ -92,7 +100,7 @@ def _read(source: ImageSource, spec: PixelSpec | None) -> Image.Image:
     register_formats()
     try:
         with Image.open(_open_bytes(source)) as image:
-            return _finish(image, describe(source), spec)
+            return _finish(image, describe(source), enough)
     except ImageError:
         raise
     except FileNotFoundError:
@@ -116,7 +124,8 @@ def read_pixels(source: ImageSource, spec: PixelSpec) -> Pixels:
     :raises ImageTooLargeError: if it has more bytes or pixels than the settings allow
     :raises ImageError: if it is missing, damaged, cut short or not a picture; the message names it
     """
-    return to_pixels(_read(source, spec if settings().reduced_decoding else None), spec)
+    enough = functools.partial(_enough, spec=spec) if settings().reduced_decoding else None
+    return to_pixels(_read(source, enough), spec)
 
 
 def to_pixels(image: Image.Image, spec: PixelSpec) -> Pixels:
@@ -180,8 +189,8 @@ def _open_bytes(source: str | Path | bytes) -> io.BytesIO | Path:
     return io.BytesIO(source) if isinstance(source, bytes) else Path(source)
 
 
-def _finish(image: Image.Image, name: str, spec: PixelSpec | None = None) -> Image.Image:
-    """Bound, decode, turn upright, lay over white, and bring to sRGB; smaller where a spec leaves room for that."""
+def _finish(image: Image.Image, name: str, enough: _Enough | None = None) -> Image.Image:
+    """Bound, decode, turn upright, lay over white, and bring to sRGB; smaller where that is enough."""
     limit = settings().max_image_pixels
     if image.width * image.height > limit:
         raise ImageTooLargeError(
@@ -191,8 +200,8 @@ def _finish(image: Image.Image, name: str, spec: PixelSpec | None = None) -> Ima
     if 0 in image.size:
         raise ImageError(f"{name}: {image.width} x {image.height} pixels: nothing to see")
     try:
-        if spec is not None:
-            image.draft(None, _enough(image.size, spec))
+        if enough is not None:
+            image.draft(None, enough(image.size))
         image.load()
     except _DECODER_ERRORS as error:
         raise ImageError(f"{name}: cannot be decoded: {error}") from None
@@ -205,7 +214,15 @@ def _enough(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
     if isinstance(spec.resize, tuple):
         side = ENOUGH_STRETCHED * max(spec.resize)
         return side, side
-    scale = ENOUGH * spec.resize / min(size)
+    return _scaled(size, ENOUGH * spec.resize / min(size))
+
+
+def _enough_to_show(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """The same for a picture that will have so many pixels on its longer side."""
+    return _scaled(size, ENOUGH_SHOWN * pixels / max(size))
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 

@@ -18,7 +18,7 @@ def read_small(path: str, pixels: int, at_ms: int | None = None) -> Image.Image:
     :return: an RGB image, upright, without metadata
     :raises ImageError: if it is not there any more, or cannot be read
     """
-    image = read_original(path, at_ms)
+    image = read_original(path, at_ms, shown_at=pixels)
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
     # A comment of the file would be written again from here.
     image.info = {}
