@@ -7,7 +7,7 @@ import pytest
 from babelclip import neighbour_files
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.neighbour_files import CatalogNeighbours
-from babelclip.neighbours import ExactNeighbours, is_among, merged
+from babelclip.neighbours import MANY, ExactNeighbours, is_among, merged
 from babelclip.proximity_graph import ProximityGraph, exact_nearest, faiss
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -60,6 +60,27 @@ def test_exact_neighbours_are_the_largest_cosines() -> None:
     np.testing.assert_array_equal(found, ids[np.argsort(-(vectors[:4] @ vectors.T), axis=1)[:, :5]])
     assert (np.diff(scores) <= 0).all()
     assert ExactNeighbours(ids[:0], vectors[:0]).search(vectors[:2], 5)[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("k", [1, 7, 100, 300])
+def test_many_queries_at_once_find_what_each_finds_alone(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.neighbours.SCORES_AT_ONCE", 1000)
+    exact = ExactNeighbours(np.arange(100) * 2, clustered(0, 100))
+    queries = clustered(5, 3 * MANY)
+    found, scores = exact.search(queries, k)
+    alone = [exact.search(query[None], k) for query in queries]
+    np.testing.assert_array_equal(found, np.concatenate([ids for ids, _ in alone]))
+    np.testing.assert_allclose(scores, np.concatenate([own for _, own in alone]), atol=1e-6)
+
+
+def test_a_search_leaves_the_threads_of_faiss_as_they_were() -> None:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    try:
+        ExactNeighbours(np.arange(9), clustered(0, 9)).search(clustered(1, 2), 2)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def test_only_what_is_allowed_is_found() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from babelclip.confidence import BIAS, SHARPNESS, WEIGHT_COSINE, WEIGHT_INVERTED, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
@@ -322,6 +323,36 @@ def test_confidence_falls_with_the_score_and_is_for_texts_alone(many: Index) -> 
     assert hits[0].confidence > hits[-1].confidence  # type: ignore[operator]
     assert many.search([Term("a dog"), Term("a cat")], 1)[0].confidence is None
     assert many.similar(Path(hits[0].path), 1)[0].confidence is None
+
+
+def test_answers_and_confidences_are_those_of_plain_products(many: Index, pair: Model) -> None:
+    photos, vectors = many.pictures()
+    words = word_vectors(pair, "en")
+    cosines = words @ vectors.T
+    inverted = SHARPNESS * cosines - np.log(np.exp(SHARPNESS * cosines).sum(axis=0))
+    best = np.arange(len(words)), cosines.argmax(axis=1)
+    for text in ("a dog", "two red cars on a street"):
+        own = vectors @ pair.encode_text(text)
+        hits = many.search(text, 30, language="en")
+        assert [hit.path for hit in hits] == [photos[i].path for i in np.argsort(-own)]
+        fits = SHARPNESS * own - np.log(np.exp(SHARPNESS * cosines).sum(axis=0))
+        logit = BIAS + WEIGHT_COSINE * (own - cosines[best].mean()) / cosines[best].std()
+        logit += WEIGHT_INVERTED * (fits - inverted[best].mean()) / inverted[best].std()
+        sure = {photo.path: one for photo, one in zip(photos, 1 / (1 + np.exp(-logit)), strict=True)}
+        assert [hit.confidence for hit in hits] == pytest.approx([sure[hit.path] for hit in hits], abs=1e-3)
+
+
+def test_evidence_and_sample_follow_the_collection(many: Index, tmp_path: Path) -> None:
+    terms = [Term("a dog"), Term("a cat", -0.5)]
+    many.search("a dog", language="en")
+    before = many.search(terms, 30)
+    for path in sorted((tmp_path / "many").glob("*.png"))[:15]:
+        path.unlink()
+    many.add_folder(tmp_path / "many")
+    with Index.open(tmp_path / "many.bc", many.model) as anew:
+        for query in ("a dog", terms):
+            assert many.search(query, 30, language="en") == anew.search(query, 30, language="en")
+    assert many.search(terms, 30) != before
 
 
 def test_nothing_is_said_of_confidence_in_a_tiny_collection(index: Index, photos: Path) -> None:

@@ -113,13 +113,6 @@ class CatalogFile:
         """Close the file."""
         self._db.close()
 
-    def change_counter(self) -> int:
-        """A number that changes when another connection has written.
-
-        :return: SQLite's data_version
-        """
-        return int(self.rows("PRAGMA data_version")[0][0])
-
     def rows(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query on the tables, for filters.
 

@@ -18,7 +18,7 @@ from babelclip.detection import guess_language, script_of
 from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.settings import settings
-from babelclip.vectors import FloatArray
+from babelclip.vectors import FloatArray, cosines_of
 from babelclip.zeroshot.background import everyday_words, languages_of
 
 SHARPNESS = 35.0
@@ -93,7 +93,7 @@ def hubness(photos: FloatArray, texts: FloatArray, sharpness: float = HUB_SHARPN
     :param sharpness: how much the best fitting texts count above the others
     :return: float32 (n,)
     """
-    logits = sharpness * (photos @ texts.T)
+    logits = sharpness * cosines_of(photos, texts)
     top = logits.max(axis=1)
     summed: FloatArray = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     return summed

@@ -1,6 +1,6 @@
 """Nearest vectors by id: exact, for up to some tens of thousands."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import faiss as typed_faiss
 import numpy as np
@@ -12,34 +12,23 @@ from babelclip.vectors import FloatArray
 faiss: Any = typed_faiss
 
 Ids = NDArray[np.int64]
-
-
-class Neighbours(Protocol):
-    """What finds the vectors that are nearest to queries."""
-
-    def search(self, queries: FloatArray, k: int, *, allowed: Ids | None = None) -> tuple[Ids, FloatArray]:
-        """Ids and cosines, nearest first.
-
-        :param queries: float32 (m, d), unit rows
-        :param k: how many
-        :param allowed: int64, growing ids that may be found; None for all
-        :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines
-        """
-        ...
+MANY = 20
+"""Queries from which a product of matrices is faster than comparing one by one."""
+SCORES_AT_ONCE = 2**24
+"""Of many queries, so that their products take no more than 64 MiB."""
 
 
 class ExactNeighbours:
     """Compares a query with every vector."""
 
     def __init__(self, ids: Ids, vectors: FloatArray) -> None:
-        """Take the vectors in.
+        """Take the vectors, which are not copied.
 
         :param ids: int64 (n,), growing
         :param vectors: float32 (n, d), unit rows
         """
         self._ids = ids
-        self._index = faiss.IndexFlatIP(vectors.shape[1])
-        self._index.add(np.ascontiguousarray(vectors))
+        self._vectors = np.ascontiguousarray(vectors)
 
     def search(self, queries: FloatArray, k: int, *, allowed: Ids | None = None) -> tuple[Ids, FloatArray]:
         """Ids and cosines, nearest first; fewer than k columns where there are fewer vectors.
@@ -49,12 +38,48 @@ class ExactNeighbours:
         :param allowed: int64, growing ids that may be found; None for all
         :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines
         """
-        k = min(k, self._index.ntotal)
+        k = min(k, len(self._ids))
         if k == 0:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        parameters = faiss.SearchParameters(sel=selector(is_among(self._ids, allowed))) if allowed is not None else None
-        scores, rows = self._index.search(np.ascontiguousarray(queries), k, params=parameters)
+        if allowed is None and len(queries) >= MANY:
+            rows, scores = self._of_many(queries, k)
+        else:
+            rows, scores = self._of_few(queries, k, None if allowed is None else is_among(self._ids, allowed))
         return np.where(rows >= 0, self._ids[rows], -1), scores
+
+    def _of_few(self, queries: FloatArray, k: int, among: NDArray[np.bool_] | None) -> tuple[Ids, FloatArray]:
+        """The nearest rows, in this thread alone: a second one saves nothing, and waits for a CPU that others use."""
+        queries = np.ascontiguousarray(queries)
+        rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        sizes = queries.shape[1], len(queries), len(self._vectors), k
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            faiss.knn_inner_product(
+                faiss.swig_ptr(queries),
+                faiss.swig_ptr(self._vectors),
+                *sizes,
+                faiss.swig_ptr(scores),
+                faiss.swig_ptr(rows),
+                None if among is None else selector(among),
+            )
+        finally:
+            faiss.omp_set_num_threads(threads)
+        return rows, scores
+
+    def _of_many(self, queries: FloatArray, k: int) -> tuple[Ids, FloatArray]:
+        """The nearest rows, by numpy's products: those of FAISS' wheel know no AVX."""
+        rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        step = max(1, SCORES_AT_ONCE // len(self._ids))
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            found = queries[part] @ self._vectors.T
+            last = len(self._ids) - k
+            best = found.argmax(axis=1)[:, None] if k == 1 else np.argpartition(found, last, axis=1)[:, last:]
+            order = np.argsort(-np.take_along_axis(found, best, axis=1), axis=1, kind="stable")
+            rows[part] = np.take_along_axis(best, order, axis=1)
+            scores[part] = np.take_along_axis(found, rows[part], axis=1)
+        return rows, scores
 
 
 def is_among(ids: Ids, allowed: Ids) -> NDArray[np.bool_]:
@@ -83,7 +108,7 @@ def selector(rows: NDArray[np.bool_]) -> Any:
 def merged(parts: list[tuple[Ids, FloatArray]], k: int) -> tuple[Ids, FloatArray]:
     """The best of several answers to the same queries.
 
-    :param parts: ids (m, any) and cosines, as ``Neighbours.search`` gives them
+    :param parts: ids (m, any) and cosines, as a search gives them
     :param k: how many
     :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines; at equal cosines lower ids first
     """

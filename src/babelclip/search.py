@@ -20,7 +20,7 @@ from babelclip.model import Model
 from babelclip.pixels import ImageSource
 from babelclip.stores import Match, ModelFacts, Store, StoreProgress, open_store
 from babelclip.stores.catalog import CatalogStore
-from babelclip.vectors import FloatArray, unit_rows
+from babelclip.vectors import FloatArray, cosines_of, unit_rows
 
 POOL = 5
 """Hits that are looked at for every one that is shown, where they are grouped, spread or set right for hubs."""
@@ -60,6 +60,7 @@ class Index:
         self._store = store
         self._model = model
         self._evidence: dict[str, tuple[object, Evidence | None]] = {}
+        self._sample: tuple[object, FloatArray] | None = None
 
     @property
     def model(self) -> Model:
@@ -195,7 +196,6 @@ class Index:
         """
         terms = checked(query if _are_terms(query) else [Term(query)])  # type: ignore[arg-type]
         _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or queries_like))
-        self._store.follow()
         rows = self._model.encode([term.item for term in terms])
         weights = [term.weight for term in terms]
         texts = [term.item if isinstance(term.item, str) else None for term in terms]
@@ -257,12 +257,13 @@ class Index:
         :raises InputError: if k, page, diversity or language is out of range, or the filter cannot be read
         """
         _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or crowd is not None))
-        self._store.follow()
+        state = self._store.follow()
         unit = unit_rows(vector[None])[0]
         shown = self._page(unit, k, page, where, _Choice(grouped, diversity, crowd))
         sure = None
         if text is not None:
-            sure = self._confidences(shown, unit if text_vector is None else text_vector, text, language)
+            evidence = self._evidence_of(language or confidence.language_of_query(text), state)
+            sure = self._confidences(shown, unit if text_vector is None else text_vector, evidence)
         return _as_hits(shown, sure, first=(page - 1) * k + 1)
 
     def combined(self, rows: FloatArray, weights: Sequence[float]) -> FloatArray:
@@ -275,11 +276,10 @@ class Index:
         :param weights: n of them
         :return: float32 (d,), of unit length
         """
-        self._store.follow()
         weighed = np.array(weights, dtype=np.float32)
         if len(rows) > 1:
-            sample = self._store.sample(SAMPLE)
-            spread = (sample @ rows.T).std(axis=0) if len(sample) > 1 else np.ones(len(rows), np.float32)
+            sample = self._sample_of(self._store.follow())
+            spread = cosines_of(sample, rows).std(axis=0) if len(sample) > 1 else np.ones(len(rows), np.float32)
             weighed = weighed / np.maximum(spread, 1e-6)
         vector: FloatArray = unit_rows((weighed @ rows)[None])[0]
         return vector
@@ -325,18 +325,22 @@ class Index:
         return self._store.vectors_of([one.vector for one in found])
 
     def _confidences(
-        self, groups: list[list[Match]], vector: FloatArray, text: str, language: str | None
+        self, groups: list[list[Match]], vector: FloatArray, evidence: Evidence | None
     ) -> FloatArray | None:
         """How sure the leaders of groups are; None where nothing can be said."""
-        evidence = self._evidence_of(language or confidence.language_of_query(text))
         if evidence is None or not groups:
             return None
         photos = self._vectors_of([group[0] for group in groups])
-        return confidence.confidences(photos @ vector, photos, evidence)
+        return confidence.confidences(cosines_of(photos, vector[None])[:, 0], photos, evidence)
 
-    def _evidence_of(self, language: str) -> Evidence | None:
-        """What a language's everyday words get in the collection as it is now."""
-        state = self._store.follow()
+    def _sample_of(self, state: object) -> FloatArray:
+        """Vectors of the collection in a state, drawn once."""
+        if self._sample is None or self._sample[0] != state:
+            self._sample = (state, self._store.sample(SAMPLE))
+        return self._sample[1]
+
+    def _evidence_of(self, language: str, state: object) -> Evidence | None:
+        """What a language's everyday words get in the collection, whose state ``follow`` gave."""
         known = self._evidence.get(language)
         if known is None or known[0] != state:
             evidence = None

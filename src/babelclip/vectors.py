@@ -12,6 +12,12 @@ FloatArray = NDArray[np.float32]
 StoredForm = Literal["float16", "int8"]
 STORED_DTYPE = np.dtype("<f2")
 """Stored vectors are little-endian float16: cosine changes by less than 1e-3 at 512 dimensions."""
+UNTHREADED = 2**18
+"""Multiplications of a product that OpenBLAS does in the calling thread. For more it wakes threads, which then spin for
+some 25 ms, at the cost of whatever other threads do meanwhile.
+"""
+SMALL = 32 * UNTHREADED
+"""Multiplications of a product that is not worth other threads: a third of a millisecond."""
 
 
 def unit_rows(rows: FloatArray) -> FloatArray:
@@ -37,6 +43,19 @@ def cosine(a: FloatArray, b: FloatArray) -> FloatArray:
     if a.shape[1] != b.shape[1]:
         raise InputError(f"cannot compare vectors of {a.shape[1]} and {b.shape[1]} dimensions")
     return unit_rows(a) @ unit_rows(b).T
+
+
+def cosines_of(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The products of all rows with all; those of a few rows wake no thread, so that a query does not slow the next.
+
+    :param a: float32 (n, d), unit rows
+    :param b: float32 (m, d), unit rows
+    :return: float32 (n, m)
+    """
+    rows = max(1, UNTHREADED // max(1, b.size))
+    if rows >= len(a) or len(a) * b.size > SMALL:
+        return a @ b.T
+    return np.concatenate([a[i : i + rows] @ b.T for i in range(0, len(a), rows)])
 
 
 def top_k(scores: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
