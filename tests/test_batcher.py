@@ -20,12 +20,16 @@ class Gate:
         self.open = threading.Event()
         self.open.set()
         self.entered = threading.Event()
+        self.shuts_behind = False
         self.batches: list[list[Any]] = []
 
     def __call__(self, rows: Sequence[Any]) -> FloatArray:
         self.batches.append(list(rows))
         self.entered.set()
         assert self.open.wait(20)
+        if self.shuts_behind:
+            self.shuts_behind = False
+            self.shut()
         if "bad" in rows:
             raise RuntimeError("broken")
         return np.array([[float(len(str(row)))] for row in rows], dtype=np.float32)
@@ -91,6 +95,22 @@ async def crowd(batcher: Batcher, gate: Gate, size: int) -> None:
     assert [len(batch) for batch in gate.batches] == [1, size]
 
 
+async def crowd_and_late(batcher: Batcher, gate: Gate, size: int, late: int) -> "list[asyncio.Task[FloatArray]]":
+    """A batch of so many requests was answered, and so many came while it ran."""
+    first = await blocked(batcher, gate)
+    others = [asyncio.ensure_future(batcher.run(f"k{i}", "text", ["row"], [1])) for i in range(size)]
+    await asyncio.sleep(0)
+    gate.shuts_behind = True
+    gate.open.set()
+    await first
+    await asyncio.to_thread(gate.entered.wait, 20)
+    waiting = [asyncio.ensure_future(batcher.run(f"late{i}", "text", ["late"], [1])) for i in range(late)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(*others)
+    return waiting
+
+
 async def test_in_a_crowd_a_batch_waits_until_it_is_as_large_as_the_last(
     make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +124,30 @@ async def test_in_a_crowd_a_batch_waits_until_it_is_as_large_as_the_last(
         await asyncio.sleep(0.01)
     await asyncio.gather(*again)
     assert [len(batch) for batch in gate.batches] == [1, 4, 4]
+
+
+async def test_who_came_alone_while_a_batch_ran_waits_for_those_it_answered_and_all_run_together(
+    make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GATHER_SECONDS", "GATHER_PAUSE_SECONDS", "LAST_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"babelclip.service.batcher.{name}", 20)
+    batcher = make()
+    waiting = await crowd_and_late(batcher, gate, 5, 1)
+    await asyncio.sleep(0.05)
+    waiting += [asyncio.ensure_future(batcher.run(f"k{i}", "text", ["again"], [1])) for i in range(5)]
+    await asyncio.gather(*waiting)
+    assert gate.batches[2:] == [["late", *["again"] * 5]]
+
+
+async def test_many_who_came_while_a_batch_ran_run_at_once(
+    make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GATHER_SECONDS", "GATHER_PAUSE_SECONDS", "LAST_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"babelclip.service.batcher.{name}", 60)
+    waiting = await crowd_and_late(make(), gate, 5, 2)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*waiting)
+    assert gate.batches[2:] == [["late"] * 2]
 
 
 async def test_a_batch_waits_no_longer_when_nobody_comes_or_it_is_full(

@@ -1,8 +1,8 @@
 """Batches across requests: rows of many requests run together, and no key waits for another's flood.
 
 A thread of its own runs the model. While a batch runs, requests gather; the next batch takes from every key that
-waits, in turn and in equal shares of tokens. A lone request runs at once; in a crowd a batch waits a few milliseconds
-until it is as large as the last one.
+waits, in turn and in equal shares of tokens. A lone request runs at once, and so do many that came meanwhile; where
+hardly anybody did, a batch waits a few milliseconds for those whom the last one answered.
 """
 
 import asyncio
@@ -28,7 +28,11 @@ MOST_RETRY_SECONDS = 60
 GATHER_SECONDS = 0.03
 """How long a crowd may gather before a batch, in all ..."""
 GATHER_PAUSE_SECONDS = 0.008
-"""... and how long without anybody new."""
+"""... how long without anybody new, while fewer are there than the last batch answered ..."""
+LAST_PAUSE_SECONDS = 0.002
+"""... and how long for those that are still missing then."""
+FEW_WAIT = 0.25
+"""Of a batch: fewer came while it ran, where clients ask again when they are answered; others come at any time."""
 
 Encoder = Callable[[Sequence[Any]], FloatArray]
 """Rows of one kind -> float32 (n, d)."""
@@ -92,6 +96,7 @@ class Batcher:
         self._total = 0
         self._rate = 0.0
         self._crowd = 0
+        self._left = 0
         self._wanted = 1
         self._closing = False
         self._changed = threading.Condition()
@@ -207,16 +212,19 @@ class Batcher:
             self._tell(batch, vectors, None)
 
     def _gather(self) -> None:
-        """In a crowd: wait until there are as many as the last batch answered, as long as they keep coming.
+        """Where few waited when the last batch was done: wait for all whom it answered, as long as they keep coming.
 
         The engine's threads wait for each other at every layer, so answering requests while it runs costs it twice the
-        time; it is faster to answer first, and then to run one large batch. A lone request never waits here.
+        time; it is faster to answer first, and then to run one large batch. Those who waited are in it: without the
+        last that comes, somebody else would wait for two batches each time. A lone request never waits here.
         """
-        self._wanted = self._crowd
+        if self._crowd == 1 or self._left >= FEW_WAIT * self._crowd:
+            return
+        self._wanted = self._crowd + self._left
         until = time.monotonic() + GATHER_SECONDS
         waiting = self._jobs()
         while not self._gathered() and not self._closing and time.monotonic() < until:
-            self._changed.wait(GATHER_PAUSE_SECONDS)
+            self._changed.wait(GATHER_PAUSE_SECONDS if waiting < self._crowd else LAST_PAUSE_SECONDS)
             before, waiting = waiting, self._jobs()
             if waiting == before:
                 break
@@ -268,6 +276,8 @@ class Batcher:
 
     def _tell(self, batch: _Batch, vectors: FloatArray | None, error: Exception | None) -> None:
         """Give rows to their jobs, and wake those whose rows are all there."""
+        with self._changed:
+            self._left = self._jobs()
         place = 0
         ready: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
         for job, start, stop in batch.spans:
