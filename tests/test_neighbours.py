@@ -6,9 +6,11 @@ import pytest
 
 from babelclip import neighbour_files
 from babelclip.catalog import Catalog, Content, Photo
+from babelclip.graph_links import GraphLinks
 from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import MANY, ExactNeighbours, is_among, merged
 from babelclip.proximity_graph import ProximityGraph, exact_nearest, faiss
+from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 32
@@ -41,7 +43,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 def follower(catalog: Catalog, exact_up_to: int = 1000) -> CatalogNeighbours:
-    made = CatalogNeighbours(catalog, DIMENSION, lambda: clustered(7, 100), exact_up_to=exact_up_to)
+    made = CatalogNeighbours(catalog, DIMENSION, lambda: [clustered(7, 100)], exact_up_to=exact_up_to)
     made.follow()
     return made
 
@@ -121,6 +123,68 @@ def test_a_walk_begins_at_the_gates_that_are_nearest_to_the_query(monkeypatch: p
         assert len(np.intersect1d(graph.search(query, 10, stored)[0], nearest)) >= 9
 
 
+def test_links_lead_both_ways_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.graph_links.BLOCK", 700)
+    index = faiss.IndexHNSWFlat(DIMENSION, 4)
+    index.add(clustered(1, 2000))
+    links = GraphLinks(index.hnsw)
+    nodes = np.arange(2000)
+    before = [set(row[row >= 0].tolist()) for row in links.of(nodes)]
+    links.add_ways_back()
+    after = [set(row[row >= 0].tolist()) for row in links.of(nodes)]
+    assert sum(map(len, after)) > sum(map(len, before))
+    back = [set(np.flatnonzero([node in row for row in before]).tolist()) for node in nodes[:50]]
+    for node in nodes[:50].tolist():
+        assert before[node] <= after[node] <= before[node] | back[node]
+        assert back[node] <= after[node] or len(after[node]) == 8
+        row = links.of(nodes[node : node + 1])[0]
+        assert (row[len(after[node]) :] == -1).all()
+
+
+def test_laying_nodes_side_by_side_changes_no_answer_but_brings_near_ones_together() -> None:
+    rows = clustered(1, 3000)
+    graph = ProximityGraph.trained(rows)
+    graph.add(rows)
+    stored = rows.astype(np.float16)
+    graph.finish()
+    assert sorted(graph.rows.tolist()) == list(range(3000))
+    found = [graph.search(row, 1, stored)[0][0] for row in rows[:100]]
+    assert found == list(range(100))
+    laid = rows[graph.rows]
+    assert (laid[:-1] * laid[1:]).sum(axis=1).mean() > 2 * (rows[:-1] * rows[1:]).sum(axis=1).mean() + 0.2
+
+
+def test_a_few_rows_of_a_file_are_read_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = clustered(0, 3000).astype(np.float16)
+    np.save(tmp_path / "vectors.npy", vectors)
+    file = VectorFile(tmp_path / "vectors.npy")
+    rows = np.array([2999, 0, 17, 17])
+    np.testing.assert_array_equal(file[rows], vectors[rows])
+    many = np.arange(2500)
+    np.testing.assert_array_equal(file[many], vectors[many])
+    with pytest.raises(IndexError, match="no row 3000"):
+        file[np.array([3000])]
+    monkeypatch.delattr("os.preadv")
+    np.testing.assert_array_equal(file[rows], vectors[rows])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is resident")
+def test_reading_a_few_rows_leaves_a_file_out_of_resident_memory(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npy"
+    np.save(path, np.ones((20_000, 128), np.float16))
+    file = VectorFile(path)
+    for start in range(0, 20_000, 500):
+        file[np.arange(start, start + 500)]
+    assert resident_kib(path) < 200
+    assert file[np.arange(20_000)].all()
+    assert resident_kib(path) > 4000
+
+
+def resident_kib(path: Path) -> int:
+    told = Path("/proc/self/smaps").read_text().split(str(path))[1:]
+    return sum(int(one.split("Rss:")[1].split()[0]) for one in told)
+
+
 def test_filtered_search_keeps_its_recall(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("babelclip.proximity_graph.SCANNED_EXACTLY", 100)
     fill(catalog, 0, 4000)
@@ -160,6 +224,24 @@ def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypat
     neighbours.follow()
     assert neighbours.files.generation.rows == 1300
     assert len(list(neighbours._folder.iterdir())) == 2
+
+
+def test_a_renewal_that_fails_leaves_nothing_half_taken_in(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_files, "LEAST_TAIL", 100)
+    fill(catalog, 0, 2000)
+    neighbours = follower(catalog)
+    fill(catalog, 1, 300)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(np, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            neighbours.follow()
+    neighbours.follow()
+    assert len(neighbours) == 2300
+    assert recall(neighbours, follower(catalog, 10**9)) >= 0.96
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "vectors", "other", "garbage", "swapped"])

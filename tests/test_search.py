@@ -5,18 +5,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from babelclip.asked import asked_sentences
 from babelclip.confidence import BIAS, SHARPNESS, WEIGHT_COSINE, WEIGHT_INVERTED, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
+from babelclip.languages import BY_CODE
 from babelclip.model import Model
-from babelclip.search import Index
+from babelclip.search import Index, text_queries
 
 
 @pytest.fixture
@@ -375,3 +378,12 @@ def test_diversity_and_queries_alike_change_the_order_and_not_the_photos(many: I
 def test_options_out_of_range_are_errors(many: Index, options: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         many.search("a dog", **options)  # type: ignore[arg-type]
+
+
+def test_neighbours_are_tuned_with_words_and_with_sentences_in_known_languages(pair: Model) -> None:
+    words, sentences = text_queries(pair)
+    lines = resources.files("babelclip").joinpath("asked.tsv").read_text(encoding="utf-8").splitlines()
+    assert words.shape == (400, pair.dimension)
+    assert sentences.shape == (len(lines), pair.dimension) == (len(asked_sentences()), pair.dimension)
+    assert len(set(lines)) == len(lines)
+    assert {line.split("\t")[0] for line in lines} <= set(BY_CODE)

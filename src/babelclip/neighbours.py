@@ -1,5 +1,7 @@
 """Nearest vectors by id: exact, for up to some tens of thousands."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import faiss as typed_faiss
@@ -52,9 +54,7 @@ class ExactNeighbours:
         queries = np.ascontiguousarray(queries)
         rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         sizes = queries.shape[1], len(queries), len(self._vectors), k
-        threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-        try:
+        with one_thread():
             faiss.knn_inner_product(
                 faiss.swig_ptr(queries),
                 faiss.swig_ptr(self._vectors),
@@ -63,8 +63,6 @@ class ExactNeighbours:
                 faiss.swig_ptr(rows),
                 None if among is None else selector(among),
             )
-        finally:
-            faiss.omp_set_num_threads(threads)
         return rows, scores
 
     def _of_many(self, queries: FloatArray, k: int) -> tuple[Ids, FloatArray]:
@@ -80,6 +78,17 @@ class ExactNeighbours:
             rows[part] = np.take_along_axis(best, order, axis=1)
             scores[part] = np.take_along_axis(found, rows[part], axis=1)
         return rows, scores
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """FAISS works in the calling thread alone: others would save a query nothing, and wait for a CPU."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def is_among(ids: Ids, allowed: Ids) -> NDArray[np.bool_]:

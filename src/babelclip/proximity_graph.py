@@ -2,20 +2,25 @@
 
 The graph holds the vectors' principal components, a byte each, and links. A search compares the query with some rows
 drawn at random, the gates, walks the graph from the nearest of them towards the query, and then scores the best
-candidates by their float16 vectors, which are mapped from a file. Texts lie far from all pictures, and the ten nearest
-pictures of a text lie far from each other: from the graph's own one entry a walk ends beside some of them; from gates
-it reaches more than twice as much for the same work. What else was measured, such as lists (IVF), is in docs/design.md.
+candidates by their float16 vectors, which are in a file. Texts lie far from all pictures, and the ten nearest pictures
+of a text lie far from each other: from the graph's own one entry a walk ends beside some of them; from gates it reaches
+more than twice as much for the same work. What else was measured, such as lists (IVF), is in docs/design.md.
+
+A byte is the same step in every component, so that bytes are compared as whole numbers, which is twice as fast; for
+that the components are turned at random, which makes them alike in size. Nodes that are near each other are side by
+side in memory, because a walk waits for memory most of its time.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.neighbours import Ids, selector
+from babelclip.graph_links import GraphLinks
+from babelclip.neighbours import Ids, one_thread, selector
 from babelclip.vectors import FloatArray
 
 # Its stubs tell of C++, not of the Python layer above it.
@@ -23,38 +28,59 @@ faiss: Any = typed_faiss
 
 DIMENSIONS = 256
 """Principal components in the graph."""
+REACH_SHARE = 0.9999
+"""Of the turned components' sizes, that a byte reaches; larger ones are cut."""
+MIDDLE, HIGHEST = 127.5, 255
 LINKS = 32
-BUILD_BREADTH = 200
-GATE_SHARE, MOST_GATES = 0.02, 10_000
+BUILD_BREADTH = 350
+GATE_SHARE, MOST_GATES = 0.04, 40_000
 """Rows at which a walk may begin, as a share of all; and no more than so many."""
+LIST_GATES, PROBED = 160, 32
+"""Gates in a list of near ones, and the lists of which all gates are compared."""
 ENTRIES = 32
 """The gates at which it does begin."""
 SEED = 0
 ALL_ENTRIES_AT_ONCE = 2
 """FAISS's number for one walk from all entries."""
-BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
+BREADTHS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 512, 640, 768, 1024)
 """Nodes that a search holds open, of which tuning chooses."""
-CANDIDATES = (30, 50, 75, 100)
+CANDIDATES = (30, 40, 60, 100)
 SCANNED_SHARE, SCANNED_EXACTLY = 0.1, 20_000
 """If a filter allows no larger share of the rows, or no more rows, all of them are compared."""
 TUNING_GLANCE = 50
 """Queries after which an effort that fails clearly is given up."""
+PLACES, PLACE_COMPONENTS, REGIONS = 4096, 64, 64
+"""Nodes are laid side by side that are nearest to the same place, by so many components; places of a region too."""
+BLOCK, SCORED = 50_000, 1000
+
+
+class Rows(Protocol):
+    """Float16 vectors by their rows: an array, or a file that is read."""
+
+    def __getitem__(self, rows: Ids, /) -> NDArray[np.float16]:
+        """Some of them.
+
+        :param rows: int64 (n,)
+        :return: float16 (n, d)
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """To principal components: float32 mean (d,) and matrix (d, r)."""
+    """To bytes: float32 mean (d,), and matrix (d, r) to principal components, turned and in steps of a byte."""
 
     mean: FloatArray
     matrix: FloatArray
 
     def apply(self, rows: FloatArray) -> FloatArray:
-        """The components of rows.
+        """The bytes of rows, as FAISS takes them.
 
         :param rows: float32 (n, d)
-        :return: float32 (n, r)
+        :return: float32 (n, r), whole numbers in 0..255
         """
-        found: FloatArray = np.ascontiguousarray((rows - self.mean) @ self.matrix, dtype=np.float32)
+        steps = (rows - self.mean) @ self.matrix + np.float32(MIDDLE)
+        found: FloatArray = np.ascontiguousarray(np.clip(np.rint(steps), 0, HIGHEST), dtype=np.float32)
         return found
 
 
@@ -66,8 +92,8 @@ class Effort:
     candidates: int
 
 
-def principal_components(sample: FloatArray, dimensions: int) -> Projection:
-    """The directions in which vectors differ most.
+def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
+    """The directions in which vectors differ most, turned at random, and as large a step as their bytes need.
 
     :param sample: float32 (n, d)
     :param dimensions: how many of them; no more than d
@@ -75,21 +101,26 @@ def principal_components(sample: FloatArray, dimensions: int) -> Projection:
     """
     mean = sample.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov((sample - mean).T))
-    return Projection(mean, np.ascontiguousarray(directions[:, ::-1][:, :dimensions], dtype=np.float32))
+    turn, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((dimensions, dimensions)))
+    matrix = (directions[:, ::-1][:, :dimensions] @ turn).astype(np.float32)
+    reach = float(np.quantile(np.abs((sample - mean) @ matrix), REACH_SHARE))
+    return Projection(mean, np.ascontiguousarray(matrix * np.float32(MIDDLE / max(reach, 1e-6))))
 
 
 class ProximityGraph:
-    """An index of rows 0, 1, ... whose float16 vectors are in an array beside it, mostly a mapped file."""
+    """An index of rows 0, 1, ... whose float16 vectors are beside it, mostly in a file."""
 
-    def __init__(self, projection: Projection, index: Any, effort: Effort) -> None:
+    def __init__(self, projection: Projection, index: Any, rows: NDArray[np.int32], effort: Effort) -> None:
         """Join its parts; ``trained`` makes a new one.
 
         :param projection: to the space of the graph
         :param index: the graph
+        :param rows: int32 (nodes,), the row of each node
         :param effort: how much a search does
         """
         self.projection = projection
         self.index = index
+        self.rows = rows
         self.effort = effort
         self._gates: tuple[Ids, Any] | None = None
 
@@ -100,11 +131,11 @@ class ProximityGraph:
         :param sample: float32 (n, d), unit rows
         :return: the graph
         """
-        projection = principal_components(sample, min(DIMENSIONS, sample.shape[1]))
-        index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS)
+        projection = byte_projection(sample, min(DIMENSIONS, sample.shape[1]))
+        index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit_direct, LINKS)
         index.hnsw.efConstruction = BUILD_BREADTH
-        index.train(projection.apply(sample))
-        return cls(projection, index, Effort(BREADTHS[-1], CANDIDATES[-1]))
+        index.is_trained = True
+        return cls(projection, index, np.empty(0, np.int32), Effort(BREADTHS[-1], CANDIDATES[-1]))
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -115,10 +146,37 @@ class ProximityGraph:
         :param block: float32 (n, d), unit rows
         """
         self.index.add(self.projection.apply(block))
+        self.rows = np.concatenate([self.rows, np.arange(len(self.rows), len(self), dtype=np.int32)])
         self._gates = None
 
+    def finish(self) -> None:
+        """Link more, and lay nodes that are near each other side by side, after the last rows were added."""
+        GraphLinks(self.index.hnsw).add_ways_back()
+        order = self._side_by_side()
+        self.index.permute_entries(order)
+        self.rows = self.rows[order]
+        self._gates = None
+
+    def _side_by_side(self) -> Ids:
+        """The nodes in an order in which near ones follow each other."""
+        drawn = np.random.default_rng(SEED).choice(len(self), min(PLACES, len(self)), replace=False)
+        places = self._components(self.index.reconstruct_batch(drawn))
+        region = _nearest_of(places[:REGIONS], places)
+        places = places[np.argsort(region, kind="stable")]
+        nearest = [
+            _nearest_of(places, self._components(self.index.reconstruct_n(start, min(BLOCK, len(self) - start))))
+            for start in range(0, len(self), BLOCK)
+        ]
+        order: Ids = np.argsort(np.concatenate(nearest), kind="stable")
+        return order
+
+    @staticmethod
+    def _components(points: FloatArray) -> FloatArray:
+        """As many components as tell which place is nearest."""
+        return np.ascontiguousarray(points[:, :PLACE_COMPONENTS])
+
     def search(
-        self, query: FloatArray, k: int, vectors: NDArray[np.float16], *, allowed: NDArray[np.bool_] | None = None
+        self, query: FloatArray, k: int, vectors: Rows, *, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[Ids, FloatArray]:
         """The nearest rows.
 
@@ -136,46 +194,52 @@ class ProximityGraph:
             return exact_best(query, k, np.flatnonzero(allowed), vectors)
         # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
         wider = Effort(int(effort.breadth * len(self) / count), effort.candidates)
-        return exact_best(query, k, self._candidates(query, wider, selector(allowed)), vectors)
+        return exact_best(query, k, self._candidates(query, wider, selector(allowed[self.rows])), vectors)
 
     def _candidates(self, query: FloatArray, effort: Effort, allowed: Any | None = None) -> Ids:
         """The rows that seem to be nearest in the graph."""
         count = min(effort.candidates, len(self))
         point = self.projection.apply(query[None])
-        rows, gates = self._opened_gates()
-        near, found = gates.search(point, min(ENTRIES, len(rows)))
-        entries = np.ascontiguousarray(rows[found], dtype=np.int32)
+        nodes, gates = self._opened_gates()
+        near, found = gates.search(point, min(ENTRIES, len(nodes)))
+        entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
         distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
-        self.index.search_level_0(
-            1,
-            faiss.swig_ptr(point),
-            count,
-            faiss.swig_ptr(entries),
-            faiss.swig_ptr(near),
-            faiss.swig_ptr(distances),
-            faiss.swig_ptr(best),
-            entries.size,
-            ALL_ENTRIES_AT_ONCE,
-            faiss.SearchParametersHNSW(efSearch=max(effort.breadth, count), sel=allowed),
-        )
-        kept: Ids = best[0][best[0] >= 0]
+        with one_thread():
+            self.index.search_level_0(
+                1,
+                faiss.swig_ptr(point),
+                count,
+                faiss.swig_ptr(entries),
+                faiss.swig_ptr(near),
+                faiss.swig_ptr(distances),
+                faiss.swig_ptr(best),
+                entries.size,
+                ALL_ENTRIES_AT_ONCE,
+                faiss.SearchParametersHNSW(efSearch=max(effort.breadth, count), sel=allowed),
+            )
+        kept: Ids = self.rows[best[0][best[0] >= 0]].astype(np.int64)
         return kept
 
     def _opened_gates(self) -> tuple[Ids, Any]:
-        """The rows that are gates, and what compares with them."""
+        """The nodes that are gates, and what compares with them."""
         if self._gates is None:
             count = min(MOST_GATES, max(ENTRIES, int(GATE_SHARE * len(self))), len(self))
-            rows = np.sort(np.random.default_rng(SEED).choice(len(self), count, replace=False))
-            points = self.index.reconstruct_batch(rows)
-            gates = faiss.IndexScalarQuantizer(points.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_L2)
-            gates.train(points)
+            nodes = np.sort(np.random.default_rng(SEED).choice(len(self), count, replace=False))
+            points = self.index.reconstruct_batch(nodes)
+            # Nodes that follow each other are near each other: nothing need be learned.
+            middles = [part.mean(axis=0) for part in np.array_split(points, max(1, count // LIST_GATES))]
+            lists = faiss.IndexFlatL2(self.index.d)
+            lists.add(np.stack(middles))
+            gates = faiss.IndexIVFScalarQuantizer(
+                lists, lists.d, lists.ntotal, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2, False
+            )
+            gates.is_trained = True
+            gates.nprobe = PROBED
             gates.add(points)
-            self._gates = rows, gates
+            self._gates = nodes, gates
         return self._gates
 
-    def tune(
-        self, queries: Sequence[FloatArray], truth: Sequence[Ids], vectors: NDArray[np.float16], target: float
-    ) -> float:
+    def tune(self, queries: Sequence[FloatArray], truth: Sequence[Ids], vectors: Rows, target: float) -> float:
         """Choose the least effort that finds enough for each kind of query.
 
         :param queries: float32 (m, d) of each kind, such as texts and images
@@ -192,7 +256,7 @@ class ProximityGraph:
                 break
         return reached
 
-    def _recall(self, queries: FloatArray, truth: Ids, vectors: NDArray[np.float16], target: float) -> float:
+    def _recall(self, queries: FloatArray, truth: Ids, vectors: Rows, target: float) -> float:
         """Recall of one kind of query."""
         found: list[float] = []
         for query, nearest in zip(queries, truth, strict=True):
@@ -203,12 +267,21 @@ class ProximityGraph:
         return float(np.mean(found)) if found else 1.0
 
 
+def _nearest_of(places: FloatArray, points: FloatArray) -> Ids:
+    """Which place is nearest to each point."""
+    sizes = np.square(places).sum(axis=1) / 2
+    found: Ids = np.concatenate(
+        [(points[start : start + SCORED] @ places.T - sizes).argmax(axis=1) for start in range(0, len(points), SCORED)]
+    )
+    return found
+
+
 def _cost(effort: Effort) -> int:
     """What a search costs, in the time of one open node: a candidate's vector is read from elsewhere, at full width."""
     return effort.breadth + effort.candidates
 
 
-def exact_best(query: FloatArray, k: int, rows: Ids, vectors: NDArray[np.float16]) -> tuple[Ids, FloatArray]:
+def exact_best(query: FloatArray, k: int, rows: Ids, vectors: Rows) -> tuple[Ids, FloatArray]:
     """The best of some rows by their own vectors.
 
     :param query: float32 (d,), unit

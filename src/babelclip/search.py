@@ -9,6 +9,7 @@ from typing import TypeGuard
 import numpy as np
 
 from babelclip import confidence
+from babelclip.asked import asked_sentences
 from babelclip.catalog import Catalog, Photo
 from babelclip.confidence import Evidence, Strength
 from babelclip.diversity import diverse_order, group_alike
@@ -79,7 +80,7 @@ class Index:
         :raises CatalogError: if the file cannot be used
         :raises ModelMismatchError: if it was made by another model
         """
-        return cls(open_store(path, ModelFacts.of(model), lambda: _text_like(model), create=create), model)
+        return cls(open_store(path, ModelFacts.of(model), lambda: text_queries(model), create=create), model)
 
     @classmethod
     def of(cls, catalog: Catalog, model: Model) -> "Index":
@@ -89,7 +90,7 @@ class Index:
         :param model: the model of its vectors
         :return: the index
         """
-        return cls(CatalogStore(catalog, model.dimension, lambda: _text_like(model)), model)
+        return cls(CatalogStore(catalog, model.dimension, lambda: text_queries(model)), model)
 
     def __enter__(self) -> "Index":
         return self
@@ -380,11 +381,16 @@ def _check_page(k: int, page: int, diversity: float, language: str | None, *, ch
         raise InputError(f"language {language!r} is not known; known are {', '.join(BY_CODE)}")
 
 
-def _text_like(model: Model) -> FloatArray:
-    """Vectors of words in all languages, for approximate neighbours to be tuned with."""
+def text_queries(model: Model) -> Sequence[FloatArray]:
+    """Words in all languages, and sentences, for approximate neighbours to be tuned with.
+
+    :param model: what encodes them
+    :return: float32 (n, d), unit rows, of each kind; none if the model has no text side
+    """
     if model.text_spec is None:
-        return np.empty((0, model.dimension), np.float32)
-    return np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
+        return ()
+    words = np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
+    return words, model.encode_text(asked_sentences())
 
 
 def _as_hits(groups: Sequence[Sequence[Match]], sure: FloatArray | None = None, *, first: int = 1) -> list[Hit]:

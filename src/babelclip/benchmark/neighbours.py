@@ -7,10 +7,13 @@ little noise of the sample's covariance. The sample is of pictures that are ther
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from babelclip.model import Model
 from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
 from babelclip.proximity_graph import exact_nearest
+from babelclip.search import text_queries
 from babelclip.vectors import FloatArray, unit_rows
 
 # Its stubs tell of C++, not of the Python layer above it.
@@ -161,7 +165,7 @@ def measure_sizes(
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             progress(f"making {size} vectors")
-            catalog = Catalog(Path(place) / "p.bc", model_name="made", fingerprint="0" * 64, dimension=sample.shape[1])
+            catalog = made_catalog(Path(place) / "p.bc", sample.shape[1])
             fill(catalog, made_vectors(sample, size))
             truth = _truth(catalog, asked := np.concatenate([texts, images]))
             rows.append(_measure(catalog, model, asked, truth, len(texts), progress))
@@ -188,6 +192,16 @@ def asked_texts(model: Model, captions: Sequence[str]) -> FloatArray:
     return np.concatenate([confidence.word_vectors(model, code) for code in ("de", "tr")])[:QUERIES]
 
 
+def made_catalog(path: Path, dimension: int) -> Catalog:
+    """A catalog for vectors that no model made.
+
+    :param path: of its file
+    :param dimension: of the vectors
+    :return: the catalog
+    """
+    return Catalog(path, model_name="made", fingerprint="0" * 64, dimension=dimension)
+
+
 def fill(catalog: Catalog, blocks: Iterator[FloatArray]) -> None:
     """Save vectors as contents of photos that do not exist.
 
@@ -208,27 +222,23 @@ def _measure(
     catalog: Catalog, model: Model, asked: FloatArray, truth: Ids, texts: int, progress: Callable[[str], None]
 ) -> SizeRow:
     """One size; of what is asked, so many come first that are texts."""
-    tuned = np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
-    count = int(catalog.rows("SELECT count(*) FROM vectors")[0][0])
-    progress(f"building for {count} vectors")
+    progress("building")
     start = time.perf_counter()
-    CatalogNeighbours(catalog, asked.shape[1], lambda: tuned).follow()
-    built = time.perf_counter() - start
-    before = resident_mib()
-    neighbours = CatalogNeighbours(catalog, asked.shape[1], lambda: tuned)
-    neighbours.follow()
-    progress(f"asking {count} vectors")
-    found, seconds = timed(lambda query: neighbours.search(query, K)[0][0], asked)
-    resident = resident_mib() - before
+    built = CatalogNeighbours(catalog, asked.shape[1], lambda: text_queries(model))
+    built.follow()
+    build_seconds = time.perf_counter() - start
     method = "comparing with all"
-    if neighbours.files is not None:
-        effort = neighbours.files.generation
+    if built.files is not None:
+        effort = built.files.generation
         method = f"graph, {effort.breadth} open, {effort.candidates} candidates"
+    progress("asking")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        found, seconds, resident = apart.submit(_asked, catalog.path, asked, built.files is not None).result()
     stored = sum(file.stat().st_size for file in catalog.path.parent.rglob("p.bc.neighbours/**/*") if file.is_file())
     return SizeRow(
-        count,
+        len(built),
         method,
-        built,
+        build_seconds,
         *_recalls(found, truth, texts),
         1000 * float(np.median(seconds)),
         1000 * float(np.quantile(seconds, 0.95)),
@@ -236,6 +246,18 @@ def _measure(
         resident,
         stored / 2**20,
     )
+
+
+def _asked(path: Path, asked: FloatArray, has_graph: bool) -> tuple[list[Ids], NDArray[np.float64], float]:
+    """What is found, the seconds of each query, and the MiB that the open neighbours take: in a process of its own."""
+    catalog = made_catalog(path, asked.shape[1])
+    before = resident_mib()
+    neighbours = CatalogNeighbours(catalog, asked.shape[1], tuple, exact_up_to=0 if has_graph else sys.maxsize)
+    neighbours.follow()
+    found, seconds = timed(lambda query: neighbours.search(query, K)[0][0], asked)
+    resident = resident_mib() - before
+    catalog.close()
+    return found, seconds, resident
 
 
 def _measure_autofaiss(

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from babelclip.errors import InputError
 from babelclip.photo_facts import NOTHING_SAID, Facts
 from babelclip.vectors import FloatArray
@@ -136,22 +134,14 @@ class Store(Protocol):
         ...
 
 
-def no_queries() -> FloatArray:
-    """No model is loaded that could say what may be asked.
-
-    :return: float32 (0, 0)
-    """
-    return np.empty((0, 0), np.float32)
-
-
 def open_store(
-    name: str | Path, model: ModelFacts, queries: Callable[[], FloatArray] = no_queries, *, create: bool = True
+    name: str | Path, model: ModelFacts, queries: Callable[[], Sequence[FloatArray]] = tuple, *, create: bool = True
 ) -> Store:
     """A store by its name.
 
     :param name: an index file; or milvus://HOST:PORT/COLLECTION, or milvus:///PATH/FILE.db for Milvus Lite
     :param model: the model of its vectors
-    :param queries: gives float32 (m, d) unit rows of texts as they may be asked, which an index file tunes itself with
+    :param queries: gives float32 (m, d) unit rows of kinds of texts as they may be asked, to tune an index file with
     :param create: make what is not there; else it is an error
     :return: the store
     :raises InputError: if the name cannot be read, or nothing is there and shall not be made

@@ -19,15 +19,15 @@ _EVERYTHING = Filter("1", ())
 class CatalogStore:
     """A catalog and its neighbours."""
 
-    def __init__(self, catalog: Catalog, dimension: int, queries: Callable[[], FloatArray]) -> None:
+    def __init__(self, catalog: Catalog, dimension: int, queries: Callable[[], Sequence[FloatArray]]) -> None:
         """Take an open catalog; nothing is read yet.
 
         :param catalog: the catalog
         :param dimension: of its vectors
-        :param queries: gives float32 (m, d) unit rows of texts as they may be asked, to tune the neighbours with
+        :param queries: gives float32 (m, d) unit rows of kinds of texts as they may be asked, to tune neighbours with
         """
         self.catalog = catalog
-        self._neighbours = CatalogNeighbours(catalog, dimension, lambda: queries().reshape(-1, dimension))
+        self._neighbours = CatalogNeighbours(catalog, dimension, queries)
 
     def __len__(self) -> int:
         return self.catalog.count()
