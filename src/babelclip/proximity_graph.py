@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.graph_links import GraphLinks
-from babelclip.neighbours import Ids, one_thread, selector
+from babelclip.neighbours import ExactNeighbours, Ids, one_thread, selector
 from babelclip.vectors import FloatArray
 
 # Its stubs tell of C++, not of the Python layer above it.
@@ -201,10 +201,10 @@ class ProximityGraph:
         count = min(effort.candidates, len(self))
         point = self.projection.apply(query[None])
         nodes, gates = self._opened_gates()
-        near, found = gates.search(point, min(ENTRIES, len(nodes)))
-        entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
         distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
         with one_thread():
+            near, found = gates.search(point, min(ENTRIES, len(nodes)))
+            entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
             self.index.search_level_0(
                 1,
                 faiss.swig_ptr(point),
@@ -309,10 +309,10 @@ def exact_nearest(queries: FloatArray, k: int, blocks: Iterable[NDArray[np.float
     best = faiss.ResultHeap(len(queries), k, keep_max=True)
     start = 0
     for block in blocks:
-        flat = faiss.IndexFlatIP(block.shape[1])
-        flat.add(block.astype(np.float32))
-        scores, rows = flat.search(queries, min(k, len(block)))
-        best.add_result(scores, rows + start)
+        rows, scores = ExactNeighbours(np.arange(start, start + len(block)), block.astype(np.float32)).search(
+            queries, k
+        )
+        best.add_result(scores, rows)
         start += len(block)
     best.finalize()
     found: Ids = best.I
