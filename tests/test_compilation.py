@@ -122,3 +122,25 @@ def test_a_limit_of_0_keeps_nothing(text_folder: Path, monkeypatch: pytest.Monke
 def test_a_home_that_cannot_be_written_is_done_without(text_folder: Path, home: Path) -> None:
     home.write_text("a file where the folder should be")
     assert Model.load(text=text_folder).encode_text("a").shape == (24,)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="Linux tells what is resident")
+def test_the_mapped_file_leaves_memory_once_the_weights_are_laid_out(text_folder: Path) -> None:
+    Model.load(text=text_folder).encode_text(["a"])
+    model = Model.load(text=text_folder)
+    first = model.encode_text(["a"])
+    (blob,) = blobs()
+    assert resident_bytes(blob) == 0
+    np.testing.assert_array_equal(model.encode_text(["a"]), first)
+
+
+def resident_bytes(path: Path) -> int:
+    """How much of a mapped file is in this process's memory."""
+    found, mine = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        name = line.split()[0]
+        if not name.endswith(":"):
+            mine = line.endswith(str(path))
+        elif name == "Rss:" and mine:
+            found += 1024 * int(line.split()[1])
+    return found

@@ -14,16 +14,18 @@ import struct
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
 from babelclip.precision import Choice
 from babelclip.runtimes import KeepingRuntime, Runtime, Session
 from babelclip.settings import settings
+from babelclip.vectors import FloatArray
 from babelclip.version import __version__
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ _TRAILER = struct.Struct("<8sQI")
 _SUFFIX = ".blob"
 _UNFINISHED, _LEFT_AFTER_SECONDS = "new-", 86400
 _BYTES_AT_ONCE = 2**22
+FIRST_RUNS = 4
+"""Of a tower: in these the engine may still lay out weights from the mapped file, as for one picture, then for two."""
 _CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
 """What writes graphs: another version of it writes others."""
 
@@ -65,10 +69,7 @@ def compile_tower(
             session = keeper.open_compiled(array, precision=choice.rest, threads=threads)
         except ModelError:
             return None
-        # The engine holds its own copy of most; what it still reads comes back from the file, page by page.
-        if hasattr(content, "madvise"):
-            content.madvise(mmap.MADV_DONTNEED)
-        return session
+        return _Mapped(session, content)
 
     if isinstance(runtime, KeepingRuntime) and settings().cache_bytes:
         keeper = runtime
@@ -80,6 +81,32 @@ def compile_tower(
         if session is not None:
             return session
     return runtime.compile(build(None), precision=choice.rest, threads=threads)
+
+
+class _Mapped:
+    """A tower over a mapped file. The engine has its own copy of most weights, made while it opens the file and at the
+    first runs; so the pages are given back after these, and what is still read comes back page by page.
+    """
+
+    def __init__(self, session: Session, content: mmap.mmap) -> None:
+        self._session = session
+        self._content = content
+        self._runs = 0
+        _give_back(content)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
+        """As Session.run."""
+        found = self._session.run(inputs)
+        if self._runs < FIRST_RUNS:
+            self._runs += 1
+            _give_back(self._content)
+        return found
+
+
+def _give_back(content: mmap.mmap) -> None:
+    """Let the pages of a mapped file that was not written to leave memory, where the system can."""
+    if hasattr(content, "madvise"):
+        content.madvise(mmap.MADV_DONTNEED)
 
 
 def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:
