@@ -223,3 +223,9 @@ def test_the_log_has_a_line_a_request_without_texts_or_secrets(process: Process)
     assert re.search(r"req_\w+ POST /v1/embeddings 200 \d+\.\dms key=" + key[3:11], log)
     assert "private" not in log
     assert key[12:] not in log
+
+
+def test_a_service_without_an_index_does_not_load_what_searches() -> None:
+    said = "import sys, babelclip.cli.serve; print([n for n in ('faiss', 'babelclip.search') if n in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -19,14 +19,12 @@ from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.pixels import ImageSource
-from babelclip.stores import Match, ModelFacts, Store, StoreProgress, open_store
+from babelclip.stores import DEEPEST, Match, ModelFacts, Store, StoreProgress, open_store
 from babelclip.stores.catalog import CatalogStore
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
 
 POOL = 5
 """Hits that are looked at for every one that is shown, where they are grouped, spread or set right for hubs."""
-DEEPEST = 10_000
-"""Hits that paging goes down to, and candidates that are looked at where hits are chosen among them."""
 SAMPLE = 2000
 """Vectors that the spread of a term's scores is measured on."""
 

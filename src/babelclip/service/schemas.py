@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictStr, WithJsonSchema
 
-from babelclip.search import DEEPEST
+from babelclip.stores import DEEPEST
 
 MAX_ITEMS = 2048
 """Of a request, as OpenAI has it."""

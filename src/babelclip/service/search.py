@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from babelclip.errors import InputError
 from babelclip.expressions import sole_text
-from babelclip.search import Hit, Index
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
 from babelclip.service.inputs import read_inputs
@@ -19,6 +18,9 @@ from babelclip.service.openapi import takes
 from babelclip.service.schemas import IndexesReply, Reply, SearchReply, SearchRequest
 from babelclip.service.service import Service, read_form, service_of
 from babelclip.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from babelclip.search import Hit, Index
 
 ROUTER = APIRouter(tags=["search"])
 LEAST_NORM = 1e-4
@@ -41,7 +43,7 @@ async def search(request: Request) -> Response:
         if float(np.linalg.norm(np.asarray(weights) @ rows)) < LEAST_NORM:
             raise InputError("the parts of the query cancel out; change their weights")
 
-        def work(index: Index) -> list[Hit]:
+        def work(index: "Index") -> "list[Hit]":
             return index.nearest(
                 index.combined(rows, weights),
                 form.k,
@@ -92,7 +94,7 @@ def _text(item: Any) -> str | None:
     return text
 
 
-def _row(hit: Hit, contents: Mapping[str, bytes]) -> Reply:
+def _row(hit: "Hit", contents: Mapping[str, bytes]) -> Reply:
     """A hit as the answer has it; what is not known is left out."""
     row: Reply = {"rank": hit.rank, **_photo(hit.path, contents), "score": hit.score}
     if hit.confidence is not None:

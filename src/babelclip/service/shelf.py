@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from babelclip.errors import ModelMismatchError
-from babelclip.search import Index
 from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
+
+if TYPE_CHECKING:
+    from babelclip.search import Index
 
 Result = TypeVar("Result")
 
@@ -20,7 +22,7 @@ class Mounted:
     """An index and the model that its vectors are of."""
 
     name: str
-    index: Index
+    index: "Index"
     engine: Engine
 
 
@@ -61,7 +63,7 @@ class Shelf:
             raise ApiError(404, f"{message}; mounted are: {known}", code="index_not_found", param="index")
         return self.mounted[name]
 
-    async def ask(self, mounted: Mounted, function: Callable[[Index], Result]) -> Result:
+    async def ask(self, mounted: Mounted, function: Callable[["Index"], Result]) -> Result:
         """Ask an index something, in the thread that uses them all.
 
         :param mounted: the index
@@ -72,7 +74,9 @@ class Shelf:
 
 
 def _open(name: str, file: Path, engines: Mapping[str, Engine]) -> Mounted:
-    """The index, with the first model that it is of."""
+    """The index, with the first model that it is of; what searches is imported only where there is one."""
+    from babelclip.search import Index
+
     if not file.expanduser().is_file():
         raise ModelMismatchError(f"index {name}: there is no file {file}; babelclip index makes one")
     last: ModelMismatchError | None = None

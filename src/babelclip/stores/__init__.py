@@ -1,5 +1,5 @@
 """Stores: what holds the vectors of a collection and finds the nearest. One file an engine."""
 
-from babelclip.stores.base import Entry, Match, ModelFacts, Store, StoreProgress, open_store
+from babelclip.stores.base import DEEPEST, Entry, Match, ModelFacts, Store, StoreProgress, open_store
 
-__all__ = ["Entry", "Match", "ModelFacts", "Store", "StoreProgress", "open_store"]
+__all__ = ["DEEPEST", "Entry", "Match", "ModelFacts", "Store", "StoreProgress", "open_store"]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from babelclip.model import Model
 
 MILVUS = "milvus://"
+DEEPEST = 10_000
+"""Hits that paging goes down to, and candidates that are looked at where hits are chosen among them."""
 
 StoreProgress = Callable[[int, int], None]
 
