@@ -142,3 +142,11 @@ def service_settings() -> ServiceSettings:
 def keep_ray_from_reporting() -> None:
     """Tell Ray, before it starts, not to send usage statistics anywhere; a choice that is set already stays."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def bound_onednn(primitives: int) -> None:
+    """Tell oneDNN, before it makes its first primitive, how many to keep; a choice that is set already stays.
+
+    :param primitives: how many
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(primitives))

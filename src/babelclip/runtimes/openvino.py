@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
 from babelclip.runtimes.base import Precision, serialized
+from babelclip.settings import bound_onednn
 from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ def _import_openvino() -> Any:
 if not TYPE_CHECKING:
     openvino = _import_openvino()
 
+PRIMITIVES_KEPT = 128
+"""Steps made ready for shapes of input that the engine keeps of each kind; those used longest ago go first, and a shape
+takes about ten. It would keep 5,000, and oneDNN below it 1,024: 5 MiB for every new shape of texts, for long.
+"""
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _HEADER, _MAX_HEADER_BYTES = b"<?xml", 2**16
 """The line that the engine's cache sets before a compiled graph."""
@@ -75,6 +80,7 @@ class _OpenVino:
 
     @cached_property
     def _core(self) -> openvino.Core:
+        bound_onednn(PRIMITIVES_KEPT)
         return openvino.Core()
 
     def capabilities(self) -> list[str]:
@@ -134,6 +140,7 @@ def _config(precision: Precision, threads: int) -> dict[str, str | int]:
         # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": PRIMITIVES_KEPT,
     }
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
