@@ -163,3 +163,18 @@ def test_wrong_ways_to_load_are_errors(text_folder: Path) -> None:
         Model.load("nothing")
     with pytest.raises(ModelError, match="has no image tower"):
         Model.load(image=text_folder)
+
+
+def test_texts_of_any_length_bring_the_engine_few_shapes(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.encode_text("dog")
+    session, shapes = pair._session("text"), set()
+
+    class Watched:
+        def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
+            shapes.add(inputs["ids"].shape)
+            return session.run(inputs)
+
+    monkeypatch.setitem(pair._sessions, "text", Watched())
+    for words in range(200):
+        pair.encode_text("dog " * words)
+    assert {length for _, length in shapes} == set(range(4, 129, 4))

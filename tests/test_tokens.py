@@ -80,3 +80,10 @@ def test_a_tokenizer_larger_than_the_word_table_is_an_error(text_folder: Path, t
     (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 10}))
     with pytest.raises(LayoutError, match="the encoder only 10"):
         TextTokenizer(read_text_spec(folder))
+
+
+def test_a_rectangle_may_be_wider_than_its_longest_row() -> None:
+    ids, mask = pad([[5, 6, 7], [8]], 1, 4)
+    assert ids.tolist() == [[5, 6, 7, 1], [8, 1, 1, 1]]
+    assert mask.tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
+    assert pad([[5, 6, 7]], 1, 2)[0].tolist() == [[5, 6, 7]]

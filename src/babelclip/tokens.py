@@ -104,15 +104,16 @@ def require_strings(texts: Sequence[str]) -> None:
             raise InputError(f"text {position} is {type(text).__name__}, not a string")
 
 
-def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:
-    """One rectangle of ids, as wide as the longest row.
+def pad(ids: Sequence[Sequence[int]], pad_id: int, width: int = 0) -> tuple[Ids, Ids]:
+    """One rectangle of ids, as wide as the longest row, or wider.
 
     :param ids: ids a text, at least one text
     :param pad_id: what fills the shorter rows
-    :return: int64 (n, longest) ids, and int64 (n, longest) mask: 1 on tokens, 0 on padding
+    :param width: the least width
+    :return: int64 (n, width) ids, and int64 (n, width) mask: 1 on tokens, 0 on padding
     """
     lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    mask = (np.arange(max(width, lengths.max())) < lengths[:, None]).astype(np.int64)
     padded = np.full(mask.shape, pad_id, dtype=np.int64)
     padded[mask.astype(bool)] = np.concatenate([np.asarray(row, dtype=np.int64) for row in ids])
     return padded, mask
