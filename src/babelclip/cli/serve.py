@@ -1,8 +1,10 @@
 """babelclip serve: the service."""
 
+import ctypes
 import gc
 import logging
 import signal
+import sys
 from pathlib import Path
 from socket import socket
 from typing import Annotated
@@ -22,6 +24,8 @@ from babelclip.settings import service_settings, settings
 KEEP_ALIVE_SECONDS = 75
 """Longer than most clients and proxies keep a connection, so that it is they who end it."""
 SHUTDOWN_SECONDS = 30
+M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 2**17
+"""Of glibc's mallopt. Left alone, it learns from one decoded picture to keep the room of all: 30 MiB here."""
 
 
 def serve(
@@ -38,6 +42,7 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", help="No line in the log for each request.")] = False,
 ) -> None:
     """Serve embeddings, classification and search over HTTP; the first start makes and prints an admin key."""
+    _give_large_memory_back()
     chosen = service_settings()
     names = list(dict.fromkeys(model or [DEFAULT]))
     indexes = dict(_named_file(text) for text in index or [])
@@ -71,6 +76,14 @@ def serve(
     if not server.started:
         raise typer.Exit(1)
     output.message("ended at once" if server.force_exit else "ended")
+
+
+def _give_large_memory_back() -> None:
+    """Let the system have what is large as soon as it is free, where the C library is one that can be told so."""
+    if sys.platform == "linux":
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if set_option is not None:
+            set_option(M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 class _Server(uvicorn.Server):
