@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import shutil
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip import raw, video
+from babelclip import indexing, raw, video
+from babelclip.archives import members
 from babelclip.catalog import Catalog
 from babelclip.errors import CatalogError, ImageError, InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
@@ -198,6 +200,49 @@ def test_a_damaged_archive_gives_what_comes_before_and_is_reported(update: Updat
     assert report.added == 5
     tarred(photos / "x.tar.gz", photos)
     assert update(photos / "x.tar.gz").failed == []
+
+
+def test_a_damaged_archive_is_read_once_and_again_when_it_changes(
+    update: Update, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(indexing, "members", lambda archive: (opened.append(Path(archive).name), members(archive))[1])
+    tarred(photos / "x.tar.gz", photos)
+    (photos / "x.tar.gz").write_bytes((photos / "x.tar.gz").read_bytes()[:-200])
+    zipped(photos / "y.zip", photos)
+    stored = (photos / "b.png").read_bytes()
+    with zipfile.ZipFile(photos / "y.zip", "a") as out:
+        out.writestr("bad.png", stored[:50])
+    spoilt = (photos / "y.zip").read_bytes().replace(stored[:50], b"?" * 50)
+    (photos / "y.zip").write_bytes(spoilt)
+    first = update()
+    assert opened == ["x.tar.gz", "y.zip"]
+    names = {Path(path).name for path, _ in first.failed}
+    assert "x.tar.gz" in names
+    assert "bad.png" in names
+    again = update()
+    assert opened == ["x.tar.gz", "y.zip"]
+    assert (again.failed, again.added, again.removed) == ([], 0, 0)
+    assert names <= {Path(path).name for path, _ in update.catalog.failures()}
+    tarred(photos / "x.tar.gz", photos)
+    assert update().failed == []
+    assert opened == ["x.tar.gz", "y.zip", "x.tar.gz"]
+    assert "x.tar.gz" not in {Path(path).name for path, _ in update.catalog.failures()}
+
+
+def test_an_archive_that_may_not_be_read_now_is_tried_again(
+    update: Update, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zipped(photos / "y.zip", photos)
+
+    def refused(*_: object) -> zipfile.ZipFile:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(zipfile, "ZipFile", refused)
+        assert [Path(path).name for path, _ in update().failed] == ["y.zip"]
+    report = update()
+    assert (report.failed, report.known_content) == ([], 5)
 
 
 def test_a_video_has_a_vector_every_few_seconds_with_its_time(update: Update, photos: Path) -> None:

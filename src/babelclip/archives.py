@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from babelclip.crawl import kind_of
-from babelclip.errors import InputError
+from babelclip.errors import ArchiveError, InputError
 
 INSIDE = "!/"
 """What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
@@ -47,7 +47,8 @@ def members(archive: str) -> Iterator[Member]:
 
     :param archive: a zip or tar file
     :yield: its photos
-    :raises InputError: if it is damaged; what came before is good
+    :raises ArchiveError: if it is damaged; what came before is good
+    :raises InputError: if it cannot be read now
     """
     try:
         if _is_zip(archive):
@@ -55,7 +56,7 @@ def members(archive: str) -> Iterator[Member]:
         else:
             yield from _tar_members(archive)
     except _DAMAGE as error:
-        raise InputError(f"{archive}: not an archive that can be read: {error}") from None
+        raise _failure(error, f"{archive}: not an archive that can be read: {error}") from None
 
 
 def inside_archive(path: str) -> bool:
@@ -138,9 +139,15 @@ def _reader(archive: str, read: Callable[[Entry], bytes], entry: Entry) -> Calla
         try:
             return read(entry)
         except _DAMAGE as error:
-            raise InputError(f"cannot be read from {archive}: {error}") from None
+            raise _failure(error, f"cannot be read from {archive}: {error}") from None
 
     return content
+
+
+def _failure(error: Exception, message: str) -> InputError:
+    """What to raise: the system's own errors (no permission, a drive that went away) may pass, damage stays."""
+    passing = isinstance(error, OSError) and error.errno is not None
+    return InputError(message) if passing else ArchiveError(message)
 
 
 def _is_photo(name: str) -> bool:

@@ -4,6 +4,7 @@
     ├── InputError                   a value the caller gave cannot be used
     │   ├── ImageError               a picture cannot be used; the message names it
     │   │   └── ImageTooLargeError   it is over the limit of bytes or pixels
+    │   ├── ArchiveError             an archive, or a member of one, is damaged
     │   └── DataError                an evaluation file does not have the form it must have
     ├── ModelError                   a model cannot be used
     │   ├── ModelNotFoundError       no such name or folder
@@ -37,6 +38,10 @@ class ImageError(InputError):
 
 class ImageTooLargeError(ImageError):
     """A picture is over the limit of bytes or pixels."""
+
+
+class ArchiveError(InputError):
+    """An archive, or a member of one, is damaged: reading it again gives no more."""
 
 
 class DataError(InputError):

@@ -14,7 +14,7 @@ from babelclip.archives import INSIDE, members
 from babelclip.batching import chunks, ordered_map
 from babelclip.catalog import Catalog, Content, Known, Photo
 from babelclip.crawl import Found, folders_below
-from babelclip.errors import ImageError, InputError
+from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.inspection import Look, look, look_inside, storable
 from babelclip.model import Model
 from babelclip.photo_facts import Facts
@@ -207,39 +207,50 @@ class _Run:
             self._writer.content(job, vector, error, at_ms)
 
     def _archive(self, archive: str) -> None:
-        """The photos in an archive; one that is as it was when it was last read to its end is not opened."""
+        """The photos in an archive; one that is as it was when it was last read to its end, or to its damage, is not
+        opened.
+        """
         if not storable(archive):
             self._writer.skip([Photo(archive, 0, 0, None)], "its name is not valid UTF-8; rename it")
             return
-        below = archive + INSIDE
+        seen: set[str] = set()
+        damaged: set[str] = set()
+        size = mtime = 0
         try:
             stat = os.stat(archive)
-            state = stat.st_size, stat.st_mtime_ns
-            inside = [path for path in self._catalog.paths_below(archive) if path.startswith(below)]
-            if self._catalog.finished_archive(archive) == state:
-                self._writer.unchanged(len(inside))
+            size, mtime = stat.st_size, stat.st_mtime_ns
+            listed = self._catalog.paths_below(archive)
+            if self._catalog.finished_archive(archive) == (size, mtime):
+                self._writer.unchanged(len(listed))
                 return
-            seen: set[str] = set()
             known = self._catalog.known_files(archive)
-            looks = self._looks_inside(archive, known, stat.st_mtime_ns, seen)
-            for window in _windows(looks):
+            for window in _windows(self._looks_inside(archive, known, mtime, seen, damaged)):
                 self._encode(self._new(window))
         except (OSError, InputError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self._writer.unreadable(Photo(archive, 0, 0, None, reason))
-            return
-        self._writer.flush()
-        self._catalog.forget([path for path in (archive, *inside) if path not in seen])
-        self._report.removed += sum(path not in seen for path in inside)
-        if seen <= self._catalog.known_files(archive).keys():
-            self._catalog.finish_archive(archive, *state)
+            self._writer.unreadable(Photo(archive, size, mtime, None, reason))
+            if not isinstance(error, ArchiveError):
+                return
+            self._writer.flush()
+        else:
+            self._writer.flush()
+            gone = [path for path in listed if path not in seen]
+            self._catalog.forget([archive, *gone])
+            self._report.removed += sum(path != archive for path in gone)
+        if seen <= self._catalog.known_files(archive).keys() | damaged:
+            self._catalog.finish_archive(archive, size, mtime)
 
-    def _looks_inside(self, archive: str, known: dict[str, Known], mtime_ns: int, seen: set[str]) -> Iterator[Look]:
-        """A look at every member, whose paths are noted."""
+    def _looks_inside(
+        self, archive: str, known: dict[str, Known], mtime_ns: int, seen: set[str], damaged: set[str]
+    ) -> Iterator[Look]:
+        """A look at every member; the paths of all, and of those that are damaged, are noted."""
         for member in members(archive):
             seen.add(member.path)
             self._writer.total += 1
-            yield look_inside(member, known.get(member.path), mtime_ns)
+            found = look_inside(member, known.get(member.path), mtime_ns)
+            if found.damaged:
+                damaged.add(member.path)
+            yield found
 
     def _video(self, found: Found, known: Known | None) -> None:
         """The frames of a video."""

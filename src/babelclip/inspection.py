@@ -13,7 +13,7 @@ from babelclip import raw, video
 from babelclip.archives import Member
 from babelclip.catalog import Known, Photo
 from babelclip.crawl import Found
-from babelclip.errors import ImageError, InputError
+from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.photo_facts import DAMAGE, FACTS_VERSION, Facts, facts_of, merged
 from babelclip.pixels import register_formats
 from babelclip.settings import settings
@@ -27,13 +27,14 @@ class Look:
     """What a look found; ``photo`` is None where the file is as the catalog knows it.
 
     ``same`` says that its content is settled, and only what it says of itself was read anew. ``data`` are the bytes of
-    a member of an archive.
+    a member of an archive; ``damaged`` says that it has none that can be read, now or later.
     """
 
     photo: Photo | None
     facts: Facts = NOTHING
     same: bool = False
     data: bytes | None = None
+    damaged: bool = False
 
 
 def look(found: Found, known: Known | None) -> Look:
@@ -85,7 +86,8 @@ def look_inside(member: Member, known: Known | None, mtime_ns: int) -> Look:
     try:
         data = member.read()
     except InputError as error:
-        return Look(Photo(path, member.size, mtime_ns, None, str(error)))
+        damaged = isinstance(error, ArchiveError)
+        return Look(Photo(path, member.size, mtime_ns, None, str(error)), damaged=damaged)
     photo = Photo(path, member.size, mtime_ns, hashlib.sha256(data).digest())
     return Look(photo, _picture_facts(data, path, None), data=data)
 
