@@ -93,6 +93,24 @@ def test_what_was_shown_makes_hits_differ_from_it() -> None:
     assert diverse_order(scores, np.stack([a, b]), 0.7, 1, a[None]) == [1]
 
 
+@pytest.mark.parametrize("diversity", [0.2, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("led", [0, 30])
+def test_what_is_chosen_is_what_comparing_all_with_all_chooses(diversity: float, led: int) -> None:
+    vectors = unit_rows(rows(3, 40)[np.arange(600) % 40] + 0.5 * rows(4, 600))
+    shown = rows(5, led)
+    scores = vectors @ rows(6, 1)[0]
+    likeness = vectors @ vectors.T
+    relevance = (scores - scores.mean()) / scores.std()
+    nearest = (vectors @ shown.T).max(axis=1, initial=-1)
+    expected: list[int] = []
+    while len(expected) < 200:
+        gain = (1 - diversity) * relevance - diversity * (nearest - likeness.mean()) / likeness.std()
+        gain[expected] = -np.inf
+        expected.append(int(gain.argmax()))
+        nearest = np.maximum(nearest, likeness[expected[-1]])
+    assert diverse_order(scores, vectors, diversity, 200, shown) == expected
+
+
 def test_diversity_brings_other_kinds_forward() -> None:
     a, b = rows(0, 2)
     vectors = unit_rows(np.stack([a, a + 0.01 * b, a + 0.02 * b, b]))
