@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from babelclip.cli.app import APP
@@ -46,6 +48,18 @@ def test_a_new_index_can_store_int8_and_an_old_one_says_that_it_does_not(photos:
     assert rows(out)[0]["unchanged"] == 5
     result = CliRunner().invoke(APP, ["index", str(photos), "--vectors", "float16", "-i", str(tmp_path / "small.bc")])
     assert "--index NEW" in str(result.exception)
+
+
+def test_everyday_words_of_likely_languages_are_ready_after_indexing(
+    photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("index", photos)
+    assert not (home / "backgrounds").exists()
+    for i in range(10):
+        Image.new("RGB", (20 + i, 20), (20 * i, 0, 0)).save(photos / f"more{i}.png")
+    monkeypatch.setattr("babelclip.cli.index.system_language", lambda known: "de")
+    run("index", photos)
+    assert {path.stem.rpartition("-")[2] for path in (home / "backgrounds").iterdir()} == {"any", "en", "de"}
 
 
 def test_videos_are_left_out_where_every_is_0(photos: Path) -> None:

@@ -157,14 +157,18 @@ class Index:
             )
         return self._store
 
-    def prepare(self, *, progress: StoreProgress | None = None) -> None:
+    def prepare(self, *, languages: Iterable[str] = (), progress: StoreProgress | None = None) -> None:
         """Get ready for searches: read what is new, and make or renew the files that a large collection needs.
 
         A search does so too; the first one in a large collection that was never prepared takes minutes.
 
+        :param languages: codes, or confidence.ANY, of queries that will come: the vectors of their everyday words are
+            made, once for a model
         :param progress: is told how many vectors were taken into new files, and of how many
         """
-        self._store.follow(progress)
+        state = self._store.follow(progress)
+        for language in languages if self._model.text_spec is not None else ():
+            self._evidence_of(language, state)
 
     def search(
         self,
@@ -294,7 +298,7 @@ class Index:
         while True:
             first, last = last, max(1, 2 * last)
             found = self._store.find(unit, last * k * (POOL if choice.needed else 1), where=where)
-            fresh = self._chosen(found, before, (last - first) * k, choice)
+            fresh = self._chosen(found, before, (min(last, page) - first) * k, choice)
             if page <= last:
                 return fresh[(page - 1 - first) * k :][:k]
             before += [group[0] for group in fresh]

@@ -1,6 +1,5 @@
 """babelclip duplicates, cluster, map: what is in a photo collection."""
 
-import locale
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,7 @@ from babelclip.archives import inside_archive
 from babelclip.catalog import Photo
 from babelclip.cli import output
 from babelclip.cli.collection import open_existing
-from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime
+from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language
 from babelclip.clusters import Cluster, gather, hdbscan, k_means
 from babelclip.errors import InputError
 from babelclip.model import Model
@@ -22,7 +21,7 @@ from babelclip.registry import DEFAULT
 from babelclip.search import Index
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot import Classifier
-from babelclip.zeroshot.background import FALLBACK, everyday_words, word_languages
+from babelclip.zeroshot.background import everyday_words, word_languages
 
 SHOWN_IN_TABLE = 3
 SHOWN_ON_SHEET = 12
@@ -239,19 +238,3 @@ def _read_words(path: Path) -> tuple[str, ...]:
     if not found:
         raise InputError(f"{path} holds no word")
     return found
-
-
-def system_language(known: Sequence[str]) -> str:
-    """The language of the system.
-
-    :param known: the codes to choose from
-    :return: one of them; English where the system's is not among them
-    """
-    try:
-        locale.setlocale(locale.LC_CTYPE, "")
-        stated = locale.getlocale(locale.LC_CTYPE)[0] or ""
-    except (locale.Error, ValueError):
-        stated = ""
-    code = stated.split(".")[0].replace("_", "-").casefold()
-    code = {"no": "nb", "nn": "nb"}.get(code.split("-")[0], code)
-    return next((one for one in (code, code.split("-")[0], f"{code}-cn") if one in known), FALLBACK)

@@ -9,7 +9,8 @@ import typer
 
 from babelclip.catalog import Catalog
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, words
+from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
+from babelclip.confidence import ANY
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.model import Model
@@ -55,7 +56,8 @@ def index(
                 )
             _show_report(path, report, as_json=json)
         with output.progress("preparing the index for search") as bar:
-            Index.of(catalog, loaded).prepare(progress=lambda done, total: bar(done, total))
+            languages = dict.fromkeys((ANY, "en", system_language(loaded.languages)))
+            Index.of(catalog, loaded).prepare(languages=languages, progress=lambda done, total: bar(done, total))
         if not json:
             unreadable = len(catalog.failures())
             rest = f", {unreadable} more could not be read" if unreadable else ""

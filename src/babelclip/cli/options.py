@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import locale
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -49,3 +51,19 @@ def load(name: str, runtime: str | None, precision: Literal["auto", "float32", "
     from babelclip.model import Model
 
     return Model.load(name, runtime=runtime, precision=precision)
+
+
+def system_language(known: Sequence[str]) -> str:
+    """The language of the system.
+
+    :param known: the codes to choose from
+    :return: one of them; English where the system's is not among them
+    """
+    try:
+        locale.setlocale(locale.LC_CTYPE, "")
+        stated = locale.getlocale(locale.LC_CTYPE)[0] or ""
+    except (locale.Error, ValueError):
+        stated = ""
+    code = stated.split(".")[0].replace("_", "-").casefold()
+    code = {"no": "nb", "nn": "nb"}.get(code.split("-")[0], code)
+    return next((one for one in (code, code.split("-")[0], f"{code}-cn") if one in known), "en")
