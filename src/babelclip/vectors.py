@@ -52,6 +52,8 @@ def cosines_of(a: FloatArray, b: FloatArray) -> FloatArray:
     :param b: float32 (m, d), unit rows
     :return: float32 (n, m)
     """
+    if len(a) < len(b):
+        return cosines_of(b, a).T
     rows = max(1, UNTHREADED // max(1, b.size))
     if rows >= len(a) or len(a) * b.size > SMALL:
         return a @ b.T

@@ -21,7 +21,7 @@ from babelclip.batching import chunks
 from babelclip.errors import ImageError, InputError
 from babelclip.model import Model
 from babelclip.pixels import ImageSource
-from babelclip.vectors import FloatArray, unit_rows
+from babelclip.vectors import FloatArray, cosines_of, unit_rows
 from babelclip.zeroshot.background import Background, background, everyday_words
 from babelclip.zeroshot.calibration import MOST_DOUBT, Calibration, softmax
 from babelclip.zeroshot.labels import Label, as_labels
@@ -222,7 +222,8 @@ class Classifier:
         return Ranked(label.name, float(scores[place]), label.path, label.key)
 
     def _scaled(self, vectors: FloatArray, matrix: FloatArray) -> FloatArray:
-        scaled: FloatArray = np.float32(self.model.logit_scale / self.calibration.temperature) * (vectors @ matrix.T)
+        scale = np.float32(self.model.logit_scale / self.calibration.temperature)
+        scaled: FloatArray = scale * cosines_of(vectors, matrix)
         return scaled
 
     def _everyday(self) -> Background:
