@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from babelclip import indexing, raw, video
-from babelclip.archives import members
+from babelclip.archives import Member, members
 from babelclip.catalog import Catalog
 from babelclip.errors import CatalogError, ImageError, InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
@@ -206,7 +206,12 @@ def test_a_damaged_archive_is_read_once_and_again_when_it_changes(
     update: Update, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(indexing, "members", lambda archive: (opened.append(Path(archive).name), members(archive))[1])
+
+    def noted(archive: str) -> Iterator[Member]:
+        opened.append(Path(archive).name)
+        return members(archive)
+
+    monkeypatch.setattr(indexing, "members", noted)
     tarred(photos / "x.tar.gz", photos)
     (photos / "x.tar.gz").write_bytes((photos / "x.tar.gz").read_bytes()[:-200])
     zipped(photos / "y.zip", photos)

@@ -90,7 +90,7 @@ class _Candidates:
 
     def choose(self) -> int:
         """The row that gains most; it is shown then."""
-        rows, some = self._bounds.argmax(keepdims=True), FEW_ROWS
+        rows, some = np.array([self._bounds.argmax()]), FEW_ROWS
         highest = -np.inf
         while len(rows):
             if len(rows) > some:
