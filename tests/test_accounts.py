@@ -1,10 +1,14 @@
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from babelclip.errors import InputError, StoreError
@@ -74,6 +78,20 @@ def test_bad_keys_are_refused_by_name(accounts: Accounts) -> None:
 def test_the_migrations_make_the_tables_that_the_code_describes(open_again: Callable[[], Engine]) -> None:
     with open_again().connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_what_migrates(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(tables.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == tables.NEWEST
+    url = f"sqlite:///{tmp_path / 'service.db'}"
+    open_database(url).dispose()
+    said = "import sys; from babelclip.service import tables; tables.open_database(sys.argv[1]); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", said, url], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "sqlalchemy" in loaded
+    assert "alembic" not in loaded
 
 
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path) -> None:
