@@ -168,6 +168,10 @@ def _seal(source: Path, start: int, target: Path) -> None:
         new.write(_TRAILER.pack(MAGIC, length, check))
         new.flush()
         os.fsync(new.fileno())
+        # Pages as they were written are up to 2 MiB large, and a row of the word table maps a whole one; those that are
+        # read anew are small.
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(new.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _make_room(folder: Path, needed: int) -> None:
