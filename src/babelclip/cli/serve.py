@@ -24,8 +24,10 @@ from babelclip.settings import service_settings, settings
 KEEP_ALIVE_SECONDS = 75
 """Longer than most clients and proxies keep a connection, so that it is they who end it."""
 SHUTDOWN_SECONDS = 30
-M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 2**17
-"""Of glibc's mallopt. Left alone, it learns from one decoded picture to keep the room of all: 30 MiB here."""
+MALLOC_OPTIONS = {-3: 2**17, -8: 1}
+"""Of glibc's mallopt: M_MMAP_THRESHOLD, since left alone it learns from one decoded picture to keep the room of all, 30
+MiB with mini; and M_ARENA_MAX, since otherwise threads have free room each, 18 MiB.
+"""
 
 
 def serve(
@@ -83,7 +85,8 @@ def _give_large_memory_back() -> None:
     if sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)
         if set_option is not None:
-            set_option(M_MMAP_THRESHOLD, MAPPED_BYTES)
+            for option, value in MALLOC_OPTIONS.items():
+                set_option(option, value)
 
 
 class _Server(uvicorn.Server):
