@@ -354,6 +354,17 @@ def test_no_language_is_wider_than_the_screen(page: Any, width: int) -> None:
             assert sizes[0] <= sizes[1], (language, tab)
 
 
+def test_usage_writes_costs_as_the_language_does(page: Any) -> None:
+    search(page, "a dog")
+    page.select_option("#language", "es")
+    page.click("#tab-usage")
+    page.wait_for_selector("html[lang=es] #usage-table td")
+    total = page.locator("#totals dd").first.text_content().strip("\u2066\u2069")
+    row = page.locator("#usage-table td").nth(2).text_content().strip("\u2066\u2069")
+    assert re.fullmatch(r"\$0,\d+", row)
+    assert row == total
+
+
 def findings(page: Any) -> list[str]:
     """What axe finds that is serious or critical."""
     if not AXE.is_file():

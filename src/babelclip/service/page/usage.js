@@ -26,7 +26,7 @@ function daysOf(rows, measure) {
 
 function table(rows) {
   const head = ["day", "model", "cost", "requests", "tokens", "images"];
-  const cells = (row) => [row.day, row.model, `$${row.cost_dollars}`, number(row.requests), number(row.tokens), number(row.images)];
+  const cells = (row) => [row.day, row.model, shown("cost", VALUES.cost(row)), number(row.requests), number(row.tokens), number(row.images)];
   return make("table", { className: "plain" },
     make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, word(name))))),
     make("tbody", {}, ...[...rows].reverse().map((row) => make("tr", {}, ...cells(row).map((text) => make("td", {}, text))))));
