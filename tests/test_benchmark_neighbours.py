@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip import neighbour_files
+from babelclip import catalog_neighbours
 from babelclip.benchmark.neighbours import as_markdown, drawn_pictures, made_vectors, measure_sizes
 from babelclip.model import Model
 from babelclip.vectors import unit_rows
@@ -23,7 +23,7 @@ def test_made_vectors_keep_the_spectrum_within_a_tenth_and_come_from_their_seed(
 
 
 def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbour_files, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(catalog_neighbours, "EXACT_UP_TO", 1000)
     monkeypatch.setattr("babelclip.benchmark.neighbours.QUERIES", 20)
     sample = pair.encode_images(list(drawn_pictures(60)))
     rows = measure_sizes(pair, sample, [500, 1500], captions=["a dog", "ein Hund", "кот"])

@@ -1,13 +1,15 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from babelclip import neighbour_files
+from babelclip import catalog_neighbours
 from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.graph_links import GraphLinks
-from babelclip.neighbour_files import CatalogNeighbours
+from babelclip.graph_memory import CACHE_LINE, index_to_grow, index_to_search
 from babelclip.neighbours import MANY, ExactNeighbours, is_among, merged
 from babelclip.proximity_graph import ProximityGraph, exact_nearest, faiss
 from babelclip.vector_file import VectorFile
@@ -212,7 +214,7 @@ def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog)
 
 
 def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbour_files, "LEAST_TAIL", 100)
+    monkeypatch.setattr(catalog_neighbours, "LEAST_TAIL", 100)
     fill(catalog, 0, 2000)
     neighbours = follower(catalog)
     fill(catalog, 1, 300)
@@ -227,7 +229,7 @@ def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypat
 
 
 def test_a_renewal_that_fails_leaves_nothing_half_taken_in(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbour_files, "LEAST_TAIL", 100)
+    monkeypatch.setattr(catalog_neighbours, "LEAST_TAIL", 100)
     fill(catalog, 0, 2000)
     neighbours = follower(catalog)
     fill(catalog, 1, 300)
@@ -270,3 +272,30 @@ def test_missing_damaged_and_foreign_files_are_made_anew(catalog: Catalog, damag
     assert again.files is not None
     assert again.files.generation.name != made.generation.name
     assert recall(again, follower(catalog, 10**9)) >= 0.97
+
+
+def test_an_opened_graph_lies_where_it_was_read_to_and_its_codes_at_cache_lines(tmp_path: Path) -> None:
+    rows = clustered(1, 500)
+    graph = ProximityGraph.trained(rows)
+    graph.add(rows)
+    path = tmp_path / "index.faiss"
+    faiss.serialize_index(graph.index).tofile(path)
+    opened, memory = index_to_search(path, 500 * DIMENSION)
+    assert addresses(opened)[0] % CACHE_LINE == 0
+    assert all(address in range(*within(memory)) for address in addresses(opened))
+    grown = index_to_grow(path)
+    assert not any(address in range(*within(memory)) for address in addresses(grown))
+    grown.add(graph.projection.apply(clustered(2, 10)))
+    assert (grown.ntotal, opened.ntotal) == (510, 500)
+    with pytest.raises(FileNotFoundError):
+        index_to_search(tmp_path / "other", 0)
+
+
+def addresses(index: Any) -> list[int]:
+    parts = faiss.downcast_index(index.storage).codes, index.hnsw.neighbors
+    return [faiss.rev_swig_ptr(part.data(), 1).ctypes.data for part in parts]
+
+
+def within(memory: Any) -> tuple[int, int]:
+    begin = memory[0].ctypes.data
+    return begin, begin + memory[0].nbytes

@@ -110,14 +110,18 @@ def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
 class ProximityGraph:
     """An index of rows 0, 1, ... whose float16 vectors are beside it, mostly in a file."""
 
-    def __init__(self, projection: Projection, index: Any, rows: NDArray[np.int32], effort: Effort) -> None:
+    def __init__(
+        self, projection: Projection, index: Any, rows: NDArray[np.int32], effort: Effort, memory: object = None
+    ) -> None:
         """Join its parts; ``trained`` makes a new one.
 
         :param projection: to the space of the graph
         :param index: the graph
         :param rows: int32 (nodes,), the row of each node
         :param effort: how much a search does
+        :param memory: of the index, where that is not its own
         """
+        self._memory = memory
         self.projection = projection
         self.index = index
         self.rows = rows

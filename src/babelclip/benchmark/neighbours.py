@@ -26,9 +26,9 @@ from babelclip import confidence
 from babelclip.benchmark import autofaiss_choice
 from babelclip.benchmark.autofaiss_choice import K, resident_mib, timed
 from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
 from babelclip.model import Model
-from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
 from babelclip.proximity_graph import exact_nearest
 from babelclip.search import text_queries

@@ -6,8 +6,8 @@ import numpy as np
 
 from babelclip.batching import chunks
 from babelclip.catalog import FINDABLE, Catalog, Content, Photo
+from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.filters import Filter, read_filter
-from babelclip.neighbour_files import CatalogNeighbours
 from babelclip.neighbours import Ids
 from babelclip.stores.base import Entry, Match, StoreProgress
 from babelclip.vectors import FloatArray
