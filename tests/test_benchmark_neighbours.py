@@ -31,7 +31,8 @@ def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.Mon
     assert rows[1].method.startswith("graph")
     for row in rows:
         assert row.text_recall > 0.9
-        assert row.p50_ms > 0
+        assert 0 < row.text_p50_ms <= row.text_p95_ms
+        assert row.image_p50_ms > 0
     assert "| 1,500 | graph" in as_markdown(rows, source="made here")
 
 

@@ -11,7 +11,7 @@ from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.graph_links import GraphLinks
 from babelclip.graph_memory import CACHE_LINE, index_to_grow, index_to_search
 from babelclip.neighbours import MANY, ExactNeighbours, is_among, merged
-from babelclip.proximity_graph import ProximityGraph, exact_nearest, faiss
+from babelclip.proximity_graph import Asked, Effort, Efforts, ProximityGraph, exact_nearest, faiss
 from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -123,6 +123,22 @@ def test_a_walk_begins_at_the_gates_that_are_nearest_to_the_query(monkeypatch: p
     stored, queries = rows.astype(np.float16), clustered(5, 20)
     for query, nearest in zip(queries, exact_nearest(queries, 10, [stored]), strict=True):
         assert len(np.intersect1d(graph.search(query, 10, stored)[0], nearest)) >= 9
+
+
+def test_a_query_that_is_near_a_gate_takes_the_effort_of_pictures_and_others_that_of_texts() -> None:
+    rows = clustered(1, 3000)
+    texts = unit_rows(np.random.default_rng(3).standard_normal((60, DIMENSION)).astype(np.float32))
+    stored = rows.astype(np.float16)
+    graph = ProximityGraph.trained(rows)
+    graph.add(rows)
+    graph.finish()
+    pictures, apart = (Asked(queries, exact_nearest(queries, 10, [stored])) for queries in (rows[:60], texts))
+    assert graph.tune(pictures, [apart], stored, 0.98) >= 0.98
+    near, far = graph.efforts.near, graph.efforts.far
+    assert near.breadth + near.candidates < far.breadth + far.candidates
+    graph.efforts = Efforts(Effort(64, 30), Effort(64, 60), graph.efforts.border)
+    assert np.mean([len(graph._candidates(query, 1)) == 30 for query in rows[100:400]]) > 0.8
+    assert np.mean([len(graph._candidates(query, 1)) == 60 for query in texts]) >= 0.9
 
 
 def test_links_lead_both_ways_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from babelclip.catalog import BLOCK_ROWS, Catalog, Mark
 from babelclip.neighbour_files import VECTORS, NeighbourFiles, Reach, new_place
 from babelclip.neighbours import ExactNeighbours, Ids, is_among, merged
-from babelclip.proximity_graph import ProximityGraph, exact_nearest
+from babelclip.proximity_graph import Asked, ProximityGraph, exact_nearest
 from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -244,10 +244,11 @@ class CatalogNeighbours:
                 progress(start + len(block), len(ids))
         graph.finish()
         images = vectors[np.sort(drawn[:: max(1, len(drawn) // TUNING_IMAGES)])].astype(np.float32)
-        kinds = [*self._queries(), unit_rows(images)]
+        kinds = [unit_rows(images), *self._queries()]
         truth = exact_nearest(np.concatenate(kinds), TUNING_K, (block for _, block in _blocks_of(vectors)))
         parts = np.split(truth, np.cumsum([len(kind) for kind in kinds])[:-1])
-        recall = graph.tune(kinds, parts, vectors, TARGET_RECALL + TUNING_MARGIN)
+        pictures, *texts = (Asked(kind, part) for kind, part in zip(kinds, parts, strict=True))
+        recall = graph.tune(pictures, texts, vectors, TARGET_RECALL + TUNING_MARGIN)
         self._finish(place, graph, vectors, ids, Reach(self._catalog.identity, len(ids), int(ids[-1]), removal, recall))
 
     def _copy_vectors(self, place: Path, total: int) -> "tuple[np.memmap[Any, np.dtype[np.float16]], Ids]":

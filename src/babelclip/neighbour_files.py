@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from babelclip.errors import CatalogError
 from babelclip.graph_memory import index_to_grow, index_to_search
 from babelclip.neighbours import Ids, is_among
-from babelclip.proximity_graph import Effort, Projection, ProximityGraph
+from babelclip.proximity_graph import Effort, Efforts, Projection, ProximityGraph
 from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray
 
 # Its stubs tell of C++, not of the Python layer above it.
 faiss: Any = typed_faiss
 
-FORMAT = 2
+FORMAT = 3
 NAMED = "current.json"
 VECTORS = "vectors.npy"
 GRAPH, PROJECTION, ROWS, IDS = "index.faiss", "projection.npz", "rows.npy", "ids.npy"
@@ -50,8 +50,7 @@ class Generation(Reach):
     format: int
     name: str
     rows: int
-    breadth: int
-    candidates: int
+    efforts: Efforts
     checksum: str
 
 
@@ -87,11 +86,13 @@ class NeighbourFiles:
         :return: it; None if there is none of this catalog, or it is damaged
         """
         try:
-            generation = Generation(**json.loads((folder / NAMED).read_text(encoding="utf-8")))
-            if generation.format != FORMAT or generation.identity != identity:
+            told = json.loads((folder / NAMED).read_text(encoding="utf-8"))
+            if told["format"] != FORMAT or told["identity"] != identity:
                 return None
-            return cls(folder, generation)
-        except (OSError, ValueError, TypeError, CatalogError):
+            near, far, border = (told["efforts"][name] for name in ("near", "far", "border"))
+            told["efforts"] = Efforts(Effort(**near), Effort(**far), border)
+            return cls(folder, Generation(**told))
+        except (OSError, ValueError, TypeError, KeyError, CatalogError):
             return None
 
     @classmethod
@@ -108,9 +109,13 @@ class NeighbourFiles:
         np.save(place / ROWS, graph.rows)
         np.savez(place / PROJECTION, mean=graph.projection.mean, matrix=graph.projection.matrix)
         faiss.serialize_index(graph.index).tofile(place / GRAPH)
-        effort = asdict(graph.effort)
         generation = Generation(
-            format=FORMAT, name=place.name, rows=len(ids), checksum=_checksum(place), **effort, **asdict(reach)
+            format=FORMAT,
+            name=place.name,
+            rows=len(ids),
+            efforts=graph.efforts,
+            checksum=_checksum(place),
+            **asdict(reach),
         )
         named = place / NAMED
         named.write_text(json.dumps(asdict(generation), indent=1), encoding="utf-8")
@@ -122,24 +127,23 @@ class NeighbourFiles:
         return files
 
     def _graph_to_search(self) -> ProximityGraph:
-        projection, rows, effort = self._parts()
+        projection, rows = self._parts()
         code_bytes = len(rows) * projection.matrix.shape[1]
         index, memory = index_to_search(self._place / GRAPH, code_bytes)
-        return ProximityGraph(projection, index, rows, effort, memory)
+        return ProximityGraph(projection, index, rows, self.generation.efforts, memory)
 
     def graph_to_grow(self) -> ProximityGraph:
         """The graph once more, to take rows in.
 
         :return: a graph with memory of its own
         """
-        projection, rows, effort = self._parts()
-        return ProximityGraph(projection, index_to_grow(self._place / GRAPH), rows, effort)
+        projection, rows = self._parts()
+        return ProximityGraph(projection, index_to_grow(self._place / GRAPH), rows, self.generation.efforts)
 
-    def _parts(self) -> tuple[Projection, NDArray[np.int32], Effort]:
+    def _parts(self) -> tuple[Projection, NDArray[np.int32]]:
         """What a graph has beside its index."""
         parts = np.load(self._place / PROJECTION)
-        effort = Effort(self.generation.breadth, self.generation.candidates)
-        return Projection(parts["mean"], parts["matrix"]), np.load(self._place / ROWS), effort
+        return Projection(parts["mean"], parts["matrix"]), np.load(self._place / ROWS)
 
     def search(
         self, queries: FloatArray, k: int, *, allowed: Ids | None = None, alive: NDArray[np.bool_] | None = None

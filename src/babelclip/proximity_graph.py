@@ -45,6 +45,8 @@ ALL_ENTRIES_AT_ONCE = 2
 BREADTHS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 512, 640, 768, 1024)
 """Nodes that a search holds open, of which tuning chooses."""
 CANDIDATES = (30, 40, 60, 100)
+NEAR_PICTURES, NEAR_TEXTS = 0.95, 0.05
+"""Of the pictures that it is tuned with, so many are near at most; and of each kind of texts."""
 SCANNED_SHARE, SCANNED_EXACTLY = 0.1, 20_000
 """If a filter allows no larger share of the rows, or no more rows, all of them are compared."""
 TUNING_GLANCE = 50
@@ -64,6 +66,14 @@ class Rows(Protocol):
         :return: float16 (n, d)
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Queries, float32 (m, d) unit rows; and the rows that are nearest to them indeed, int64 (m, k)."""
+
+    queries: FloatArray
+    nearest: Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,18 @@ class Effort:
     candidates: int
 
 
+@dataclass(frozen=True, slots=True)
+class Efforts:
+    """The effort for a query that has a gate nearer than ``border`` (squared, in steps of a byte), and for others.
+
+    A picture has its nearest around it, and a walk that is near is among them; the nearest of a text lie far apart.
+    """
+
+    near: Effort
+    far: Effort
+    border: float
+
+
 def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
     """The directions in which vectors differ most, turned at random, and as large a step as their bytes need.
 
@@ -107,25 +129,28 @@ def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
     return Projection(mean, np.ascontiguousarray(matrix * np.float32(MIDDLE / max(reach, 1e-6))))
 
 
+WIDEST = Effort(BREADTHS[-1], CANDIDATES[-1])
+
+
 class ProximityGraph:
     """An index of rows 0, 1, ... whose float16 vectors are beside it, mostly in a file."""
 
     def __init__(
-        self, projection: Projection, index: Any, rows: NDArray[np.int32], effort: Effort, memory: object = None
+        self, projection: Projection, index: Any, rows: NDArray[np.int32], efforts: Efforts, memory: object = None
     ) -> None:
         """Join its parts; ``trained`` makes a new one.
 
         :param projection: to the space of the graph
         :param index: the graph
         :param rows: int32 (nodes,), the row of each node
-        :param effort: how much a search does
+        :param efforts: how much a search does
         :param memory: of the index, where that is not its own
         """
         self._memory = memory
         self.projection = projection
         self.index = index
         self.rows = rows
-        self.effort = effort
+        self.efforts = efforts
         self._gates: tuple[Ids, Any] | None = None
 
     @classmethod
@@ -139,7 +164,7 @@ class ProximityGraph:
         index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit_direct, LINKS)
         index.hnsw.efConstruction = BUILD_BREADTH
         index.is_trained = True
-        return cls(projection, index, np.empty(0, np.int32), Effort(BREADTHS[-1], CANDIDATES[-1]))
+        return cls(projection, index, np.empty(0, np.int32), Efforts(WIDEST, WIDEST, 0.0))
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -190,24 +215,25 @@ class ProximityGraph:
         :param allowed: bool (n,), rows that may be found; None for all
         :return: int64 rows and float32 cosines, nearest first; up to k
         """
-        effort = Effort(max(self.effort.breadth, 4 * k), max(self.effort.candidates, 3 * k))
         if allowed is None:
-            return exact_best(query, k, self._candidates(query, effort), vectors)
+            return exact_best(query, k, self._candidates(query, k), vectors)
         count = int(np.count_nonzero(allowed))
         if count <= max(SCANNED_EXACTLY, SCANNED_SHARE * len(self), 4 * k):
             return exact_best(query, k, np.flatnonzero(allowed), vectors)
         # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
-        wider = Effort(int(effort.breadth * len(self) / count), effort.candidates)
-        return exact_best(query, k, self._candidates(query, wider, selector(allowed[self.rows])), vectors)
+        found = self._candidates(query, k, selector(allowed[self.rows]), widened=len(self) / count)
+        return exact_best(query, k, found, vectors)
 
-    def _candidates(self, query: FloatArray, effort: Effort, allowed: Any | None = None) -> Ids:
+    def _candidates(self, query: FloatArray, k: int, allowed: Any | None = None, *, widened: float = 1.0) -> Ids:
         """The rows that seem to be nearest in the graph."""
-        count = min(effort.candidates, len(self))
-        point = self.projection.apply(query[None])
         nodes, gates = self._opened_gates()
-        distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
+        point = self.projection.apply(query[None])
         with one_thread():
             near, found = gates.search(point, min(ENTRIES, len(nodes)))
+            effort = self.efforts.near if near[0, 0] < self.efforts.border else self.efforts.far
+            count = min(max(effort.candidates, 3 * k), len(self))
+            breadth = int(widened * max(effort.breadth, 4 * k))
+            distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
             entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
             self.index.search_level_0(
                 1,
@@ -219,7 +245,7 @@ class ProximityGraph:
                 faiss.swig_ptr(best),
                 entries.size,
                 ALL_ENTRIES_AT_ONCE,
-                faiss.SearchParametersHNSW(efSearch=max(effort.breadth, count), sel=allowed),
+                faiss.SearchParametersHNSW(efSearch=max(breadth, count), sel=allowed),
             )
         kept: Ids = self.rows[best[0][best[0] >= 0]].astype(np.int64)
         return kept
@@ -243,27 +269,47 @@ class ProximityGraph:
             self._gates = nodes, gates
         return self._gates
 
-    def tune(self, queries: Sequence[FloatArray], truth: Sequence[Ids], vectors: Rows, target: float) -> float:
-        """Choose the least effort that finds enough for each kind of query.
+    def tune(self, pictures: Asked, texts: Sequence[Asked], vectors: Rows, target: float) -> float:
+        """Choose the least efforts that find enough for each kind of query.
 
-        :param queries: float32 (m, d) of each kind, such as texts and images
-        :param truth: int64 (m, k) of each kind, the rows that are nearest indeed
+        :param pictures: queries that are pictures
+        :param texts: queries of kinds of texts; none if no texts can be asked
         :param vectors: float16 (n, d)
         :param target: recall in 0..1
-        :return: the least recall of the kinds at the effort that was chosen
+        :return: the least recall of the kinds at the efforts that were chosen
         """
+        border = float(np.quantile(self._nearness(pictures), NEAR_PICTURES))
+        for kind in texts:
+            border = min(border, float(np.quantile(self._nearness(kind), NEAR_TEXTS)))
+        steps = sorted((Effort(b, c) for b in BREADTHS for c in CANDIDATES if c <= b), key=_cost)
+        near, reached = self._least([Efforts(step, step, border) for step in steps], [pictures], vectors, target)
+        if not texts:
+            return reached
+        wider = [Efforts(near.near, step, border) for step in steps if _cost(step) >= _cost(near.near)]
+        _, reached_far = self._least(wider, texts, vectors, target)
+        return min(reached, reached_far)
+
+    def _nearness(self, asked: Asked) -> FloatArray:
+        """How far the nearest gate is from each query."""
+        _, gates = self._opened_gates()
+        near: FloatArray = gates.search(self.projection.apply(asked.queries), 1)[0][:, 0]
+        return near
+
+    def _least(
+        self, steps: Sequence[Efforts], kinds: Sequence[Asked], vectors: Rows, target: float
+    ) -> tuple[Efforts, float]:
+        """Take the first efforts that find enough of every kind, or the last; and the least recall of the kinds."""
         reached = 0.0
-        for effort in sorted((Effort(b, c) for b in BREADTHS for c in CANDIDATES if c <= b), key=_cost):
-            self.effort = effort
-            reached = min(self._recall(q, t, vectors, target) for q, t in zip(queries, truth, strict=True))
+        for self.efforts in steps:
+            reached = min(self._recall(kind, vectors, target) for kind in kinds)
             if reached >= target:
                 break
-        return reached
+        return self.efforts, reached
 
-    def _recall(self, queries: FloatArray, truth: Ids, vectors: Rows, target: float) -> float:
+    def _recall(self, asked: Asked, vectors: Rows, target: float) -> float:
         """Recall of one kind of query."""
         found: list[float] = []
-        for query, nearest in zip(queries, truth, strict=True):
+        for query, nearest in zip(asked.queries, asked.nearest, strict=True):
             rows, _ = self.search(query, len(nearest), vectors)
             found.append(len(np.intersect1d(rows, nearest)) / max(1, len(nearest)))
             if len(found) == TUNING_GLANCE and np.mean(found) < target - 0.02:

@@ -67,14 +67,15 @@ def search(
                 row.method,
                 f"{row.build_seconds:.0f} s",
                 f"{row.text_recall:.3f}",
+                f"{row.text_p50_ms:.2f} ms",
                 f"{row.image_recall:.3f}",
-                f"{row.p50_ms:.2f} ms",
+                f"{row.image_p50_ms:.2f} ms",
                 f"{row.brute_p50_ms:.1f} ms",
                 f"{row.resident_mib:.0f} MiB",
             )
             for row in rows
         ]
-        headings = ("vectors#", "how", "build#", "texts#", "images#", "p50#", "brute force#", "resident#")
+        headings = ("vectors#", "how", "build#", "texts#", "p50#", "images#", "p50#", "brute force#", "resident#")
         output.table(headings, cells, title="recall@10 and time a query")
     if markdown is not None:
         source = (
