@@ -32,7 +32,7 @@ REACH_SHARE = 0.9999
 """Of the turned components' sizes, that a byte reaches; larger ones are cut."""
 MIDDLE, HIGHEST = 127.5, 255
 LINKS = 32
-BUILD_BREADTH = 350
+BUILD_BREADTH = 450
 GATE_SHARE, MOST_GATES = 0.04, 40_000
 """Rows at which a walk may begin, as a share of all; and no more than so many."""
 LIST_GATES, PROBED = 160, 32
