@@ -67,43 +67,6 @@ def test_each_row_has_its_own_scale_and_a_zero_row_stays_zero() -> None:
     np.testing.assert_allclose(quantised * scale[:, None], array, atol=0.5 / 127)
 
 
-def four_bit_matrix(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    steps = rng.integers(-8, 8, (rows, columns // 32, 32))
-    steps[0, 0], steps[1, 0] = 0, np.arange(32) % 3
-    sign = rng.choice([-1, 1], (rows, columns // 32))
-    scales = (sign * np.exp(rng.normal(-4, 1, (rows, columns // 32)))).astype(np.float16)
-    return (steps * scales[:, :, None].astype(np.float32)).reshape(rows, columns).astype(np.float32), scales
-
-
-def test_a_matrix_of_4_bit_blocks_comes_back_to_the_bit_from_a_seventh_of_the_room(tmp_path: Path) -> None:
-    matrix, _ = four_bit_matrix(200, 384)
-    write_weights(tmp_path / "model.safetensors", {"m": matrix}, "int4")
-    np.testing.assert_array_equal(read_weights(tmp_path)["m"], matrix)
-    assert (tmp_path / "model.safetensors").stat().st_size < matrix.nbytes / 7 + 500
-
-
-def test_what_is_not_of_4_bit_blocks_stays_float(tmp_path: Path) -> None:
-    matrix, _ = four_bit_matrix(200, 384)
-    other = np.random.default_rng(1).normal(size=(200, 384)).astype(np.float32)
-    spoiled = matrix.copy()
-    spoiled[7, 50] += 1e-4
-    narrow = np.ones((5000, 33), dtype=np.float32)
-    arrays = {"other": other, "spoiled": spoiled, "narrow": narrow, "bias": other[0]}
-    write_weights(tmp_path / "model.safetensors", arrays, "int4")
-    back = read_weights(tmp_path)
-    for name, array in arrays.items():
-        np.testing.assert_allclose(back[name], array, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(back["bias"], other[0])
-
-
-def test_int4_that_does_not_fit_its_scale_is_an_error(tmp_path: Path) -> None:
-    state = {"m": torch.zeros(3, 32, dtype=torch.uint8), "m.scale": torch.ones(3, 1)}
-    save_file(state, tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match="does not fit its scale"):
-        read_weights(tmp_path)
-
-
 def test_int8_without_its_scale_is_an_error(tmp_path: Path) -> None:
     save_file({"m": torch.ones(3, 3, dtype=torch.int8)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match="has no scale"):

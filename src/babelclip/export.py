@@ -24,8 +24,8 @@ def export_folder(
 ) -> None:
     """Write a model as a babelclip folder, whole or not at all.
 
-    With "float32" or "float16" the ``text`` folder opens in sentence-transformers; the compact forms "int8" and "int4"
-    (see weights) are read by babelclip alone.
+    With "float32" or "float16" the ``text`` folder opens in sentence-transformers; the compact form "int8" (see
+    weights) is read by babelclip alone.
 
     :param folders: the model
     :param target: the folder to make; it must not be there

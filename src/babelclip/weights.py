@@ -1,10 +1,7 @@
 """Weights files -> numpy arrays: safetensors, and torch's .bin without torch and without running anything in it.
 
-Two compact forms stand beside float32 and float16. Both are undone here, so readers see float32 only.
-  int8   NAME is int8 (rows, ...), NAME.scale float32 (rows,): the value is ``int8 * scale[row]``.
-  int4   NAME is uint8 (rows, columns / 2), NAME.scale float16 (rows, columns / 32): every 32 numbers of a row share a
-         scale; a byte holds two of them, low half first, each less 8: the value is ``(half - 8) * scale``. Only
-         matrices that are of this kind already are written so, hence nothing is lost.
+A compact form stands beside float32 and float16: NAME is int8 (rows, ...), NAME.scale float32 (rows,), and the value is
+``int8 * scale[row]``. It is undone here, so readers see float32 only.
 """
 
 import json
@@ -24,14 +21,12 @@ from babelclip.errors import WeightsError
 from babelclip.pickles import read_torch_pickle
 from babelclip.vectors import FloatArray
 
-Storage = Literal["float32", "float16", "int8", "int4"]
+Storage = Literal["float32", "float16", "int8"]
 
 WEIGHTS = "model.safetensors"
 """What a folder's weights are written to."""
 SCALE_SUFFIX = ".scale"
 INT8_LIMIT = 127
-INT4_BLOCK = 32
-INT4_ZERO = 8
 COMPACT_MIN_ELEMENTS = 4096
 """Smaller tensors (biases, norms) stay float32 in the compact form: they cost nothing and matter most."""
 ROWS_AT_ONCE = 4096
@@ -42,7 +37,6 @@ _SAFETENSORS_DTYPES = {
     "F16": "float16",
     "BF16": "bfloat16",
     "I8": "int8",
-    "U8": "uint8",
 }
 
 
@@ -63,7 +57,7 @@ class Weights(Mapping[str, FloatArray]):
     """
 
     def __init__(self, stored: Mapping[str, NDArray[Any] | _Stored], source: Path) -> None:
-        """Check that the compact forms are whole.
+        """Check that the compact form is whole.
 
         :param stored: the tensors and the scales of the compact ones, as arrays or still in their file
         :param source: the file they came from, for messages
@@ -80,10 +74,6 @@ class Weights(Mapping[str, FloatArray]):
             if scale is None or scale.shape != own.shape[:1]:
                 raise WeightsError(f"{self._source}: int8 tensor {name!r} has no scale of {own.shape[:1]}")
             return True
-        if own.dtype == "uint8" and scale is not None:
-            if len(own.shape) != 2 or scale.shape != (own.shape[0], 2 * own.shape[1] // INT4_BLOCK):
-                raise WeightsError(f"{self._source}: int4 tensor {name!r} does not fit its scale of {scale.shape}")
-            return True
         if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in self._stored:
             return False
         return "float" in own.dtype
@@ -98,8 +88,6 @@ class Weights(Mapping[str, FloatArray]):
             whole: FloatArray = array.astype(np.float32)
             whole *= scales.reshape(-1, *[1] * (array.ndim - 1))
             return whole
-        if own.dtype == "uint8":
-            return unpack_int4(array, self._stored[name + SCALE_SUFFIX].read().astype(np.float32))
         return np.ascontiguousarray(array, dtype=np.float32)
 
     def __contains__(self, name: object) -> bool:
@@ -120,8 +108,7 @@ class Weights(Mapping[str, FloatArray]):
         """
         if name not in self._names:
             raise WeightsError(f"{self._source} has no tensor {name!r}")
-        own = self._stored[name]
-        return (own.shape[0], 2 * own.shape[1]) if own.dtype == "uint8" else own.shape
+        return self._stored[name].shape
 
     def compact(self, name: str) -> tuple[NDArray[np.int8], FloatArray] | None:
         """A tensor in the int8 form that it is stored in: the same numbers in a quarter of the bytes.
@@ -210,75 +197,19 @@ def compact_rows(array: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     return rows.reshape(array.shape), scales
 
 
-def pack_int4(array: FloatArray) -> tuple[NDArray[np.uint8], NDArray[np.float16]] | None:
-    """The int4 form of a matrix that was in 4-bit blocks before it became float, and so loses nothing by it.
-
-    :param array: float32 (rows, columns)
-    :return: uint8 (rows, columns / 2) and float16 (rows, columns / 32) scales; None where it is not of that kind
-    """
-    rows, columns = array.shape
-    if columns % INT4_BLOCK:
-        return None
-    blocks = array.reshape(-1, INT4_BLOCK)
-    largest = np.abs(blocks).max(axis=1)
-    scales = np.zeros(len(blocks), dtype=np.float32)
-    found = largest == 0
-    for step in range(INT4_ZERO, 0, -1):
-        # The largest number of a block is some whole number of steps, from 8 down to 1.
-        scale = (largest / step).astype(np.float16).astype(np.float32)
-        steps = np.divide(blocks, scale[:, None], out=np.zeros_like(blocks), where=scale[:, None] > 0)
-        whole = np.rint(steps)
-        low, high = whole.min(axis=1), whole.max(axis=1)
-        exact = (whole * scale[:, None] == blocks).all(axis=1) & ((high < INT4_ZERO) | (low > -INT4_ZERO))
-        # The halves reach from -8 to 7: where +8 occurs, the scale is negative.
-        scales = np.where(exact & ~found, np.where(high < INT4_ZERO, scale, -scale), scales)
-        found |= exact
-        if found.all():
-            break
-    else:
-        return None
-    steps = np.divide(blocks, scales[:, None], out=np.zeros_like(blocks), where=scales[:, None] != 0)
-    halves = (np.rint(steps) + INT4_ZERO).astype(np.uint8).reshape(rows, columns)
-    packed: NDArray[np.uint8] = halves[:, ::2] | np.left_shift(halves[:, 1::2], 4)
-    return packed, scales.astype(np.float16).reshape(rows, columns // INT4_BLOCK)
-
-
-def unpack_int4(packed: NDArray[np.uint8], scales: FloatArray) -> FloatArray:
-    """Undo ``pack_int4``.
-
-    :param packed: uint8 (rows, columns / 2)
-    :param scales: float32 (rows, columns / 32)
-    :return: float32 (rows, columns)
-    """
-    rows, half = packed.shape
-    values = np.empty((rows, half, 2), dtype=np.float32)
-    values[:, :, 0] = packed & 15
-    values[:, :, 1] = packed >> 4
-    values -= INT4_ZERO
-    blocks = values.reshape(rows, -1, INT4_BLOCK)
-    blocks *= scales[:, :, None]
-    return blocks.reshape(rows, 2 * half)
-
-
 def write_weights(path: Path, arrays: Mapping[str, FloatArray], storage: Storage = "float32") -> None:
     """Write one safetensors file, whole or not at all.
 
     :param path: the file; an old one is replaced
     :param arrays: float32 arrays by tensor name
-    :param storage: "float32", "float16", or one of the compact forms above; in "int4" what is not of that kind is
-        float16
+    :param storage: "float32", "float16", or "int8", the compact form
     """
     stored: dict[str, NDArray[np.generic]] = {}
     for name, array in arrays.items():
-        large = array.ndim >= 2 and array.size >= COMPACT_MIN_ELEMENTS
-        packed = pack_int4(array) if storage == "int4" and large and array.ndim == 2 else None
-        if packed is not None:
-            stored[name], stored[name + SCALE_SUFFIX] = packed
-        elif storage == "int8" and large:
+        if storage == "int8" and array.ndim >= 2 and array.size >= COMPACT_MIN_ELEMENTS:
             stored[name], stored[name + SCALE_SUFFIX] = compact_rows(array)
         else:
-            half = storage == "float16" or (storage == "int4" and large)
-            stored[name] = np.ascontiguousarray(array, dtype=np.float16 if half else np.float32)
+            stored[name] = np.ascontiguousarray(array, dtype=np.float16 if storage == "float16" else np.float32)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         file.write(save(stored, metadata={"format": "pt"}))
     temporary = Path(file.name)

@@ -75,8 +75,8 @@ def export(
     name: Annotated[str, typer.Argument(help="A model's name or folder.")],
     target: Annotated[Path, typer.Argument(help="The folder to make.")],
     weights: Annotated[
-        Literal["float32", "float16", "int8", "int4"],
-        typer.Option(help="float32 and float16 open in sentence-transformers; int8 and int4 in babelclip alone."),
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="float32 and float16 open in sentence-transformers; int8 in babelclip alone."),
     ] = "float32",
     form: Annotated[
         Literal["folder", "onnx", "openvino"],

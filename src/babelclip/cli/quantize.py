@@ -21,7 +21,7 @@ def quantize(
     texts: Annotated[Path, typer.Option(help="Sample texts, one a line, in the languages that it shall read.")],
     images: Annotated[list[Path], typer.Option(help="Sample photos or folders of them. May be repeated.")],
     weights: Annotated[
-        Literal["float32", "float16", "int8", "int4"],
+        Literal["float32", "float16", "int8"],
         typer.Option(help="How the folder stores them; int8 is rounded once more than int8 itself needs."),
     ] = "float16",
     most: Annotated[int, typer.Option(min=8, help="The most samples of each kind.")] = 1000,
