@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from babelclip.errors import InputError
-from babelclip.vectors import cosine, cosines_of, from_bytes, to_bytes, top_k, unit_rows
+from babelclip.vectors import cosine, cosines_of, from_bytes, to_bytes, unit_rows
 
 
 def test_rows_become_unit_length_and_zero_rows_stay_zero() -> None:
@@ -26,12 +26,6 @@ def test_products_in_pieces_are_those_in_one(few: int, many: int) -> None:
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((n, 512)).astype(np.float32) for n in (few, many))
     np.testing.assert_allclose(cosines_of(a, b), a @ b.T, rtol=1e-4, atol=1e-4)
-
-
-def test_the_best_come_first_and_ties_keep_their_order() -> None:
-    order, scores = top_k(np.array([[0.1, 0.9, 0.5, 0.9]], dtype=np.float32), 3)
-    assert order.tolist() == [[1, 3, 2]]
-    assert scores[0].tolist() == pytest.approx([0.9, 0.9, 0.5])
 
 
 def test_stored_vectors_are_little_endian_float16_and_keep_the_cosine() -> None:

@@ -24,7 +24,6 @@ from babelclip.specs import (
 MANIFEST = "babelclip.json"
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu")
-POOLINGS = ("mean", "cls", "max", "end_of_text")
 
 
 def read_json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Vectors: unit rows, cosine, the best k, and the bytes in which a vector is stored."""
+"""Vectors: unit rows, cosine, and the bytes in which a vector is stored."""
 
 from typing import Literal
 
@@ -58,17 +58,6 @@ def cosines_of(a: FloatArray, b: FloatArray) -> FloatArray:
     if rows >= len(a) or len(a) * b.size > SMALL:
         return a @ b.T
     return np.concatenate([a[i : i + rows] @ b.T for i in range(0, len(a), rows)])
-
-
-def top_k(scores: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
-    """The k best of every row, best first; ties go to the lower index.
-
-    :param scores: float32 (n, m)
-    :param k: how many; fewer come back when m is smaller
-    :return: int64 (n, k) indices and float32 (n, k) scores
-    """
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return order, np.take_along_axis(scores, order, axis=1)
 
 
 def to_bytes(vector: FloatArray, form: StoredForm = "float16") -> bytes:

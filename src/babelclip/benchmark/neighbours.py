@@ -24,7 +24,8 @@ from PIL import Image, ImageDraw
 
 from babelclip import confidence
 from babelclip.benchmark import autofaiss_choice
-from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, resident_mib, timed
+from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, timed
+from babelclip.benchmark.machine import resident_mebibytes
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
@@ -254,11 +255,11 @@ def _measure(
 def _asked(path: Path, asked: FloatArray, has_graph: bool) -> tuple[list[Ids], NDArray[np.float64], float]:
     """What is found, the seconds of each query, and the MiB that the open neighbours take: in a process of its own."""
     catalog = made_catalog(path, asked.shape[1])
-    before = resident_mib()
+    before = resident_mebibytes()
     neighbours = CatalogNeighbours(catalog, asked.shape[1], tuple, exact_up_to=0 if has_graph else sys.maxsize)
     neighbours.follow()
     found, seconds = timed(lambda query: neighbours.search(query, K)[0][0], asked)
-    resident = resident_mib() - before
+    resident = resident_mebibytes() - before
     catalog.close()
     return found, seconds, resident
 
