@@ -59,25 +59,12 @@ def compile_tower(
     :return: the compiled tower
     :raises ModelError: if it cannot be built or compiled
     """
-
-    def opened(path: Path) -> Session | None:
-        content = _content(path)
-        if content is None:
-            return None
-        array = np.frombuffer(content, dtype=np.uint8, count=len(content) - _TRAILER.size)
-        try:
-            session = keeper.open_compiled(array, precision=choice.rest, threads=threads)
-        except ModelError:
-            return None
-        return _Mapped(session, content)
-
     if isinstance(runtime, KeepingRuntime) and settings().cache_bytes:
-        keeper = runtime
-        said = (__version__, keeper.identity(), tower, choice.name, choice.rest, threads, _state([*sources, *_CODE]))
+        said = (__version__, runtime.identity(), tower, choice.name, choice.rest, threads, _state([*sources, *_CODE]))
         path = settings().compiled / f"{tower}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}{_SUFFIX}"
-        session = opened(path)
-        if session is None and _make(keeper, build, path, choice, threads):
-            session = opened(path)
+        session = _opened(runtime, path, choice, threads)
+        if session is None and _make(runtime, build, path, choice, threads):
+            session = _opened(runtime, path, choice, threads)
         if session is not None:
             return session
     return runtime.compile(build(None), precision=choice.rest, threads=threads)
@@ -114,6 +101,18 @@ def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:
     files = [file for path in sources for file in (path.rglob("*") if path.is_dir() else (path,))]
     kept = sorted(file.absolute() for file in files if file.is_file() and "__pycache__" not in file.parts)
     return [(str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in kept]
+
+
+def _opened(keeper: KeepingRuntime, path: Path, choice: Choice, threads: int) -> Session | None:
+    """The tower of a file, if that is there, whole, and of use to the engine."""
+    content = _content(path)
+    if content is None:
+        return None
+    array = np.frombuffer(content, dtype=np.uint8, count=len(content) - _TRAILER.size)
+    try:
+        return _Mapped(keeper.open_compiled(array, precision=choice.rest, threads=threads), content)
+    except ModelError:
+        return None
 
 
 def _content(path: Path) -> mmap.mmap | None:
