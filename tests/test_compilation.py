@@ -11,19 +11,20 @@ from babelclip import compilation
 from babelclip.benchmark.samples import ALL
 from babelclip.model import Model
 from babelclip.settings import settings
+from babelclip.towers import Towers
 
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The towers for which a graph was written."""
     found: list[str] = []
-    write: Callable[..., object] = Model._graph
+    write: Callable[..., object] = Towers._graph
 
-    def count(self: Model, tower: str, *rest: object) -> object:
+    def count(self: Towers, tower: str, *rest: object) -> object:
         found.append(tower)
         return write(self, tower, *rest)
 
-    monkeypatch.setattr(Model, "_graph", count)
+    monkeypatch.setattr(Towers, "_graph", count)
     return found
 
 

@@ -29,6 +29,7 @@ def test_a_mixed_list_keeps_its_order(pair: Model, photos: Path) -> None:
 def test_texts_come_back_in_the_callers_order_whatever_their_length(pair: Model) -> None:
     texts = ["dog " * n for n in (90, 1, 50, 3, 120, 2, 0)] * 60
     vectors = pair.encode_text(texts)
+    assert vectors.shape == (420, 24)
     np.testing.assert_allclose(vectors[:7], vectors[-7:], atol=1e-5)
     np.testing.assert_allclose(vectors[3], pair.encode_text("dog " * 3), atol=1e-5)
 
@@ -38,6 +39,15 @@ def test_rows_are_unit_unless_raw_is_asked_for(pair: Model) -> None:
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
     assert (np.abs(np.linalg.norm(raw, axis=1) - 1) > 1e-3).all()
     np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, atol=1e-6)
+
+
+def test_pictures_made_ready_have_the_vectors_of_their_files(pair: Model, photos: Path) -> None:
+    sources = [photos / "a.jpg", photos / "b.png"] * 40
+    pixels = [pair.pixels(source) for source in sources]
+    np.testing.assert_allclose(pair.encode_pixels(pixels), pair.encode_images(sources), atol=1e-5)
+    raw = pair.encode_pixels(pixels, unit=False)
+    assert (np.abs(np.linalg.norm(raw, axis=1) - 1) > 1e-3).all()
+    assert pair.encode_pixels([]).shape == (0, 24)
 
 
 def test_one_item_gives_one_vector_and_none_give_none(pair: Model, photos: Path) -> None:
@@ -89,17 +99,18 @@ def test_progress_is_told_of_every_item(pair: Model, photos: Path) -> None:
 
 def test_a_text_that_occurs_again_is_encoded_once(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
-    session = pair._session("text")
+    session = pair._towers.session("text")
 
     class Counting:
         def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
             rows.append(len(inputs["ids"]))
             return session.run(inputs)
 
-    monkeypatch.setitem(pair._sessions, "text", Counting())
+    monkeypatch.setitem(pair._towers._sessions, "text", Counting())
     texts = ["a dog", "eine Katze", "a dog", "", "a dog", ""] * 50
     vectors = pair.encode_text(texts)
     assert sum(rows) == 3
+    assert vectors.shape == (300, 24)
     np.testing.assert_array_equal(vectors[:6], vectors[-6:])
     np.testing.assert_allclose(vectors[1], pair.encode_text("eine Katze"), atol=1e-5)
 
@@ -167,14 +178,14 @@ def test_wrong_ways_to_load_are_errors(text_folder: Path) -> None:
 
 def test_texts_of_any_length_bring_the_engine_few_shapes(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.encode_text("dog")
-    session, shapes = pair._session("text"), set()
+    session, shapes = pair._towers.session("text"), set()
 
     class Watched:
         def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
             shapes.add(inputs["ids"].shape)
             return session.run(inputs)
 
-    monkeypatch.setitem(pair._sessions, "text", Watched())
+    monkeypatch.setitem(pair._towers._sessions, "text", Watched())
     for words in range(200):
         pair.encode_text("dog " * words)
     assert {length for _, length in shapes} == set(range(4, 129, 4))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +15,16 @@ from PIL import Image
 
 from babelclip import registry
 from babelclip.batching import by_length, chunks, ordered_map
-from babelclip.compilation import compile_tower
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.languages import CODES
-from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.pixels import ImageSource, Pixels, describe, read_pixels
-from babelclip.precision import PRECISIONS, Choice, Precision, choose, int8_hardware
-from babelclip.runtimes import Session, capabilities, load_runtime
+from babelclip.precision import PRECISIONS, Choice, Precision
 from babelclip.settings import settings
 from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad, require_strings
+from babelclip.towers import Towers
 from babelclip.vectors import FloatArray, cosine, unit_rows
 from babelclip.weights import read_weights
-
-if TYPE_CHECKING:
-    import onnx
 
 TEXT_BATCH_TOKENS, NARROW_BATCH_TOKENS, NARROW = 2048, 1024, 512
 """Tokens that are encoded together, padding included; the second for towers up to NARROW wide. The fewer, the less is
@@ -69,16 +64,12 @@ class Model:
         :param threads: how many, or 0 for the engine's own choice
         """
         self._folders = folders
-        self._runtime_name = runtime
-        self._runtime = load_runtime(runtime)
-        self._precision: Precision = precision
         self._threads = threads
-        self._locks = {part: threading.Lock() for part in ("text", "image", "tokenizer")}
-        self._sessions: dict[str, Session] = {}
         self._tokenizer: TextTokenizer | None = None
+        self._tokenizer_lock = threading.Lock()
         self.name = folders.name
-        self.text_spec: TextSpec | None = read_text_spec(folders.text) if folders.text else None
-        self.image_spec: ImageSpec | None = read_image_spec(folders.image) if folders.image else None
+        self._towers = Towers(folders, runtime=runtime, precision=precision, threads=threads)
+        self.text_spec, self.image_spec = self._towers.text_spec, self._towers.image_spec
         spec = self.text_spec or self.image_spec
         if spec is None:
             raise ModelError(f"{folders.name} has neither a text nor an image tower")
@@ -122,18 +113,7 @@ class Model:
         if text is None and image is None:
             folders = registry.find(str(name) if name is not None else registry.DEFAULT)
         else:
-            text_folders = registry.find(str(text)) if text is not None else None
-            image_folders = registry.find(str(image)) if image is not None else None
-            found_text = text_folders.text if text_folders else None
-            found_image = image_folders.image if image_folders else None
-            if text is not None and found_text is None:
-                raise ModelError(f"{text} has no text tower")
-            if image is not None and found_image is None:
-                raise ModelError(f"{image} has no image tower")
-            label = " + ".join(str(part) for part in (text, image) if part is not None)
-            both = {"text": text_folders, "image": image_folders}
-            calibrations = {t: f.calibrations[t] for t, f in both.items() if f is not None and t in f.calibrations}
-            folders = registry.ModelFolders(label, found_text, found_image, {}, calibrations)
+            folders = registry.pair(text, image)
         return cls(
             folders,
             runtime=runtime or settings().runtime,
@@ -227,9 +207,9 @@ class Model:
 
     def _open_text(self) -> TextTokenizer:
         """The tokenizer; it and the tower are opened side by side at the first call, later ones start no thread."""
-        if self._tokenizer is None or "text" not in self._sessions:
+        if self._tokenizer is None or not self._towers.ready("text"):
             with ThreadPoolExecutor(1, thread_name_prefix="babelclip") as pool:
-                opened = pool.submit(self._session, "text")
+                opened = pool.submit(self._towers.session, "text")
                 tokenizer = self.tokenizer
                 opened.result()
             return tokenizer
@@ -246,7 +226,7 @@ class Model:
         :return: float32 (n, dimension), unit rows
         :raises ModelError: if the model has no text tower
         """
-        spec, session = self._require_text(), self._session("text")
+        spec, session = self._require_text(), self._towers.session("text")
         widths = [max(len(row), min(spec.max_length, -(-len(row) // LENGTH_STEP) * LENGTH_STEP)) for row in ids]
 
         def run(batch: Sequence[Sequence[int]], width: int) -> FloatArray:
@@ -299,7 +279,7 @@ class Model:
         :raises ModelError: if the model has no image tower
         """
         self._require_image()
-        session = self._session("image")
+        session = self._towers.session("image")
 
         def decode(image: Source) -> Pixels | ImageError:
             try:
@@ -333,7 +313,7 @@ class Model:
         :return: float32 (n, dimension), unit rows
         :raises ModelError: if the model has no image tower
         """
-        session = self._session("image")
+        session = self._towers.session("image")
         vectors = np.empty((len(pixels), self.dimension), dtype=np.float32)
         for start in range(0, len(pixels), self._image_batch):
             batch = slice(start, start + self._image_batch)
@@ -353,7 +333,7 @@ class Model:
     def tokenizer(self) -> TextTokenizer:
         """The text tower's tokenizer."""
         spec = self._require_text()
-        with self._locks["tokenizer"]:
+        with self._tokenizer_lock:
             if self._tokenizer is None:
                 self._tokenizer = TextTokenizer(spec)
             return self._tokenizer
@@ -380,41 +360,7 @@ class Model:
         :raises InputError: if the engine cannot do what was asked for
         :raises ModelError: if int8 was asked for and the model is not calibrated
         """
-        auto = self._precision == "auto"
-        return choose(
-            self._precision,
-            self._runtime_name,
-            calibrated=tower in self._folders.calibrations,
-            capabilities=capabilities(self._runtime_name) if auto else (),
-            int8=int8_hardware() if auto else None,
-        )
-
-    def _session(self, tower: str) -> Session:
-        """The compiled tower, made by whoever asks first while others wait."""
-        with self._locks[tower]:
-            if tower not in self._sessions:
-                choice = self.precision(tower)
-                folder = self._folders.text if tower == "text" else self._folders.image
-                sources = [path for path in (folder, self._folders.calibrations.get(tower)) if path is not None]
-                self._sessions[tower] = compile_tower(
-                    self._runtime,
-                    lambda spill: self._graph(tower, choice, spill),
-                    tower,
-                    sources,
-                    choice=choice,
-                    threads=self._threads,
-                )
-            return self._sessions[tower]
-
-    def _graph(self, tower: str, choice: Choice, spill: Path | None) -> "onnx.ModelProto":
-        """The tower as a graph; what writes graphs is imported only where one is written."""
-        from babelclip.graphs import build_image_graph, build_text_graph
-        from babelclip.graphs.quantization import read_calibration
-
-        calibration = read_calibration(self._folders.calibrations[tower]) if choice.int8 else None
-        if tower == "text":
-            return build_text_graph(self._require_text(), calibration=calibration, spill=spill)
-        return build_image_graph(self._require_image(), calibration=calibration, spill=spill)
+        return self._towers.precision(tower)
 
 
 def _only_row(rows: FloatArray) -> FloatArray:

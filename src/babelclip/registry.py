@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip import hub
-from babelclip.errors import LayoutError, ModelNotFoundError
+from babelclip.errors import LayoutError, ModelError, ModelNotFoundError
 from babelclip.layouts import MANIFEST, encoder_folder, read_json
 from babelclip.settings import settings
 
@@ -74,6 +74,25 @@ def find(name: str) -> ModelFolders:
     raise ModelNotFoundError(
         f"no model {name!r}: it is not a folder{hint}. Known names: {', '.join([DEFAULT, *PAIRS])}"
     )
+
+
+def pair(text: str | Path | None, image: str | Path | None) -> ModelFolders:
+    """The folders of a model of two parts that each have a name of their own.
+
+    :param text: the text tower's name or folder, or None for no text tower
+    :param image: the image tower's, or None
+    :return: where they are
+    :raises ModelNotFoundError: as find
+    :raises ModelError: if one of them does not have the tower it is named for
+    """
+    named = {tower: str(name) for tower, name in (("text", text), ("image", image)) if name is not None}
+    found = {tower: find(name) for tower, name in named.items()}
+    paths: dict[str, Path | None] = {tower: getattr(folders, tower) for tower, folders in found.items()}
+    for tower, path in paths.items():
+        if path is None:
+            raise ModelError(f"{named[tower]} has no {tower} tower")
+    calibrations = {tower: own.calibrations[tower] for tower, own in found.items() if tower in own.calibrations}
+    return ModelFolders(" + ".join(named.values()), paths.get("text"), paths.get("image"), {}, calibrations)
 
 
 def from_folder(path: Path, name: str) -> ModelFolders:
