@@ -12,10 +12,11 @@ from babelclip.service.desk import Visit
 from babelclip.service.embeddings import charged
 from babelclip.service.engine import Engine
 from babelclip.service.errors import json_response
+from babelclip.service.forms import MAX_LABELS, ClassifyRequest
 from babelclip.service.guard import while_there
 from babelclip.service.inputs import read_images
 from babelclip.service.openapi import takes
-from babelclip.service.schemas import MAX_LABELS, ClassifyReply, ClassifyRequest, Reply
+from babelclip.service.replies import ClassifyReply, Reply
 from babelclip.service.service import Service, read_form, service_of
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier, Prediction, Ranked

@@ -10,10 +10,11 @@ from babelclip.errors import InputError
 from babelclip.service.desk import Visit
 from babelclip.service.engine import Engine
 from babelclip.service.errors import json_response
+from babelclip.service.forms import EmbeddingsRequest
 from babelclip.service.guard import while_there
 from babelclip.service.inputs import Inputs, read_inputs
 from babelclip.service.openapi import takes
-from babelclip.service.schemas import EmbeddingsReply, EmbeddingsRequest, Reply
+from babelclip.service.replies import EmbeddingsReply, Reply
 from babelclip.service.service import Service, read_form, service_of
 from babelclip.vectors import FloatArray, unit_rows
 

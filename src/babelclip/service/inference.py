@@ -12,11 +12,12 @@ from babelclip.service.desk import Visit
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.engine import Engine, Texts
 from babelclip.service.errors import ApiError, json_response
+from babelclip.service.forms import InferenceRequest
 from babelclip.service.inputs import Inputs, image_bytes
 from babelclip.service.multipart import read_parts
 from babelclip.service.openapi import takes
 from babelclip.service.prices import PICO_A_DOLLAR
-from babelclip.service.schemas import InferenceReply, InferenceRequest, Reply
+from babelclip.service.replies import InferenceReply, Reply
 from babelclip.service.service import Service, parse_form, read_form, service_of
 from babelclip.vectors import unit_rows
 

@@ -55,7 +55,7 @@ async def read_inputs(engine: Engine, given: Any, *, truncate: bool, fetch: Fetc
     """Make ready what a request gives.
 
     :param engine: the model
-    :param given: of a form that schemas.check_input lets pass
+    :param given: of a form that forms.check_input lets pass
     :param truncate: cut long texts rather than refuse them
     :param fetch: of pictures that are given by URL
     :return: the inputs

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError, json_response
 from babelclip.service.prices import price_of
-from babelclip.service.schemas import ModelCard, ModelsReply, Reply, UsageReply
+from babelclip.service.replies import ModelCard, ModelsReply, Reply, UsageReply
 from babelclip.service.service import Service, service_of
 from babelclip.service.usage import read_groups, usage_csv, usage_row
 

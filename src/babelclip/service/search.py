@@ -13,9 +13,10 @@ from babelclip.errors import InputError
 from babelclip.expressions import sole_text
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
+from babelclip.service.forms import SearchRequest
 from babelclip.service.inputs import read_inputs
 from babelclip.service.openapi import takes
-from babelclip.service.schemas import IndexesReply, Reply, SearchReply, SearchRequest
+from babelclip.service.replies import IndexesReply, Reply, SearchReply
 from babelclip.service.service import Service, read_form, service_of
 from babelclip.vectors import unit_rows
 
