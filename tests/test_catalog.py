@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog import Catalog, Content, Known, Mark, Photo, Place
+from babelclip.catalog import Catalog, Content, Known, Photo
+from babelclip.catalog_vectors import Mark, Place
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.photo_facts import Facts
 from babelclip.vectors import to_bytes, unit_rows

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.catalog import BLOCK_ROWS, Catalog, Mark
+from babelclip.catalog import Catalog
+from babelclip.catalog_vectors import BLOCK_ROWS, Mark
 from babelclip.neighbour_files import VECTORS, NeighbourFiles, Reach, new_place
 from babelclip.neighbours import ExactNeighbours, Ids, is_among, merged
 from babelclip.proximity_graph import Asked, ProximityGraph, exact_nearest
