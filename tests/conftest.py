@@ -13,9 +13,11 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
+from babelclip.catalog import Catalog
 from babelclip.model import Model
 from babelclip.service.tables import open_database
 from babelclip.settings import settings
+from updating import Update, opened
 
 ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
 """The letters of three made languages, word for word translations of each other."""
@@ -124,6 +126,20 @@ def photos(tmp_path: Path) -> Path:
         coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((90 + i, 70)).save(folder / name)
     return folder
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, pair: Model) -> Iterator[Catalog]:
+    """An empty index file for the tiny pair."""
+    catalog = opened(tmp_path / "p.bc", pair)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def update(catalog: Catalog, pair: Model, photos: Path) -> Update:
+    """Brings that file up to date with ``photos``."""
+    return Update(catalog, pair, photos)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
-"""Files that tests make: videos, a RAW picture."""
+"""Files that tests make: videos, a RAW picture, archives of photos."""
 
 import struct
+import tarfile
+import zipfile
 from pathlib import Path
 
 import av
@@ -69,3 +71,20 @@ def make_raw(path: Path, *, orientation: int = 1) -> None:
         directory += struct.pack("<HHI", code, kind, len(data) // sizes[kind]) + where
     head = b"II*\0" + struct.pack("<IH", 8, len(packed))
     path.write_bytes(head + directory + b"\0\0\0\0" + heap + mosaic.tobytes())
+
+
+def zipped(archive: Path, photos: Path) -> None:
+    """Photos and what else lies in a ZIP file."""
+    files = sorted(photos.rglob("[a-e].*"))
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in files:
+            out.write(path, f"trip/{path.name}")
+        out.writestr("__MACOSX/._a.jpg", b"no picture")
+        out.writestr("notes.txt", b"no picture")
+
+
+def tarred(archive: Path, photos: Path) -> None:
+    """Photos in a TAR file, packed where its name says so."""
+    with tarfile.open(archive, "w:gz" if archive.name.endswith("gz") else "w") as out:
+        for path in sorted(photos.rglob("[a-e].*")):
+            out.add(path, f"./trip/{path.name}")
