@@ -11,8 +11,8 @@ import numpy as np
 from babelclip import confidence
 from babelclip.asked import asked_sentences
 from babelclip.catalog import Catalog, Photo
+from babelclip.choosing import Choice
 from babelclip.confidence import Evidence, Strength
-from babelclip.diversity import diverse_order, group_alike
 from babelclip.errors import InputError
 from babelclip.expressions import Term, checked, sole_text
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
@@ -262,7 +262,7 @@ class Index:
         _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or crowd is not None))
         state = self._store.follow()
         unit = unit_rows(vector[None])[0]
-        shown = self._page(unit, k, page, where, _Choice(grouped, diversity, crowd))
+        shown = self._page(unit, k, page, where, Choice(grouped, diversity, crowd))
         sure = None
         if text is not None:
             evidence = self._evidence_of(language or confidence.language_of_query(text), state)
@@ -287,7 +287,7 @@ class Index:
         vector: FloatArray = unit_rows((weighed @ rows)[None])[0]
         return vector
 
-    def _page(self, unit: FloatArray, k: int, page: int, where: str | None, choice: "_Choice") -> list[list[Match]]:
+    def _page(self, unit: FloatArray, k: int, page: int, where: str | None, choice: Choice) -> list[list[Match]]:
         """The hits of one page, each with its near-duplicates.
 
         The candidates are found anew for pages 1, 2, 3-4, 5-8 and so on, and what an earlier page shows is left out:
@@ -303,26 +303,15 @@ class Index:
                 return fresh[(page - 1 - first) * k :][:k]
             before += [group[0] for group in fresh]
 
-    def _chosen(self, found: list[Match], before: list[Match], count: int, choice: "_Choice") -> list[list[Match]]:
+    def _chosen(self, found: list[Match], before: list[Match], count: int, choice: Choice) -> list[list[Match]]:
         """So many of the candidates, each with its near-duplicates; their scores stay cosines."""
         seen = {one.path for one in before}
         found = [one for one in found if one.path not in seen]
         if not found or not choice.needed:
             return [[one] for one in found[:count]]
-        vectors, shown = self._vectors_of(found), self._vectors_of(before)
         scores = np.array([one.score for one in found], dtype=np.float32)
-        order = list(range(len(found)))
-        if choice.crowd is not None:
-            scores = confidence.HUB_SHARPNESS * scores - confidence.hubness(vectors, choice.crowd)
-            order = np.argsort(-scores, kind="stable").tolist()
-        groups = [[i] for i in order]
-        if choice.grouped:
-            groups = [[order[i] for i in group] for group in group_alike(vectors[order], shown)]
-        if choice.diversity:
-            leaders = [group[0] for group in groups]
-            best = diverse_order(scores[leaders], vectors[leaders], choice.diversity, count, shown)
-            groups = [groups[i] for i in best]
-        return [[found[i] for i in group] for group in groups[:count]]
+        groups = choice.groups(scores, self._vectors_of(found), self._vectors_of(before), count)
+        return [[found[i] for i in group] for group in groups]
 
     def _vectors_of(self, found: Sequence[Match]) -> FloatArray:
         return self._store.vectors_of([one.vector for one in found])
@@ -352,20 +341,6 @@ class Index:
                 evidence = confidence.gather_evidence(words, *self._store.nearest(words))
             known = self._evidence[language] = (state, evidence)
         return known[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """How hits are chosen among candidates; ``crowd`` is float32 (m, d), unit rows of other queries."""
-
-    grouped: bool
-    diversity: float
-    crowd: FloatArray | None
-
-    @property
-    def needed(self) -> bool:
-        """Whether there is anything to choose; else the nearest are shown."""
-        return self.grouped or self.diversity > 0 or self.crowd is not None
 
 
 def _check_page(k: int, page: int, diversity: float, language: str | None, *, chosen: bool) -> None:
