@@ -85,25 +85,30 @@ def preview(source: Path | bytes, name: str) -> Image.Image:
 
     try:
         with _open(source) as raw:
-            flip = _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1)
-            try:
-                thumb = raw.extract_thumb()
-            except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
-                thumb = None
-            if thumb is not None:
-                data = thumb.data
-                image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else Image.fromarray(data)
-                if min(image.size) >= MIN_PREVIEW_SIDE:
-                    exif = image.getexif()
-                    if ExifTags.Base.Orientation not in exif:
-                        exif[ExifTags.Base.Orientation] = flip
-                    return image
-            return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+            image = _embedded(raw)
+            return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True)) if image is None else image
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except (rawpy.LibRawError, OSError, ValueError, SyntaxError, MemoryError) as error:
         said = error.args[0] if error.args else error
         raise ImageError(f"{name}: not a RAW file that can be read: {_words(said)}") from None
+
+
+def _embedded(raw: "RawPy") -> Image.Image | None:
+    """The preview that the camera put into the file, if it is large enough."""
+    import rawpy
+
+    try:
+        data = raw.extract_thumb().data
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+        return None
+    image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else Image.fromarray(data)
+    if min(image.size) < MIN_PREVIEW_SIDE:
+        return None
+    exif = image.getexif()
+    if ExifTags.Base.Orientation not in exif:
+        exif[ExifTags.Base.Orientation] = _ORIENTATION_OF_FLIP.get(raw.sizes.flip, 1)
+    return image
 
 
 def _open(source: Path | bytes) -> "RawPy":

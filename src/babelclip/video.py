@@ -104,19 +104,29 @@ def frame_at(path: str, at_ms: int) -> Image.Image:
     shown: VideoFrame | None = None
     try:
         with av.open(path) as opened:
-            stream = opened.streams.video[0]
-            shown = next(opened.decode(stream))
-            begin = shown.time or 0.0
-            if stream.time_base and at_ms:
-                opened.seek(int((begin + at_ms / 1000) / stream.time_base), stream=stream)
-                for frame in opened.decode(stream):
-                    shown = frame
-                    if frame.time is not None and frame.time - begin >= at_ms / 1000 - HALF_MS:
-                        break
-    except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
+            for frame in _up_to(opened, opened.streams.video[0], at_ms / 1000):
+                shown = frame
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         if shown is None:
             raise ImageError(f"{path}: not a video that can be read: {error}") from None
+    if shown is None:
+        raise ImageError(f"{path}: the video has no frames")
     return _upright(shown)
+
+
+def _up_to(opened: "InputContainer", stream: "VideoStream", seconds: float) -> "Iterator[VideoFrame]":
+    """The first frame, then those from a place near a time up to it."""
+    begin = 0.0
+    for first in opened.decode(stream):
+        yield first
+        begin = first.time or 0.0
+        break
+    if stream.time_base and seconds:
+        opened.seek(int((begin + seconds) / stream.time_base), stream=stream)
+        for frame in opened.decode(stream):
+            yield frame
+            if frame.time is not None and frame.time - begin >= seconds - HALF_MS:
+                return
 
 
 def _sampled(opened: "InputContainer", stream: "VideoStream", step: float) -> "Iterator[tuple[float, VideoFrame]]":

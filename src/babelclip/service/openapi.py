@@ -52,13 +52,13 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(forms.get("$defs", {}))
         error = {"application/json": {"schema": {"$ref": _REF.format(model="ErrorReply")}}}
+        errors = {status: {"description": meaning, "content": error} for status, meaning in _ERRORS.items()}
         for path, methods in made["paths"].items():
             for operation in methods.values():
                 operation["responses"].pop("422", None)
                 if path.startswith("/v1/") or path == "/metrics":
                     operation["security"] = [{"key": []}]
-                    for status, meaning in _ERRORS.items():
-                        operation["responses"].setdefault(status, {"description": meaning, "content": error})
+                    operation["responses"] = operation["responses"] | errors | operation["responses"]
         made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         app.openapi_schema = made
     return app.openapi_schema
