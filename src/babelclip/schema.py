@@ -137,8 +137,9 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     :param path: the file, for messages
     :raises CatalogError: if it is another program's, or newer
     """
-    application = int(db.execute("PRAGMA application_id").fetchone()[0])
+    # In this order: another process may make the file between the two, and its tables come with their id.
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    application = int(db.execute("PRAGMA application_id").fetchone()[0])
     if tables and application != APPLICATION_ID:
         raise CatalogError(f"{path} is an SQLite file, but not an index of babelclip")
     if version(db) > VERSION:
