@@ -1,12 +1,11 @@
-"""Strings -> token ids and mask, by the tokenizers library."""
+"""Strings -> token ids and mask."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Encoding, Regex, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.models import BPE
@@ -14,12 +13,36 @@ from tokenizers.models import BPE
 from babelclip.errors import InputError, LayoutError
 from babelclip.layouts import read_json
 from babelclip.specs import TextSpec
+from babelclip.unigram import read_unigram
 
 Ids = NDArray[np.int64]
 
 # CLIP's own splitting of words (transformers, CLIPTokenizer).
 _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"
+
+
+class _Library:
+    """The tokenizer that the library makes of a folder: ``size`` tokens, and the special ones that every text gets."""
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        self._tokenizer = _load(folder)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+        self.size = self._tokenizer.get_vocab_size()
+        self.frame: list[int] = self._tokenizer.encode("").ids
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, cut."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+
+    def encode_counted(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """The same, and how many there would be uncut."""
+        special = len(self.frame)
+        encodings = self._tokenizer.encode_batch_fast(texts)
+        ids = [encoding.ids for encoding in encodings]
+        left = [sum(len(part.ids) - special for part in encoding.overflowing) for encoding in encodings]
+        return ids, [len(row) + more for row, more in zip(ids, left, strict=True)]
 
 
 class TextTokenizer:
@@ -32,13 +55,11 @@ class TextTokenizer:
         :raises LayoutError: if its files are missing, damaged or do not fit its vocabulary
         """
         self._spec = spec
-        self._tokenizer = _load(spec.tokenizer_folder)
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(spec.max_length)
-        if self._tokenizer.get_vocab_size() > spec.vocab_size:
+        folder = spec.tokenizer_folder
+        self._made = read_unigram(folder / "tokenizer.json", spec.max_length) or _Library(folder, spec.max_length)
+        if self._made.size > spec.vocab_size:
             raise LayoutError(
-                f"{spec.tokenizer_folder}: the tokenizer has {self._tokenizer.get_vocab_size()} tokens, "
-                f"the encoder only {spec.vocab_size}"
+                f"{folder}: the tokenizer has {self._made.size} tokens, the encoder only {spec.vocab_size}"
             )
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -48,7 +69,7 @@ class TextTokenizer:
         :return: a list of ids a text
         :raises InputError: if one of them is not a string
         """
-        return [encoding.ids for encoding in self._encodings(texts)]
+        return self._made.encode(self._prepared(texts))
 
     def encode_counted(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """The ids of each text as ``encode`` gives them, and how many tokens it has before it is cut.
@@ -57,18 +78,12 @@ class TextTokenizer:
         :return: a list of ids a text, and the tokens of each in all, special tokens included
         :raises InputError: if one of them is not a string
         """
-        special = len(self.frame)
-        ids, totals = [], []
-        for encoding in self._encodings(texts):
-            ids.append(encoding.ids)
-            totals.append(len(encoding.ids) + sum(len(part.ids) - special for part in encoding.overflowing))
-        return ids, totals
+        return self._made.encode_counted(self._prepared(texts))
 
-    @cached_property
+    @property
     def frame(self) -> list[int]:
         """The special tokens that every text gets: the ids of an empty text, without the prompt."""
-        frame: list[int] = self._tokenizer.encode("").ids
-        return frame
+        return self._made.frame
 
     def framed(self, ids: Sequence[int]) -> list[int]:
         """The ids of a text with the special tokens around them, where they are not there yet; nothing is cut.
@@ -85,12 +100,11 @@ class TextTokenizer:
             return list(ids)
         return [self.frame[0], *ids, self.frame[1]]
 
-    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
-        """What the library makes of texts."""
+    def _prepared(self, texts: Sequence[str]) -> list[str]:
+        """Texts as the tokenizer takes them."""
         require_strings(texts)
         prompt, lowercase = self._spec.prompt, self._spec.lowercase
-        prepared = [prompt + _well_formed(text.lower() if lowercase else text) for text in texts]
-        return self._tokenizer.encode_batch_fast(prepared)
+        return [prompt + _well_formed(text.lower() if lowercase else text) for text in texts]
 
 
 def require_strings(texts: Sequence[str]) -> None:
