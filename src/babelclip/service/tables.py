@@ -17,6 +17,7 @@ from sqlalchemy import (
     create_engine,
     event,
     inspect,
+    select,
     text,
 )
 from sqlalchemy.engine import make_url
@@ -82,6 +83,13 @@ TOTALS = Table(
 """Sums of the ledger, written in the same transaction, so that quotas and reports need not read all of it."""
 
 
+VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""What alembic keeps of a database: the migration that it is at."""
+
+LOCK = 0x62636C70
+"""Of PostgreSQL's advisory locks."""
+
+
 def open_database(url: str) -> Engine:
     """Open the database, and bring its tables up to date.
 
@@ -94,8 +102,10 @@ def open_database(url: str) -> Engine:
     engine = _engine(url)
     try:
         with engine.connect() as connection:
-            current = _revision(connection) == NEWEST
-        if not current:
+            found = _revision(connection)
+        if found is None:
+            found = _make(engine)
+        if found != NEWEST:
             _migrate(engine)
     except (SQLAlchemyError, OSError) as error:
         engine.dispose()
@@ -107,12 +117,37 @@ def _revision(connection: Connection) -> str | None:
     """The migration that a database is at, if it is at one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found: str | None = connection.scalar(select(VERSION.c.version_num))
     return found
 
 
+def take_turns(connection: Connection) -> None:
+    """Let no other service change the tables until the transaction ends, nor this one while another does.
+
+    :param connection: in a transaction that has done nothing yet
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _make(engine: Engine) -> str | None:
+    """Make the tables of a database that has none, as all migrations would; the migration that it is at then."""
+    with engine.begin() as connection:
+        take_turns(connection)
+        found = _revision(connection)
+        names = inspect(connection).get_table_names()
+        if found is None and not METADATA.tables.keys() & set(names):
+            METADATA.create_all(connection, checkfirst=False)
+            VERSION.metadata.create_all(connection)
+            connection.execute(VERSION.insert().values(version_num=NEWEST))
+            found = NEWEST
+        return found
+
+
 def _migrate(engine: Engine) -> None:
-    """Bring the tables up to date. What does that is imported only here: it takes 11 MiB and a sixth of a second."""
+    """Bring older tables up to date. What does that is imported only here: it takes 11 MiB and a sixth of a second."""
     from alembic import command
     from alembic.config import Config
 
