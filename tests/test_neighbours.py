@@ -44,6 +44,12 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     opened.close()
 
 
+@pytest.fixture(autouse=True)
+def walks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a graph be walked that is so small that comparing with all would be faster."""
+    monkeypatch.setattr("babelclip.proximity_graph.NODE_COST", 0)
+
+
 def follower(catalog: Catalog, exact_up_to: int = 1000) -> CatalogNeighbours:
     made = CatalogNeighbours(catalog, DIMENSION, lambda: [clustered(7, 100)], exact_up_to=exact_up_to)
     made.follow()
@@ -203,12 +209,30 @@ def resident_kib(path: Path) -> int:
     return sum(int(one.split("Rss:")[1].split()[0]) for one in told)
 
 
-def test_filtered_search_keeps_its_recall(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.proximity_graph.SCANNED_EXACTLY", 100)
-    fill(catalog, 0, 4000)
+def test_filtered_search_keeps_its_recall(catalog: Catalog) -> None:
+    vectors = fill(catalog, 0, 4000)
     neighbours, exact = follower(catalog), follower(catalog, 10**9)
-    for share in (2, 10, 100):
-        assert recall(neighbours, exact, allowed=np.arange(1, 4001, share)) >= 0.95
+    for share in (1.5, 2, 10, 100):
+        assert recall(neighbours, exact, allowed=np.arange(1, 4001, share).astype(np.int64)) >= 0.97
+    cosines = vectors @ vectors[7]
+    for alike in (0.1, 0.5, 0.9):
+        for among in (cosines < np.quantile(cosines, alike), cosines > np.quantile(cosines, alike)):
+            assert recall(neighbours, exact, allowed=1 + np.flatnonzero(among)) >= 0.97
+
+
+def test_a_walk_that_would_take_longer_than_comparing_with_all_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babelclip.proximity_graph.NODE_COST", 60)
+    rows = clustered(1, 3000)
+    graph = ProximityGraph.trained(rows)
+    graph.add(rows)
+    stored = rows.astype(np.float16)
+    links = graph.index.hnsw.neighbors
+    faiss.rev_swig_ptr(links.data(), links.size())[:] = -1
+    graph.efforts = Efforts(Effort(32, 30), Effort(32, 30), 0.0)
+    for k in (1000, 2500):
+        found, scores = graph.search(rows[0], k, stored)
+        assert len(np.intersect1d(found, exact_nearest(rows[:1], k, [stored])[0])) >= 0.98 * k
+        assert (np.diff(scores) <= 0).all()
 
 
 def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog) -> None:

@@ -47,8 +47,10 @@ BREADTHS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 44
 CANDIDATES = (30, 40, 60, 100)
 NEAR_PICTURES, NEAR_TEXTS = 0.95, 0.05
 """Of the pictures that it is tuned with, so many are near at most; and of each kind of texts."""
-SCANNED_SHARE, SCANNED_EXACTLY = 0.1, 20_000
-"""If a filter allows no larger share of the rows, or no more rows, all of them are compared."""
+WALKED_SHARE = 0.5
+"""Of the gates near a query, that a filter must let through; else all that it lets through are compared."""
+NODE_COST = 60
+"""Rows that are compared in the time of one open node of a walk."""
 TUNING_GLANCE = 50
 """Queries after which an effort that fails clearly is given up."""
 PLACES, PLACE_COMPONENTS, REGIONS = 4096, 64, 64
@@ -215,40 +217,61 @@ class ProximityGraph:
         :param allowed: bool (n,), rows that may be found; None for all
         :return: int64 rows and float32 cosines, nearest first; up to k
         """
-        if allowed is None:
-            return exact_best(query, k, self._candidates(query, k), vectors)
-        count = int(np.count_nonzero(allowed))
-        if count <= max(SCANNED_EXACTLY, SCANNED_SHARE * len(self), 4 * k):
-            return exact_best(query, k, np.flatnonzero(allowed), vectors)
-        # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
-        found = self._candidates(query, k, selector(allowed[self.rows]), widened=len(self) / count)
-        return exact_best(query, k, found, vectors)
+        return exact_best(query, k, self._candidates(query, k, allowed), vectors)
 
-    def _candidates(self, query: FloatArray, k: int, allowed: Any | None = None, *, widened: float = 1.0) -> Ids:
-        """The rows that seem to be nearest in the graph."""
-        nodes, gates = self._opened_gates()
+    def _candidates(self, query: FloatArray, k: int, allowed: NDArray[np.bool_] | None = None) -> Ids:
+        """The rows that seem to be nearest by their bytes."""
         point = self.projection.apply(query[None])
+        nodes, gates = self._opened_gates()
+        within = None if allowed is None else allowed[self.rows]
         with one_thread():
             near, found = gates.search(point, min(ENTRIES, len(nodes)))
             effort = self.efforts.near if near[0, 0] < self.efforts.border else self.efforts.far
             count = min(max(effort.candidates, 3 * k), len(self))
-            breadth = int(widened * max(effort.breadth, 4 * k))
-            distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
-            entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
-            self.index.search_level_0(
-                1,
-                faiss.swig_ptr(point),
-                count,
-                faiss.swig_ptr(entries),
-                faiss.swig_ptr(near),
-                faiss.swig_ptr(distances),
-                faiss.swig_ptr(best),
-                entries.size,
-                ALL_ENTRIES_AT_ONCE,
-                faiss.SearchParametersHNSW(efSearch=max(breadth, count), sel=allowed),
-            )
-        kept: Ids = self.rows[best[0][best[0] >= 0]].astype(np.int64)
+            breadth = max(effort.breadth, 4 * k)
+            # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
+            share = 1.0 if within is None else float(within[nodes[found]].mean())
+            if share < WALKED_SHARE or breadth / share * NODE_COST > len(self):
+                best = self._scanned(point, max(count, CANDIDATES[-1]), within)
+            else:
+                entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
+                best = self._walked(point, count, int(breadth / share), (entries, near), within)
+        kept: Ids = self.rows[best[best >= 0]].astype(np.int64)
         return kept
+
+    def _scanned(self, point: FloatArray, count: int, within: NDArray[np.bool_] | None) -> Ids:
+        """The nearest nodes, by comparing with all that are allowed."""
+        codes = faiss.downcast_index(self.index.storage)
+        only = faiss.SearchParameters(sel=None if within is None else selector(within))
+        found: Ids = codes.search(point, min(count, len(self)), params=only)[1][0]
+        return found
+
+    def _walked(
+        self,
+        point: FloatArray,
+        count: int,
+        breadth: int,
+        gates: tuple[NDArray[np.int32], FloatArray],
+        within: NDArray[np.bool_] | None,
+    ) -> Ids:
+        """The nearest nodes that a walk from gates, which have distances, comes to."""
+        distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
+        entries, near = gates
+        only = None if within is None else selector(within)
+        self.index.search_level_0(
+            1,
+            faiss.swig_ptr(point),
+            count,
+            faiss.swig_ptr(entries),
+            faiss.swig_ptr(near),
+            faiss.swig_ptr(distances),
+            faiss.swig_ptr(best),
+            entries.size,
+            ALL_ENTRIES_AT_ONCE,
+            faiss.SearchParametersHNSW(efSearch=max(breadth, count), sel=only),
+        )
+        found: Ids = best[0]
+        return found
 
     def _opened_gates(self) -> tuple[Ids, Any]:
         """The nodes that are gates, and what compares with them."""
