@@ -54,8 +54,9 @@ class CatalogStore:
 
     def _allowed(self, chosen: Filter) -> Ids:
         """The vectors that a filter lets through, growing."""
-        query = f"SELECT DISTINCT vectors.id FROM {FINDABLE} WHERE {chosen.condition} ORDER BY vectors.id"
-        return np.array([row[0] for row in self.catalog.rows(query, chosen.parameters)], dtype=np.int64)
+        # SQLite takes twice the time when it puts them in order itself.
+        rows = self.catalog.rows(f"SELECT vectors.id FROM {FINDABLE} WHERE {chosen.condition}", chosen.parameters)
+        return np.unique(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
 
     def _placed(self, ids: Ids, scores: FloatArray, chosen: Filter) -> list[Match]:
         """Where vectors are found, among the files that pass a filter; a file comes once."""
