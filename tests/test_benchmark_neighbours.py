@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from babelclip import catalog_neighbours
-from babelclip.benchmark.neighbours import as_markdown, drawn_pictures, made_vectors, measure_sizes
+from babelclip.benchmark.made_collections import drawn_pictures, made_vectors
+from babelclip.benchmark.neighbours import as_markdown, measure_sizes
 from babelclip.model import Model
 from babelclip.vectors import unit_rows
 
@@ -33,7 +34,16 @@ def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.Mon
         assert row.text_recall > 0.9
         assert 0 < row.text_p50_ms <= row.text_p95_ms
         assert row.image_p50_ms > 0
-    assert "| 1,500 | graph" in as_markdown(rows, source="made here")
+    assert rows[0].filtered == ()
+    for one in rows[1].filtered:
+        assert one.text_recall > 0.9
+        assert one.image_recall > 0.9
+        assert min(one.text_p50_ms, one.image_p50_ms) > 0
+    assert [round(one.share, 1) for one in rows[1].filtered] == [0.5, 0.1, 0.2, 0.2]
+    page = as_markdown(rows, source="made here")
+    assert "| 1,500 | graph" in page
+    assert "| 1,500 | the fifth that is least like it | 20% | " in page
+    assert "filter" not in as_markdown(rows[:1], source="made here")
 
 
 STAND_IN = """

@@ -1,9 +1,4 @@
-"""How fast and how well neighbours are found: the graph against comparing with all, at several sizes.
-
-The vectors are made from a sample of image vectors, so that their spectrum, their local dimension and the distance
-between texts and images are kept: a made vector is one of the sample, moved in the span of its nearest ones and by a
-little noise of the sample's covariance. The sample is of pictures that are there, or of drawn ones (shapes in colours).
-"""
+"""How fast and how well neighbours are found: the graph against comparing with all, at several sizes."""
 
 import json
 import subprocess
@@ -13,42 +8,47 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from babelclip import confidence
 from babelclip.benchmark import autofaiss_choice
 from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, timed
 from babelclip.benchmark.machine import resident_mebibytes
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.benchmark.made_collections import SEED, fill, made_catalog, made_vectors
+from babelclip.catalog import Catalog
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
 from babelclip.model import Model
-from babelclip.neighbours import Ids
+from babelclip.neighbours import Ids, is_among
 from babelclip.proximity_graph import exact_nearest
 from babelclip.search import text_queries
 from babelclip.vectors import FloatArray, unit_rows
 
-# Its stubs tell of C++, not of the Python layer above it.
-faiss: Any = typed_faiss
-
-NEAREST = 12
-"""Vectors of the sample in whose span a made one moves."""
-MOVE, NOISE = 1.0, 0.1
-"""How far it moves, as a share of its distance to them; and the share of the covariance that is added."""
-BLOCK = 20_000
-DRAWN = 400
-DRAWN_PIXELS = 96
-QUERIES = 300
+QUERIES, FILTERED_QUERIES = 300, 60
 LONGEST_SECONDS = 600
 """What the build bar gives an index; autofaiss gets no more."""
-SEED = 11
+
+
+Answers = tuple[list[Ids], NDArray[np.float64]]
+"""The ids that each query finds, and its seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilteredRow:
+    """What was measured behind a filter: the share that it lets through, recall (k = 10) and median milliseconds."""
+
+    let_through: str
+    share: float
+    text_recall: float
+    text_p50_ms: float
+    image_recall: float
+    image_p50_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,73 +69,7 @@ class SizeRow:
     brute_p50_ms: float
     resident_mib: float
     file_mib: float
-
-
-def made_vectors(sample: FloatArray, count: int, seed: int = SEED) -> Iterator[FloatArray]:
-    """Vectors such as those of a sample, in blocks.
-
-    :param sample: float32 (n, d), unit rows, n over NEAREST
-    :param count: how many
-    :param seed: of the random numbers
-    :yield: float32 (up to BLOCK, d), unit rows
-    """
-    rng = np.random.default_rng(seed)
-    _, near = nearest_in(sample)
-    _, widths, directions = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
-    covariance = (directions * widths[:, None] / np.sqrt(len(sample))).astype(np.float32)
-    for start in range(0, count, BLOCK):
-        rows = min(BLOCK, count - start)
-        chosen = rng.integers(0, len(sample), rows)
-        steps = rng.standard_normal((rows, NEAREST)).astype(np.float32) * np.float32(MOVE / np.sqrt(NEAREST))
-        made = sample[chosen] * (1 - steps.sum(axis=1, keepdims=True))
-        for j in range(NEAREST):
-            made += steps[:, j : j + 1] * sample[near[chosen, j]]
-        noise = rng.standard_normal((rows, len(covariance))).astype(np.float32) @ covariance
-        yield unit_rows(made + np.float32(np.sqrt(NOISE)) * noise)
-
-
-def nearest_in(sample: FloatArray) -> tuple[FloatArray, Ids]:
-    """The nearest others of every row.
-
-    :param sample: float32 (n, d), unit rows
-    :return: float32 (n, NEAREST) cosines and int64 rows
-    """
-    index = faiss.IndexFlatIP(sample.shape[1])
-    index.add(sample)
-    scores, rows = index.search(sample, NEAREST + 1)
-    return scores[:, 1:], rows[:, 1:]
-
-
-def drawn_pictures(count: int = DRAWN, seed: int = SEED) -> Iterator[Image.Image]:
-    """Pictures of shapes in colours, for where there are no photos.
-
-    :param count: how many
-    :param seed: of the random numbers
-    :yield: RGB pictures
-    """
-    rng = np.random.default_rng(seed)
-    for _ in range(count):
-        ground = rng.integers(0, 256, (rng.integers(1, 6), rng.integers(1, 6), 3), dtype=np.uint8)
-        picture = Image.fromarray(ground).resize(
-            (DRAWN_PIXELS, DRAWN_PIXELS), Image.Resampling(int(rng.integers(0, 4)))
-        )
-        pen = ImageDraw.Draw(picture)
-        for _ in range(rng.integers(1, 8)):
-            x, y = sorted(rng.integers(0, DRAWN_PIXELS, 2).tolist()), sorted(rng.integers(0, DRAWN_PIXELS, 2).tolist())
-            _draw(
-                pen, int(rng.integers(0, 3)), (x[0], y[0], x[1] + 1, y[1] + 1), tuple(rng.integers(0, 256, 3).tolist())
-            )
-        yield picture
-
-
-def _draw(pen: ImageDraw.ImageDraw, shape: int, box: tuple[int, int, int, int], colour: tuple[int, ...]) -> None:
-    """One shape."""
-    if shape == 0:
-        pen.ellipse(box, fill=colour)
-    elif shape == 1:
-        pen.rectangle(box, fill=colour)
-    else:
-        pen.line(box, fill=colour, width=4)
+    filtered: tuple[FilteredRow, ...] = ()
 
 
 def measure_sizes(
@@ -194,32 +128,6 @@ def asked_texts(model: Model, captions: Sequence[str]) -> FloatArray:
     return np.concatenate([confidence.word_vectors(model, code) for code in ("de", "tr")])[:QUERIES]
 
 
-def made_catalog(path: Path, dimension: int) -> Catalog:
-    """A catalog for vectors that no model made.
-
-    :param path: of its file
-    :param dimension: of the vectors
-    :return: the catalog
-    """
-    return Catalog(path, model_name="made", fingerprint="0" * 64, dimension=dimension)
-
-
-def fill(catalog: Catalog, blocks: Iterator[FloatArray]) -> None:
-    """Save vectors as contents of photos that do not exist.
-
-    :param catalog: an empty catalog
-    :param blocks: float32 (n, d), unit rows
-    """
-    start = 0
-    for block in blocks:
-        names = [i.to_bytes(32, "big") for i in range(start, start + len(block))]
-        catalog.save(
-            [Photo(f"/made/{start + i}.jpg", 1, 1, name) for i, name in enumerate(names)],
-            [Content(name, row) for name, row in zip(names, block, strict=True)],
-        )
-        start += len(block)
-
-
 def _measure(
     catalog: Catalog, model: Model, asked: FloatArray, truth: Ids, texts: int, progress: Callable[[str], None]
 ) -> SizeRow:
@@ -236,9 +144,20 @@ def _measure(
             f"{effort.breadth} / {effort.candidates} {kind}"
             for kind, effort in (("far", efforts.far), ("near", efforts.near))
         )
+    filters = _filters(catalog) if built.files is not None else {}
+    few = np.concatenate([asked[:texts][:FILTERED_QUERIES], asked[texts:][:FILTERED_QUERIES]])
     progress("asking")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        found, seconds, resident = apart.submit(_asked, catalog.path, asked, built.files is not None).result()
+        answers, resident = apart.submit(
+            _asked, catalog.path, [(asked, None), *((few, allowed) for allowed in filters.values())], bool(filters)
+        ).result()
+    (found, seconds), *behind = answers
+    filtered = [
+        _filtered_row(
+            name, len(allowed) / len(built), answer, _truth(catalog, few, allowed), min(texts, FILTERED_QUERIES)
+        )
+        for (name, allowed), answer in zip(filters.items(), behind, strict=True)
+    ]
     stored = sum(file.stat().st_size for file in catalog.path.parent.rglob("p.bc.neighbours/**/*") if file.is_file())
     return SizeRow(
         len(built),
@@ -249,19 +168,56 @@ def _measure(
         _brute_p50_ms(catalog, asked[:20]),
         resident,
         stored / 2**20,
+        tuple(filtered),
     )
 
 
-def _asked(path: Path, asked: FloatArray, has_graph: bool) -> tuple[list[Ids], NDArray[np.float64], float]:
-    """What is found, the seconds of each query, and the MiB that the open neighbours take: in a process of its own."""
-    catalog = made_catalog(path, asked.shape[1])
+def _asked(
+    path: Path, queries: Sequence[tuple[FloatArray, Ids | None]], has_graph: bool
+) -> tuple[list[Answers], float]:
+    """What queries find among the ids that are allowed, and the MiB that the open neighbours take after the first of
+    them: in a process of its own.
+    """
+    catalog = made_catalog(path, queries[0][0].shape[1])
     before = resident_mebibytes()
-    neighbours = CatalogNeighbours(catalog, asked.shape[1], tuple, exact_up_to=0 if has_graph else sys.maxsize)
+    neighbours = CatalogNeighbours(catalog, queries[0][0].shape[1], tuple, exact_up_to=0 if has_graph else sys.maxsize)
     neighbours.follow()
-    found, seconds = timed(lambda query: neighbours.search(query, K)[0][0], asked)
-    resident = resident_mebibytes() - before
+
+    def found(query: FloatArray, allowed: Ids | None) -> Ids:
+        ids: Ids = neighbours.search(query, K, allowed=allowed)[0][0]
+        return ids
+
+    answers, resident = [], 0.0
+    for asked, allowed in queries:
+        answers.append(timed(partial(found, allowed=allowed), asked))
+        resident = resident or resident_mebibytes() - before
     catalog.close()
-    return found, seconds, resident
+    return answers, resident
+
+
+def _filters(catalog: Catalog) -> dict[str, Ids]:
+    """What filters let through, growing: photos at random, and, as a folder may, all like one photo or unlike it."""
+    rng = np.random.default_rng(SEED)
+    ids, cosines, one = [], [], None
+    for some, vectors in catalog.vectors_since(0):
+        one = vectors[0] if one is None else one
+        ids.append(some)
+        cosines.append(vectors @ one)
+    known, alike = np.concatenate(ids), np.concatenate(cosines)
+    return {
+        "half, at random": known[rng.random(len(known)) < 0.5],
+        "a tenth, at random": known[rng.random(len(known)) < 0.1],
+        "the fifth that is most like one photo": known[alike > np.quantile(alike, 0.8)],
+        "the fifth that is least like it": known[alike < np.quantile(alike, 0.2)],
+    }
+
+
+def _filtered_row(name: str, share: float, answers: Answers, truth: Ids, texts: int) -> FilteredRow:
+    """What was found behind one filter."""
+    found, seconds = answers
+    text_recall, image_recall = _recalls(found, truth, texts)
+    text_p50, _, image_p50 = _milliseconds(seconds, texts)
+    return FilteredRow(name, share, text_recall, text_p50, image_recall, image_p50)
 
 
 def _measure_autofaiss(
@@ -292,6 +248,7 @@ def _measure_autofaiss(
     text_p50, text_p95, image_p50 = _milliseconds(seconds, texts)
     return replace(
         own,
+        filtered=(),
         text_recall=text_recall,
         image_recall=image_recall,
         text_p50_ms=text_p50,
@@ -313,14 +270,15 @@ def _recalls(found: Sequence[Ids], truth: Ids, texts: int) -> tuple[float, float
     return float(hits[:texts].mean()), float(hits[texts:].mean())
 
 
-def _truth(catalog: Catalog, queries: FloatArray) -> Ids:
-    """The ids that are nearest indeed."""
+def _truth(catalog: Catalog, queries: FloatArray, allowed: Ids | None = None) -> Ids:
+    """The ids that are nearest indeed, of all or of those that are allowed."""
     ids: list[Ids] = []
 
     def blocks() -> Iterator[NDArray[np.float16]]:
         for some, vectors in catalog.vectors_since(0):
-            ids.append(some)
-            yield unit_rows(vectors).astype(np.float16)
+            here = slice(None) if allowed is None else is_among(some, allowed)
+            ids.append(some[here])
+            yield unit_rows(vectors[here]).astype(np.float16)
 
     rows = exact_nearest(queries, K, blocks())
     found: Ids = np.concatenate(ids)[rows]
@@ -356,4 +314,24 @@ def as_markdown(rows: Sequence[SizeRow], *, source: str) -> str:
             f"{row.text_p50_ms:.2f} ms | {row.text_p95_ms:.2f} ms | {row.image_recall:.3f} | {row.image_p50_ms:.2f} ms "
             f"| {row.brute_p50_ms:.1f} ms | {row.resident_mib:.0f} MiB | {row.file_mib:.0f} MiB |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_filtered_lines(rows)]) + "\n"
+
+
+def _filtered_lines(rows: Sequence[SizeRow]) -> list[str]:
+    """What was measured behind filters, as a second table."""
+    lines = [
+        f"| {row.vectors:,} | {one.let_through} | {one.share:.0%} | {one.text_recall:.3f} | {one.text_p50_ms:.1f} ms | "
+        f"{one.image_recall:.3f} | {one.image_p50_ms:.1f} ms |"
+        for row in rows
+        for one in row.filtered
+    ]
+    head = [
+        "",
+        "## Behind a filter",
+        "",
+        f"The same, of {FILTERED_QUERIES} queries of each kind, where only some may be found.",
+        "",
+        "| vectors | let through | of all | recall@10, texts | p50 | recall@10, images | p50 |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    return [*head, *lines] if lines else []

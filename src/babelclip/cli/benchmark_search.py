@@ -33,7 +33,8 @@ def search(
     json: AsJson = False,
 ) -> None:
     """Measure collections of made vectors: building, recall against comparing with all, time a query, memory."""
-    from babelclip.benchmark.neighbours import as_markdown, drawn_pictures, measure_sizes
+    from babelclip.benchmark.made_collections import drawn_pictures
+    from babelclip.benchmark.neighbours import as_markdown, measure_sizes
     from babelclip.evaluation.captions import read_captions, read_pictures
     from babelclip.model import Model
 
