@@ -98,6 +98,9 @@ def test_only_what_is_allowed_is_found() -> None:
     found, _ = ExactNeighbours(np.arange(100), vectors).search(vectors[:3], 5, allowed=np.array([4, 50, 99]))
     assert {*found[0].tolist()} == {4, 50, 99, -1}
     assert not is_among(np.arange(5), np.empty(0, np.int64)).any()
+    many, some = np.arange(0, 9000, 3), np.arange(0, 6000, 2)
+    for asked in (many, many[:500]):
+        assert is_among(asked, some).tolist() == [one % 2 == 0 and one < 6000 for one in asked.tolist()]
 
 
 def test_answers_are_merged_best_first_without_gaps() -> None:

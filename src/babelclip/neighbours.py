@@ -16,6 +16,8 @@ faiss: Any = typed_faiss
 Ids = NDArray[np.int64]
 MANY = 20
 """Queries from which a product of matrices is faster than comparing one by one."""
+FEW_IDS = 1000
+"""Ids that are looked up one by one; more are marked in a table."""
 SCORES_AT_ONCE = 2**24
 """Of many queries, so that their products take no more than 64 MiB."""
 
@@ -100,6 +102,8 @@ def is_among(ids: Ids, allowed: Ids) -> NDArray[np.bool_]:
     """
     if not len(allowed):
         return np.zeros(len(ids), dtype=np.bool_)
+    if len(ids) > FEW_IDS:
+        return np.isin(ids, allowed)
     places = np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)
     found: NDArray[np.bool_] = allowed[places] == ids
     return found

@@ -139,10 +139,9 @@ def _measure(
     build_seconds = time.perf_counter() - start
     method = "comparing with all"
     if built.files is not None:
-        efforts = built.files.generation.efforts
-        method = "graph, open / candidates: " + ", ".join(
-            f"{effort.breadth} / {effort.candidates} {kind}"
-            for kind, effort in (("far", efforts.far), ("near", efforts.near))
+        near, far = built.files.generation.efforts.near, built.files.generation.efforts.far
+        method = (
+            f"graph, {far.breadth} open, {far.candidates} candidates; near a gate {near.breadth}, {near.candidates}"
         )
     filters = _filters(catalog) if built.files is not None else {}
     few = np.concatenate([asked[:texts][:FILTERED_QUERIES], asked[texts:][:FILTERED_QUERIES]])
