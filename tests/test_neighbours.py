@@ -239,9 +239,10 @@ def test_a_walk_that_would_take_longer_than_comparing_with_all_is_not_taken(monk
 
 
 def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog) -> None:
-    fill(catalog, 0, 2000)
+    old = fill(catalog, 0, 2000)
     first = follower(catalog)
     new = fill(catalog, 1, 300)
+    gone, _ = first.search(old[:50], 1)
     catalog.forget([f"/p/0-{i}.jpg" for i in range(50)])
     first.follow()
     again = follower(catalog)
@@ -250,6 +251,8 @@ def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog)
     assert again.files.generation == first.files.generation
     for neighbours in (first, again):
         assert len(neighbours) == 2250
+        for allowed in (None, np.arange(1, 2301), gone[:, 0]):
+            assert not np.isin(neighbours.search(old[:50], 10, allowed=allowed)[0], gone).any()
         assert recall(neighbours, follower(catalog, 10**9)) >= 0.97
         ids, scores = neighbours.search(new[:3], 1)
         assert scores[:, 0] == pytest.approx(1, abs=1e-3)

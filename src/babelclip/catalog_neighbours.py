@@ -60,11 +60,9 @@ class CatalogNeighbours:
         self._blocks: list[tuple[Ids, FloatArray]] = []
         self._tail: ExactNeighbours | None = None
         self._mark = Mark()
-        self._gone: Ids = np.empty(0, np.int64)
-        self._alive: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
-        return (len(self._files.ids) if self._files else 0) + self._tail_rows() - len(self._gone)
+        return (len(self._files.ids) - len(self._files.gone) if self._files else 0) + self._tail_rows()
 
     @property
     def files(self) -> NeighbourFiles | None:
@@ -81,7 +79,7 @@ class CatalogNeighbours:
         """
         parts = []
         if self._files is not None:
-            parts.append(self._files.search(queries, k, allowed=allowed, alive=self._alive))
+            parts.append(self._files.search(queries, k, allowed=allowed))
             if not self._tail_rows():
                 return parts[0]
         parts.append(self._exact().search(queries, k, allowed=allowed))
@@ -150,7 +148,6 @@ class CatalogNeighbours:
     def _close(self) -> None:
         """Know nothing, as before the first ``follow``."""
         self._files, self._blocks, self._tail = None, [], None
-        self._gone, self._alive = np.empty(0, np.int64), None
         self._mark = Mark()
 
     def _open(self) -> None:
@@ -200,18 +197,16 @@ class CatalogNeighbours:
             kept.append((ids[stays], vectors[stays]))
         self._blocks, self._tail = kept, None
         if self._files is not None:
-            here = removed[is_among(removed, self._files.ids)]
-            self._gone = np.union1d(self._gone, here)
-            self._alive = ~is_among(self._files.ids, self._gone) if len(self._gone) else None
+            self._files.leave_out(removed)
 
     def _outgrown(self, files: NeighbourFiles) -> bool:
         rows = len(files.ids)
-        return self._tail_rows() > max(LEAST_TAIL, TAIL_SHARE * rows) or len(self._gone) > GONE_SHARE * rows
+        return self._tail_rows() > max(LEAST_TAIL, TAIL_SHARE * rows) or len(files.gone) > GONE_SHARE * rows
 
     def _renew(self, files: NeighbourFiles, progress: Progress | None) -> None:
         """Take the new vectors into the files; train anew where much has come or gone."""
         rows = len(files.ids) + self._tail_rows()
-        if len(self._gone) > GONE_SHARE * len(files.ids) or rows > GROWTH * files.generation.trained_rows:
+        if len(files.gone) > GONE_SHARE * len(files.ids) or rows > GROWTH * files.generation.trained_rows:
             self._build(progress)
             return
         place = new_place(self._folder)
@@ -286,7 +281,6 @@ class CatalogNeighbours:
         self._files = NeighbourFiles.written(place, graph, ids, reach)
         self._blocks, self._tail = [], None
         self._mark = Mark(reach.vector, reach.removal)
-        self._gone, self._alive = np.empty(0, np.int64), None
         self._remove()
 
 

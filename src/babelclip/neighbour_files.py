@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from babelclip.errors import CatalogError
 from babelclip.graph_memory import index_to_grow, index_to_search
 from babelclip.neighbours import Ids, is_among
-from babelclip.proximity_graph import Effort, Efforts, Projection, ProximityGraph
+from babelclip.proximity_graph import Effort, Efforts, Nodes, Projection, ProximityGraph
 from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray
 
@@ -55,7 +55,7 @@ class Generation(Reach):
 
 
 class NeighbourFiles:
-    """A generation of files that is open."""
+    """A generation of files that is open; ``gone`` are ids that no search finds any more."""
 
     def __init__(self, folder: Path, generation: Generation) -> None:
         """Open a generation.
@@ -65,6 +65,8 @@ class NeighbourFiles:
         :raises CatalogError: if a file is missing or damaged
         """
         self.generation = generation
+        self.gone: Ids = np.empty(0, np.int64)
+        self._left: Nodes | None = None
         self._place = folder / generation.name
         try:
             if _checksum(self._place) != generation.checksum:
@@ -145,24 +147,32 @@ class NeighbourFiles:
         parts = np.load(self._place / PROJECTION)
         return Projection(parts["mean"], parts["matrix"]), np.load(self._place / ROWS)
 
-    def search(
-        self, queries: FloatArray, k: int, *, allowed: Ids | None = None, alive: NDArray[np.bool_] | None = None
-    ) -> tuple[Ids, FloatArray]:
+    def leave_out(self, removed: Ids) -> None:
+        """Let no search find some ids any more; what is not in the files is passed over.
+
+        :param removed: int64, growing ids
+        """
+        self.gone = np.union1d(self.gone, removed[is_among(removed, self.ids)])
+        if len(self.gone):
+            self._left = self.graph.nodes(~is_among(self.ids, self.gone))
+
+    def search(self, queries: FloatArray, k: int, *, allowed: Ids | None = None) -> tuple[Ids, FloatArray]:
         """Ids and cosines, nearest first.
 
         :param queries: float32 (m, d), unit rows
         :param k: how many
         :param allowed: int64, growing ids that may be found; None for all
-        :param alive: bool (rows,), rows that are not gone; None for all
         :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines
         """
-        rows = alive
+        nodes = self._left
         if allowed is not None:
-            rows = is_among(self.ids, allowed) if alive is None else is_among(self.ids, allowed) & alive
+            rows = is_among(self.ids, allowed)
+            rows[np.searchsorted(self.ids, self.gone)] = False
+            nodes = self.graph.nodes(rows)
         ids = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         for i, query in enumerate(queries):
-            found, cosines = self.graph.search(query, k, self.vectors, allowed=rows)
+            found, cosines = self.graph.search(query, k, self.vectors, allowed=nodes)
             ids[i, : len(found)], scores[i, : len(found)] = self.ids[found], cosines
         return ids, scores
 

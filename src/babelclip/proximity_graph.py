@@ -71,6 +71,14 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes that may be found: bool (nodes,), and as FAISS takes them."""
+
+    mask: NDArray[np.bool_]
+    selector: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Queries, float32 (m, d) unit rows; and the rows that are nearest to them indeed, int64 (m, k)."""
 
@@ -206,44 +214,52 @@ class ProximityGraph:
         """As many components as tell which place is nearest."""
         return np.ascontiguousarray(points[:, :PLACE_COMPONENTS])
 
+    def nodes(self, allowed: NDArray[np.bool_]) -> Nodes:
+        """The nodes of rows.
+
+        :param allowed: bool (n,), rows that may be found
+        :return: their nodes, for any number of searches
+        """
+        mask = allowed[self.rows]
+        return Nodes(mask, selector(mask))
+
     def search(
-        self, query: FloatArray, k: int, vectors: Rows, *, allowed: NDArray[np.bool_] | None = None
+        self, query: FloatArray, k: int, vectors: Rows, *, allowed: Nodes | None = None
     ) -> tuple[Ids, FloatArray]:
         """The nearest rows.
 
         :param query: float32 (d,), unit
         :param k: how many
         :param vectors: float16 (n, d), the vectors of all rows
-        :param allowed: bool (n,), rows that may be found; None for all
+        :param allowed: what may be found; None for all
         :return: int64 rows and float32 cosines, nearest first; up to k
         """
         return exact_best(query, k, self._candidates(query, k, allowed), vectors)
 
-    def _candidates(self, query: FloatArray, k: int, allowed: NDArray[np.bool_] | None = None) -> Ids:
+    def _candidates(self, query: FloatArray, k: int, allowed: Nodes | None = None) -> Ids:
         """The rows that seem to be nearest by their bytes."""
         point = self.projection.apply(query[None])
         nodes, gates = self._opened_gates()
-        within = None if allowed is None else allowed[self.rows]
+        only = None if allowed is None else allowed.selector
         with one_thread():
             near, found = gates.search(point, min(ENTRIES, len(nodes)))
             effort = self.efforts.near if near[0, 0] < self.efforts.border else self.efforts.far
             count = min(max(effort.candidates, 3 * k), len(self))
             breadth = max(effort.breadth, 4 * k)
             # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
-            share = 1.0 if within is None else float(within[nodes[found]].mean())
+            share = 1.0 if allowed is None else float(allowed.mask[nodes[found]].mean())
             if share < WALKED_SHARE or breadth / share * NODE_COST > len(self):
-                best = self._scanned(point, max(count, CANDIDATES[-1]), within)
+                best = self._scanned(point, max(count, CANDIDATES[-1]), only)
             else:
                 entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
-                best = self._walked(point, count, int(breadth / share), (entries, near), within)
+                best = self._walked(point, count, int(breadth / share), (entries, near), only)
         kept: Ids = self.rows[best[best >= 0]].astype(np.int64)
         return kept
 
-    def _scanned(self, point: FloatArray, count: int, within: NDArray[np.bool_] | None) -> Ids:
+    def _scanned(self, point: FloatArray, count: int, only: Any | None) -> Ids:
         """The nearest nodes, by comparing with all that are allowed."""
         codes = faiss.downcast_index(self.index.storage)
-        only = faiss.SearchParameters(sel=None if within is None else selector(within))
-        found: Ids = codes.search(point, min(count, len(self)), params=only)[1][0]
+        found: Ids = codes.search(point, min(count, len(self)), params=faiss.SearchParameters(sel=only))[1][0]
         return found
 
     def _walked(
@@ -252,12 +268,11 @@ class ProximityGraph:
         count: int,
         breadth: int,
         gates: tuple[NDArray[np.int32], FloatArray],
-        within: NDArray[np.bool_] | None,
+        only: Any | None,
     ) -> Ids:
         """The nearest nodes that a walk from gates, which have distances, comes to."""
         distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
         entries, near = gates
-        only = None if within is None else selector(within)
         self.index.search_level_0(
             1,
             faiss.swig_ptr(point),
