@@ -8,6 +8,7 @@ Beyond the processor: EXIF orientation is applied, transparency is laid over whi
 import functools
 import io
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -107,6 +108,9 @@ def _read(source: ImageSource, enough: _Enough | None) -> Image.Image:
         raise ImageError(f"{describe(source)}: no such file") from None
     except UnidentifiedImageError:
         raise ImageError(f"{describe(source)}: not a picture in a known format") from None
+    except Image.DecompressionBombError as error:
+        pixels = re.findall(r"\d+ pixels", str(error))[:1] or ["pixels"]
+        raise _over_pixels(describe(source), pixels[0]) from None
     except _DECODER_ERRORS as error:
         raise ImageError(f"{describe(source)}: cannot be decoded: {error}") from None
 
@@ -172,8 +176,10 @@ def register_formats() -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    # Pillow warns from 89 million pixels on; the limit here is ours, and an error.
+    # Pillow warns from 89 million pixels on; the limit here is ours, and an error. It refuses twice as many.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, settings().max_image_pixels)
 
 
 def _open_bytes(source: str | Path | bytes) -> io.BytesIO | Path:
@@ -193,10 +199,7 @@ def _finish(image: Image.Image, name: str, enough: _Enough | None = None) -> Ima
     """Bound, decode, turn upright, lay over white, and bring to sRGB; smaller where that is enough."""
     limit = settings().max_image_pixels
     if image.width * image.height > limit:
-        raise ImageTooLargeError(
-            f"{name}: {image.width} x {image.height} pixels, over the limit of {limit}; "
-            "BABELCLIP_MAX_IMAGE_PIXELS raises it"
-        )
+        raise _over_pixels(name, f"{image.width} x {image.height} pixels")
     if 0 in image.size:
         raise ImageError(f"{name}: {image.width} x {image.height} pixels: nothing to see")
     try:
@@ -207,6 +210,11 @@ def _finish(image: Image.Image, name: str, enough: _Enough | None = None) -> Ima
         raise ImageError(f"{name}: cannot be decoded: {error}") from None
     profile = image.info.get("icc_profile")
     return _opaque(_to_srgb(_plain_mode(_eight_bit(_upright(image))), profile))
+
+
+def _over_pixels(name: str, pixels: str) -> ImageTooLargeError:
+    limit = settings().max_image_pixels
+    return ImageTooLargeError(f"{name}: {pixels}, over the limit of {limit}; BABELCLIP_MAX_IMAGE_PIXELS raises it")
 
 
 def _enough(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
@@ -289,7 +297,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
         raise ImageError(f"{name}: an image array is (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), and not empty")
     if array.shape[0] * array.shape[1] > settings().max_image_pixels:
-        raise ImageTooLargeError(f"{name}: over the limit of {settings().max_image_pixels} pixels")
+        raise _over_pixels(name, f"{array.shape[1]} x {array.shape[0]} pixels")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise ImageError(f"{name}: float values must be finite and in 0..1")
