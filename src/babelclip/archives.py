@@ -59,13 +59,25 @@ def members(archive: str) -> Iterator[Member]:
         raise _failure(error, f"{archive}: not an archive that can be read: {error}") from None
 
 
+def archive_of(path: str) -> str | None:
+    """The archive that a path goes into, by its name: a folder may be called "Wow!".
+
+    :param path: of a file, a folder or a member
+    :return: the path of the archive; None where nothing before INSIDE has an archive's name
+    """
+    at = path.find(INSIDE)
+    while at >= 0 and kind_of(path[:at]) != "archive":
+        at = path.find(INSIDE, at + 1)
+    return path[:at] if at >= 0 else None
+
+
 def inside_archive(path: str) -> bool:
     """Whether a path that an index names is of a member of an archive.
 
     :param path: the path
     :return: whether it is; a file whose own name looks like one is not
     """
-    return INSIDE in path and not Path(path).exists()
+    return archive_of(path) is not None and not Path(path).exists()
 
 
 def file_of(path: str) -> Path:
@@ -74,7 +86,8 @@ def file_of(path: str) -> Path:
     :param path: the path
     :return: the file itself, or the archive that it is in
     """
-    return Path(path.partition(INSIDE)[0] if inside_archive(path) else path)
+    archive = archive_of(path)
+    return Path(path if archive is None or Path(path).exists() else archive)
 
 
 def source_of(path: str) -> Path | bytes:
@@ -84,18 +97,17 @@ def source_of(path: str) -> Path | bytes:
     :return: the file, or the member's bytes
     :raises InputError: if the archive is damaged or gone, or has no such member
     """
-    if not inside_archive(path):
+    archive = archive_of(path)
+    if archive is None or Path(path).exists():
         return Path(path)
-    archive, _, name = path.partition(INSIDE)
     try:
+        # Members may begin with / or ./, which the path leaves out; the last of a name is the one that counts.
         if _is_zip(archive):
             with zipfile.ZipFile(archive) as packed:
-                return packed.read(name)
+                return packed.read([one for one in packed.infolist() if _path(archive, one.filename) == path][-1])
         with tarfile.open(archive, "r:*") as opened:
-            # Members may begin with ./, which the path leaves out.
-            entry = next(entry for entry in opened if _path(archive, entry.name) == path)
-            return _of_tar(opened)(entry)
-    except StopIteration:
+            return _of_tar(opened)(_named(opened, archive, path)[-1])
+    except IndexError:
         raise InputError(f"{path}: {archive} has no such member") from None
     except _DAMAGE as error:
         raise InputError(f"{path}: cannot be read from {archive}: {error}") from None
@@ -130,6 +142,17 @@ def _of_tar(opened: tarfile.TarFile) -> Callable[[tarfile.TarInfo], bytes]:
         return file.read()
 
     return read
+
+
+def _named(opened: tarfile.TarFile, archive: str, path: str) -> list[tarfile.TarInfo]:
+    """The members of a tar that a path names; damage is none that comes behind them."""
+    found: list[tarfile.TarInfo] = []
+    try:
+        found.extend(entry for entry in opened if _path(archive, entry.name) == path)
+    except _DAMAGE:
+        if not found:
+            raise
+    return found
 
 
 def _reader(archive: str, read: Callable[[Entry], bytes], entry: Entry) -> Callable[[], bytes]:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from babelclip.archives import INSIDE
+from babelclip.archives import INSIDE, archive_of
 from babelclip.catalog_vectors import BLOCK_ROWS, CatalogVectors
 from babelclip.errors import InputError
 from babelclip.photo_facts import FACTS_VERSION, Facts
@@ -138,6 +138,15 @@ class Catalog(CatalogVectors):
         """
         return bool(self.rows("SELECT 1 FROM contents WHERE hash = ?", (digest,)))
 
+    def error_of(self, digest: bytes) -> str | None:
+        """Why a content has no vector.
+
+        :param digest: its sha256
+        :return: the reason; None where it has one, or is not known
+        """
+        rows = self.rows("SELECT error FROM contents WHERE hash = ?", (digest,))
+        return rows[0][0] if rows else None
+
     def save(
         self, photos: Iterable[Photo], contents: Iterable[Content], facts: Iterable[tuple[Photo, Facts]] = ()
     ) -> None:
@@ -238,7 +247,7 @@ class Catalog(CatalogVectors):
             for path in paths:
                 row = self._db.execute("DELETE FROM photos WHERE path = ? RETURNING content", (path,)).fetchall()
                 touched |= {content for (content,) in row if content is not None}
-                self._db.execute("DELETE FROM archives WHERE path = ?", (path.partition(INSIDE)[0],))
+                self._db.execute("DELETE FROM archives WHERE path = ?", (archive_of(path) or path,))
             self._settle(touched)
 
     def purge(self, days: float = KEEP_RETIRED_DAYS) -> int:
@@ -357,5 +366,6 @@ _BELOW = "(path = ? OR (path > ? AND path < ?) OR (path > ? AND path < ?))"
 def _below(root: str) -> tuple[str, ...]:
     """The parameters of _BELOW."""
     stem = root.rstrip(os.sep)
-    inside = stem + INSIDE
+    # What is in "Wow!/" is not in "Wow", unless that is an archive.
+    inside = stem + (INSIDE if archive_of(stem + INSIDE) else os.sep)
     return root, stem + os.sep, stem + chr(ord(os.sep) + 1), inside, inside[:-1] + chr(ord(inside[-1]) + 1)

@@ -58,6 +58,8 @@ class CatalogFile:
             }
             hint = next((text for word, text in hints.items() if word in str(error)), "")
             raise CatalogError(f"index {self.path}: {error}.{hint}") from None
+        except UnicodeEncodeError as error:
+            raise InputError(f"{error.object!r} is not valid UTF-8, so nothing in an index is called so") from None
         except (sqlite3.DatabaseError, OSError) as error:
             raise CatalogError(f"index {self.path} cannot be used: {error}") from None
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from babelclip import raw
-from babelclip.archives import INSIDE, members
+from babelclip.archives import archive_of, file_of, members
 from babelclip.batching import chunks, ordered_map
 from babelclip.catalog import Catalog, Content, Known, Photo
 from babelclip.crawl import Found, folders_below
 from babelclip.errors import ArchiveError, ImageError, InputError
-from babelclip.inspection import Look, look, look_inside, storable
+from babelclip.inspection import Look, look, look_inside, plain_file, storable
 from babelclip.model import Model
 from babelclip.photo_facts import Facts
 from babelclip.pixels import ImageSource
@@ -182,7 +182,8 @@ class _Run:
         elif photo.hash in self._under_way:
             self._under_way[photo.hash].photos.append(photo)
         elif self._catalog.has_content(photo.hash) or self._writer.holds(photo.hash):
-            self._writer.known_content(photo, seen.facts)
+            error = self._writer.error_of(photo.hash) or self._catalog.error_of(photo.hash)
+            self._writer.known_content(photo, seen.facts, error)
         else:
             self._under_way[photo.hash] = _Job([photo], seen.facts)
             return False
@@ -217,8 +218,7 @@ class _Run:
         damaged: set[str] = set()
         size = mtime = 0
         try:
-            stat = os.stat(archive)
-            size, mtime = stat.st_size, stat.st_mtime_ns
+            size, mtime = plain_file(archive)
             listed = self._catalog.paths_below(archive)
             if self._catalog.finished_archive(archive) == (size, mtime):
                 self._writer.unchanged(len(listed))
@@ -272,19 +272,14 @@ class _Run:
     def _find_lost_folders(self) -> None:
         """Note as gone what is in folders that are not there any more."""
         archives = set(self._archives)
-        for folder in self._catalog.folders_below(str(self._base)):
-            outer = (folder + "/").partition(INSIDE)[0]
-            if folder not in self._folders and outer not in archives:
+        for folder in self._catalog.folders_below(str(self._base)) if storable(str(self._base)) else ():
+            if folder not in self._folders and archive_of(folder + "/") not in archives:
                 self._gone.extend(self._catalog.paths_in(folder))
 
     def _forget(self) -> None:
         """Take out what is gone: not what cannot be looked at, nor what another process has just added."""
         unseen = tuple(folder + os.sep for folder in self._unreadable)
-        gone = [
-            path
-            for path in self._gone
-            if not path.startswith(unseen) and not os.path.lexists(path.partition(INSIDE)[0])
-        ]
+        gone = [path for path in self._gone if not path.startswith(unseen) and not os.path.lexists(file_of(path))]
         if gone:
             self._catalog.forget(gone)
             self._report.removed += len(gone)
@@ -329,8 +324,11 @@ class _Writer:
         self._facts.append((photo, facts))
         self.unchanged()
 
-    def known_content(self, photo: Photo, facts: Facts) -> None:
-        self._report.known_content += 1
+    def known_content(self, photo: Photo, facts: Facts, error: str | None) -> None:
+        if error is None:
+            self._report.known_content += 1
+        else:
+            self._report.failed.append((photo.path, error))
         self._photos.append(photo)
         self._facts.append((photo, facts))
         self._step(1)
@@ -360,6 +358,9 @@ class _Writer:
     def holds(self, digest: bytes) -> bool:
         return digest in self._contents
 
+    def error_of(self, digest: bytes) -> str | None:
+        return self._contents[digest].error if digest in self._contents else None
+
     def _step(self, files: int) -> None:
         self._done += files
         self.total = max(self.total, self._done)
@@ -383,9 +384,9 @@ def _look(item: tuple[Found, Known | None]) -> Look:
 
 def _changed(photo: Photo) -> bool:
     """Whether a file, or the archive that it is in, is no longer what it was when it was hashed."""
-    file, _, inside = photo.path.partition(INSIDE)
+    file = str(file_of(photo.path))
     try:
-        stat = os.stat(photo.path if not inside else file)
+        stat = os.stat(file)
     except OSError:
         return True
-    return stat.st_mtime_ns != photo.mtime_ns or (not inside and stat.st_size != photo.size)
+    return stat.st_mtime_ns != photo.mtime_ns or (file == photo.path and stat.st_size != photo.size)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,7 @@ def look(found: Found, known: Known | None) -> Look:
     try:
         if not storable(path):
             return Look(Photo(path, 0, 0, None, "its name is not valid UTF-8; rename it"))
-        stat = os.stat(path)
-        size, mtime = stat.st_size, stat.st_mtime_ns
+        size, mtime = plain_file(path)
         sidecar = _time_of(found.sidecar)
         same = known is not None and (known.size, known.mtime_ns) == (size, mtime)
         if known is not None and same and (known.facts, known.sidecar_ns) == (FACTS_VERSION, sidecar):
@@ -90,6 +90,19 @@ def look_inside(member: Member, known: Known | None, mtime_ns: int) -> Look:
         return Look(Photo(path, member.size, mtime_ns, None, str(error)), damaged=damaged)
     photo = Photo(path, member.size, mtime_ns, hashlib.sha256(data).digest())
     return Look(photo, _picture_facts(data, path, None), data=data)
+
+
+def plain_file(path: str) -> tuple[int, int]:
+    """The size and time of a file; a pipe would be waited for without end.
+
+    :param path: the file, or a link to it
+    :return: (bytes, ns)
+    :raises OSError: if it cannot be looked at, or is not a plain file
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("not a plain file, but a pipe, a socket or a device")
+    return found.st_size, found.st_mtime_ns
 
 
 def storable(name: str) -> bool:
@@ -134,7 +147,7 @@ def _facts(found: Found) -> Facts:
 def _read_sidecar(path: str | None) -> bytes | None:
     """The bytes of a sidecar of a sensible size."""
     with suppress(OSError):
-        if path is not None and os.stat(path).st_size <= MAX_SIDECAR_BYTES:
+        if path is not None and plain_file(path)[0] <= MAX_SIDECAR_BYTES:
             return Path(path).read_bytes()
     return None
 

@@ -84,7 +84,7 @@ def frames(path: str, every_seconds: float = EVERY_SECONDS) -> Iterator[tuple[in
                 given += 1
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         if not given:
-            raise ImageError(f"{path}: not a video that can be read: {error}") from None
+            raise ImageError(f"{path}: not a video that can be read: {_said(error)}") from None
     if not given:
         raise ImageError(f"{path}: the video has no frames")
 
@@ -108,7 +108,7 @@ def frame_at(path: str, at_ms: int) -> Image.Image:
                 shown = frame
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         if shown is None:
-            raise ImageError(f"{path}: not a video that can be read: {error}") from None
+            raise ImageError(f"{path}: not a video that can be read: {_said(error)}") from None
     if shown is None:
         raise ImageError(f"{path}: the video has no frames")
     return _upright(shown)
@@ -127,6 +127,13 @@ def _up_to(opened: "InputContainer", stream: "VideoStream", seconds: float) -> "
             yield frame
             if frame.time is not None and frame.time - begin >= seconds - HALF_MS:
                 return
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, without the path, which FFmpeg repeats."""
+    if isinstance(error, IndexError):
+        return "it has no pictures"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _sampled(opened: "InputContainer", stream: "VideoStream", step: float) -> "Iterator[tuple[float, VideoFrame]]":

@@ -11,6 +11,7 @@ from babelclip.catalog import Catalog
 from babelclip.crawl import SIDECAR_SUFFIX, kind_of
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.inspection import storable
 from babelclip.model import Model
 from babelclip.video import EVERY_SECONDS
 
@@ -41,8 +42,8 @@ def follow(
     """
     bases = [root.expanduser().absolute() for root in roots]
     for base in bases:
-        if not base.is_dir():
-            raise InputError(f"{base}: not a folder that can be followed")
+        if not base.is_dir() or not storable(str(base)):
+            raise InputError(f"{base}: not a folder that can be followed, or its name is not valid UTF-8")
     for batch in watch(
         *bases, stop_event=stop, debounce=QUIET_MS, rust_timeout=TICK_MS, yield_on_timeout=True, raise_interrupt=True
     ):
