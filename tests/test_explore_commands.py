@@ -24,7 +24,7 @@ def indexed(home: Path, photos: Path, model: Path) -> Path:
 def test_duplicates_lists_copies_prints_paths_and_deletes_nothing(home: Path, photos: Path, indexed: Path) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
     shown = run("duplicates", "-m", indexed, "--alike", "1", home=home)
-    assert "6 photos: 1 groups that show the same, 1 files" in shown.stdout
+    assert "6 photos: 1 group that show the same, 1 file " in shown.stdout
     assert "Nothing was deleted" in shown.stdout
     (group,) = lines(run("duplicates", "-m", indexed, "--alike", "1", "--json", home=home).stdout)
     assert [member["why"] for member in group["members"]] == ["best", "copy"]
@@ -101,7 +101,7 @@ def test_a_map_of_more_photos_than_asked_for_says_what_is_left_out(home: Path, i
     (home / "words.txt").write_text("Hund\n")
     done = run("map", home / "m.html", "-m", indexed, "--most", "4", "--words", home / "words.txt", home=home)
     assert "map of 4 photos" in done.stderr
-    assert "2 photos are left out; --most 6 draws all" in done.stderr
+    assert "left out: 2 photos; --most 6 draws all" in done.stderr
 
 
 def test_a_path_cannot_end_the_script_of_the_page(tmp_path: Path) -> None:

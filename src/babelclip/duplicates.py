@@ -5,6 +5,7 @@ print of each, laid over the other, may nowhere differ by more than ``SAME_LEVEL
 would not do: two drawings that differ in one letter had the same dHash. Nothing is ever deleted here.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.archives import source_of
+from babelclip.archives import file_of, source_of
 from babelclip.batching import ordered_map
 from babelclip.catalog import Photo
 from babelclip.errors import InputError
@@ -102,6 +103,28 @@ class _Sets:
     def join(self, one: int, other: int) -> None:
         low, high = sorted((self.root(one), self.root(other)))
         self._above[high] = low
+
+
+def on_disk(photos: Sequence[Photo]) -> list[int]:
+    """The photos that are as the index knows them, each file once: by a link one would be its own duplicate.
+
+    :param photos: files
+    :return: their places in the list; of several paths of a file the one that is no link, else the first
+    """
+    found: dict[tuple[object, ...], int] = {}
+    for place, photo in enumerate(photos):
+        file = file_of(photo.path)
+        inside = str(file) != photo.path
+        try:
+            state = file.stat()
+        except OSError:
+            continue
+        if state.st_mtime_ns != photo.mtime_ns or (not inside and state.st_size != photo.size):
+            continue
+        one = (state.st_dev, state.st_ino, photo.path.removeprefix(str(file)))
+        if one not in found or os.path.realpath(file) == str(file):
+            found[one] = place
+    return sorted(found.values())
 
 
 def find_duplicates(

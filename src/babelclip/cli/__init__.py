@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
 
+import io
 import sys
 import warnings
 
@@ -18,6 +19,9 @@ def main() -> None:
 
     # Pillow warns of oddities in files that it reads all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names of files may be any bytes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app.assemble(app.wanted(sys.argv[1:]))(prog_name="babelclip")
     except BabelclipError as error:
@@ -35,3 +39,10 @@ def main() -> None:
         # The reader (head, less) has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # A file or folder that the options name cannot be written, or the disk is full.
+        if error.errno is None:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        output.message(f"error: {where}{error.strerror}")
+        sys.exit(1)

@@ -65,11 +65,15 @@ def duplicates(
         raise typer.BadParameter("give --paths or --json, not both")
     with open_existing(index_file, model, None, "auto") as opened, output.progress("comparing") as bar:
         photos, vectors = _pictures(opened, folder)
+        there = dup.on_disk(photos)
+        left_out = len(photos) - len(there)
+        photos, vectors = [photos[i] for i in there], vectors[there]
         groups = dup.find_duplicates(photos, vectors, near=near, alike=1.0 if paths else alike, progress=bar)
+    if left_out:
+        left = output.counted(left_out, "photo")
+        output.message(f"left out: {left} gone or changed since the last babelclip index, or links to others")
     if paths:
-        for member in (member for group in groups for member in group.members[1:]):
-            if not inside_archive(member.path):
-                output.line(member.path)
+        _show_paths(groups)
     elif json:
         for group in groups:
             output.json_line(_group_row(group))
@@ -80,6 +84,15 @@ def duplicates(
 
         write_duplicates(html, groups)
         output.message(f"page: {html}")
+
+
+def _show_paths(groups: Sequence[dup.Group]) -> None:
+    """The files that could go, a line each; a name of two lines would be two other files to what reads them."""
+    for member in (member for group in groups for member in group.members[1:]):
+        if "\n" in member.path:
+            output.message(f"{member.path!r} is left out: there is a line break in its name")
+        elif not inside_archive(member.path):
+            output.line(member.path)
 
 
 def _group_row(group: dup.Group) -> dict[str, Any]:
@@ -103,9 +116,11 @@ def _show_groups(groups: Sequence[dup.Group], photos: int) -> None:
         output.table(("group#", "what", "cosine#", "pixels#", "bytes#", "photo"), rows)
     same = [group for group in groups if group.same]
     spare = sum(group.spare_bytes for group in same) / BYTES_A_MEGABYTE
+    files = output.counted(sum(len(group.members) - 1 for group in same), "file")
     output.line(
-        f"{photos} photos: {len(same)} groups that show the same, {sum(len(g.members) - 1 for g in same)} files and "
-        f"{spare:.1f} MB to spare; {len(groups) - len(same)} groups of look-alikes. Nothing was deleted."
+        f"{output.counted(photos, 'photo')}: {output.counted(len(same), 'group')} that show the same, {files} and "
+        f"{spare:.1f} MB to spare; {output.counted(len(groups) - len(same), 'group')} of look-alikes. "
+        "Nothing was deleted."
     )
 
 
@@ -153,7 +168,7 @@ def _show_clusters(clusters: Sequence[Cluster], paths: Sequence[str]) -> None:
     output.table(("cluster", "photos#", "in its middle"), rows)
     rest = len(paths) - sum(len(one.members) for one in clusters)
     if rest:
-        output.line(f"{rest} photos are in no cluster.")
+        output.line(f"In no cluster: {output.counted(rest, 'photo')}.")
 
 
 def map(
@@ -191,9 +206,9 @@ def map(
     ]
     with output.progress("thumbnails") as bar:
         embedded = write_map(page, spots, [", ".join(one.name) for one in clusters], thumbnails, progress=bar)
-    output.message(f"map of {len(photos)} photos, {embedded} with a thumbnail inside: {page}")
+    output.message(f"map of {output.counted(len(photos), 'photo')}, {embedded} with a thumbnail inside: {page}")
     if left_out:
-        output.message(f"{left_out} photos are left out; --most {len(photos) + left_out} draws all")
+        output.message(f"left out: {output.counted(left_out, 'photo')}; --most {len(photos) + left_out} draws all")
 
 
 def _pictures(opened: Index, folder: Path | None) -> tuple[list[Photo], FloatArray]:

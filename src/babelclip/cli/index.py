@@ -61,7 +61,7 @@ def index(
         if not json:
             unreadable = len(catalog.failures())
             rest = f", {unreadable} more could not be read" if unreadable else ""
-            output.line(f"The index holds {catalog.count()} photos{rest}.")
+            output.line(f"The index holds {output.counted(catalog.count(), 'photo')}{rest}.")
         if watch:
             output.message("watching; Ctrl-C ends it")
 

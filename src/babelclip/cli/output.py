@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Protocol, TextIO
@@ -79,7 +80,7 @@ def message(text: str) -> None:
 
     :param text: the message
     """
-    _ERR.print(text, markup=False)
+    _ERR.print("\n".join(_plain(part) for part in text.split("\n")), markup=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
@@ -91,7 +92,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     """
     from rich.table import Table
 
-    drawn = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    shown = None if title is None else _escape(title)
+    drawn = Table(box=None, title=shown, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         drawn.add_column(column.rstrip("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
     for row in rows:
@@ -99,11 +101,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     _OUT.print(drawn)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    :param number: how many
+    :param noun: what one of them is called
+    :return: such as "1 photo" or "2 photos"
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _escape(cell: str) -> str:
-    """Text that rich shows as it is; what cannot be encoded is shown escaped."""
+    """Text that rich shows as it is."""
     from rich.markup import escape
 
-    return escape(cell.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return escape(_plain(cell))
+
+
+def _plain(text: str) -> str:
+    """Text for people: what cannot be encoded, and what a terminal would act on, is shown escaped."""
+    plain = "".join(repr(one)[1:-1] if unicodedata.category(one) == "Cc" else one for one in text)
+    return plain.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager
