@@ -10,8 +10,9 @@ from babelclip.catalog import Catalog, Content, Photo
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.graph_links import GraphLinks
 from babelclip.graph_memory import CACHE_LINE, index_to_grow, index_to_search
+from babelclip.graph_tuning import Asked, tune
 from babelclip.neighbours import MANY, ExactNeighbours, is_among, merged
-from babelclip.proximity_graph import Asked, Effort, Efforts, ProximityGraph, exact_nearest, faiss
+from babelclip.proximity_graph import Effort, Efforts, ProximityGraph, exact_nearest, faiss
 from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -134,20 +135,40 @@ def test_a_walk_begins_at_the_gates_that_are_nearest_to_the_query(monkeypatch: p
         assert len(np.intersect1d(graph.search(query, 10, stored)[0], nearest)) >= 9
 
 
-def test_a_query_that_is_near_a_gate_takes_the_effort_of_pictures_and_others_that_of_texts() -> None:
+def test_queries_take_the_more_effort_the_farther_their_nearest_gate_is_and_each_band_finds_enough() -> None:
     rows = clustered(1, 3000)
-    texts = unit_rows(np.random.default_rng(3).standard_normal((60, DIMENSION)).astype(np.float32))
+    apart = unit_rows(np.random.default_rng(3).standard_normal((200, DIMENSION)).astype(np.float32))
     stored = rows.astype(np.float16)
     graph = ProximityGraph.trained(rows)
     graph.add(rows)
     graph.finish()
-    pictures, apart = (Asked(queries, exact_nearest(queries, 10, [stored])) for queries in (rows[:60], texts))
-    assert graph.tune(pictures, [apart], stored, 0.98) >= 0.98
-    near, far = graph.efforts.near, graph.efforts.far
-    assert near.breadth + near.candidates < far.breadth + far.candidates
-    graph.efforts = Efforts(Effort(64, 30), Effort(64, 60), graph.efforts.border)
-    assert np.mean([len(graph._candidates(query, 1)) == 30 for query in rows[100:400]]) > 0.8
-    assert np.mean([len(graph._candidates(query, 1)) == 60 for query in texts]) >= 0.9
+    pictures, texts = (Asked(queries, exact_nearest(queries, 10, [stored])) for queries in (rows[:100], apart))
+    reached = tune(graph, pictures, [texts], stored, 0.98)
+    costs = [step.breadth + step.candidates for step in graph.efforts.steps]
+    assert reached >= 0.98
+    assert costs == sorted(costs)
+    assert costs[0] < costs[-1]
+    band = np.searchsorted(graph.efforts.borders, graph.nearness(apart), side="right")
+    for number, step in enumerate(graph.efforts.steps):
+        here = apart[band == number]
+        assert len(here) >= 10
+        assert {graph.efforts.at(distance) for distance in graph.nearness(here)} == {step}
+    hits = [len(np.intersect1d(graph.search(q, 10, stored)[0], t)) for q, t in zip(apart, texts.nearest, strict=True)]
+    assert np.mean(hits) >= 9.8
+    pictures_at = [graph.efforts.at(distance) for distance in graph.nearness(rows[100:400])]
+    assert np.mean([step == graph.efforts.steps[0] for step in pictures_at]) > 0.8
+    assert tune(graph, pictures, [], stored, 0.98) >= 0.98
+
+
+def test_a_search_opens_as_many_nodes_and_scores_as_many_candidates_as_its_band_says() -> None:
+    rows = clustered(1, 3000)
+    graph = ProximityGraph.trained(rows)
+    graph.add(rows)
+    asked = rows[100:140]
+    middle = float(np.median(graph.nearness(asked)))
+    graph.efforts = Efforts((middle,), (Effort(64, 30), Effort(64, 60)))
+    for query, distance in zip(asked, graph.nearness(asked), strict=True):
+        assert len(graph._candidates(query, 1)) == (30 if distance < middle else 60)
 
 
 def test_links_lead_both_ways_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +252,7 @@ def test_a_walk_that_would_take_longer_than_comparing_with_all_is_not_taken(monk
     stored = rows.astype(np.float16)
     links = graph.index.hnsw.neighbors
     faiss.rev_swig_ptr(links.data(), links.size())[:] = -1
-    graph.efforts = Efforts(Effort(32, 30), Effort(32, 30), 0.0)
+    graph.efforts = Efforts((), (Effort(32, 30),))
     for k in (1000, 2500):
         found, scores = graph.search(rows[0], k, stored)
         assert len(np.intersect1d(found, exact_nearest(rows[:1], k, [stored])[0])) >= 0.98 * k

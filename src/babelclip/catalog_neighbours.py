@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from babelclip.catalog import Catalog
 from babelclip.catalog_vectors import BLOCK_ROWS, Mark
+from babelclip.graph_tuning import Asked, tune
 from babelclip.neighbour_files import VECTORS, NeighbourFiles, Reach, new_place
 from babelclip.neighbours import ExactNeighbours, Ids, is_among, merged
-from babelclip.proximity_graph import Asked, ProximityGraph, exact_nearest
+from babelclip.proximity_graph import ProximityGraph, exact_nearest
 from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -30,7 +31,7 @@ GROWTH = 2.0
 """After which the components are chosen anew."""
 TRAINING_ROWS = 200_000
 TARGET_RECALL = 0.98
-TUNING_MARGIN = 0.009
+TUNING_MARGIN = 0.0075
 """So much more must be found of what is tuned with: captions of real pictures are found that much worse."""
 TUNING_IMAGES, TUNING_K = 200, 10
 SPOT_CHECKS = 32
@@ -244,7 +245,7 @@ class CatalogNeighbours:
         truth = exact_nearest(np.concatenate(kinds), TUNING_K, (block for _, block in _blocks_of(vectors)))
         parts = np.split(truth, np.cumsum([len(kind) for kind in kinds])[:-1])
         pictures, *texts = (Asked(kind, part) for kind, part in zip(kinds, parts, strict=True))
-        recall = graph.tune(pictures, texts, vectors, TARGET_RECALL + TUNING_MARGIN)
+        recall = tune(graph, pictures, texts, vectors, TARGET_RECALL + TUNING_MARGIN)
         self._finish(place, graph, vectors, ids, Reach(self._catalog.identity, len(ids), int(ids[-1]), removal, recall))
 
     def _copy_vectors(self, place: Path, total: int) -> "tuple[np.memmap[Any, np.dtype[np.float16]], Ids]":

@@ -26,7 +26,7 @@ from babelclip.vectors import FloatArray
 # Its stubs tell of C++, not of the Python layer above it.
 faiss: Any = typed_faiss
 
-FORMAT = 3
+FORMAT = 4
 NAMED = "current.json"
 VECTORS = "vectors.npy"
 GRAPH, PROJECTION, ROWS, IDS = "index.faiss", "projection.npz", "rows.npy", "ids.npy"
@@ -91,8 +91,8 @@ class NeighbourFiles:
             told = json.loads((folder / NAMED).read_text(encoding="utf-8"))
             if told["format"] != FORMAT or told["identity"] != identity:
                 return None
-            near, far, border = (told["efforts"][name] for name in ("near", "far", "border"))
-            told["efforts"] = Efforts(Effort(**near), Effort(**far), border)
+            borders, steps = told["efforts"]["borders"], told["efforts"]["steps"]
+            told["efforts"] = Efforts(tuple(borders), tuple(Effort(**step) for step in steps))
             return cls(folder, Generation(**told))
         except (OSError, ValueError, TypeError, KeyError, CatalogError):
             return None

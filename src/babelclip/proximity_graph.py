@@ -11,7 +11,8 @@ that the components are turned at random, which makes them alike in size. Nodes 
 side in memory, because a walk waits for memory most of its time.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ REACH_SHARE = 0.9999
 """Of the turned components' sizes, that a byte reaches; larger ones are cut."""
 MIDDLE, HIGHEST = 127.5, 255
 LINKS = 32
-BUILD_BREADTH = 450
+BUILD_BREADTH = 350
 GATE_SHARE, MOST_GATES = 0.04, 40_000
 """Rows at which a walk may begin, as a share of all; and no more than so many."""
 LIST_GATES, PROBED = 160, 32
@@ -45,14 +46,10 @@ ALL_ENTRIES_AT_ONCE = 2
 BREADTHS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 512, 640, 768, 1024)
 """Nodes that a search holds open, of which tuning chooses."""
 CANDIDATES = (30, 40, 60, 100)
-NEAR_PICTURES, NEAR_TEXTS = 0.95, 0.05
-"""Of the pictures that it is tuned with, so many are near at most; and of each kind of texts."""
 WALKED_SHARE = 0.5
 """Of the gates near a query, that a filter must let through; else all that it lets through are compared."""
 NODE_COST = 60
 """Rows that are compared in the time of one open node of a walk."""
-TUNING_GLANCE = 50
-"""Queries after which an effort that fails clearly is given up."""
 PLACES, PLACE_COMPONENTS, REGIONS = 4096, 64, 64
 """Nodes are laid side by side that are nearest to the same place, by so many components; places of a region too."""
 BLOCK, SCORED = 50_000, 1000
@@ -76,14 +73,6 @@ class Nodes:
 
     mask: NDArray[np.bool_]
     selector: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Queries, float32 (m, d) unit rows; and the rows that are nearest to them indeed, int64 (m, k)."""
-
-    queries: FloatArray
-    nearest: Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +103,21 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Efforts:
-    """The effort for a query that has a gate nearer than ``border`` (squared, in steps of a byte), and for others.
+    """The effort for a query by how far its nearest gate is, squared and in steps of a byte: one between two borders.
 
-    A picture has its nearest around it, and a walk that is near is among them; the nearest of a text lie far apart.
+    A query that is near has its nearest rows around it; those of one that is far from all lie far apart.
     """
 
-    near: Effort
-    far: Effort
-    border: float
+    borders: tuple[float, ...]
+    steps: tuple[Effort, ...]
+
+    def at(self, distance: float) -> Effort:
+        """The effort for a query.
+
+        :param distance: to its nearest gate
+        :return: the effort
+        """
+        return self.steps[bisect_right(self.borders, distance)]
 
 
 def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
@@ -139,7 +135,7 @@ def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
     return Projection(mean, np.ascontiguousarray(matrix * np.float32(MIDDLE / max(reach, 1e-6))))
 
 
-WIDEST = Effort(BREADTHS[-1], CANDIDATES[-1])
+WIDEST = Efforts((), (Effort(BREADTHS[-1], CANDIDATES[-1]),))
 
 
 class ProximityGraph:
@@ -174,7 +170,7 @@ class ProximityGraph:
         index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit_direct, LINKS)
         index.hnsw.efConstruction = BUILD_BREADTH
         index.is_trained = True
-        return cls(projection, index, np.empty(0, np.int32), Efforts(WIDEST, WIDEST, 0.0))
+        return cls(projection, index, np.empty(0, np.int32), WIDEST)
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -243,7 +239,7 @@ class ProximityGraph:
         only = None if allowed is None else allowed.selector
         with one_thread():
             near, found = gates.search(point, min(ENTRIES, len(nodes)))
-            effort = self.efforts.near if near[0, 0] < self.efforts.border else self.efforts.far
+            effort = self.efforts.at(float(near[0, 0]))
             count = min(max(effort.candidates, 3 * k), len(self))
             breadth = max(effort.breadth, 4 * k)
             # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
@@ -307,52 +303,15 @@ class ProximityGraph:
             self._gates = nodes, gates
         return self._gates
 
-    def tune(self, pictures: Asked, texts: Sequence[Asked], vectors: Rows, target: float) -> float:
-        """Choose the least efforts that find enough for each kind of query.
+    def nearness(self, queries: FloatArray) -> FloatArray:
+        """How far the nearest gate is.
 
-        :param pictures: queries that are pictures
-        :param texts: queries of kinds of texts; none if no texts can be asked
-        :param vectors: float16 (n, d)
-        :param target: recall in 0..1
-        :return: the least recall of the kinds at the efforts that were chosen
+        :param queries: float32 (m, d), unit rows
+        :return: float32 (m,), squared, in steps of a byte
         """
-        border = float(np.quantile(self._nearness(pictures), NEAR_PICTURES))
-        for kind in texts:
-            border = min(border, float(np.quantile(self._nearness(kind), NEAR_TEXTS)))
-        steps = sorted((Effort(b, c) for b in BREADTHS for c in CANDIDATES if c <= b), key=_cost)
-        near, reached = self._least([Efforts(step, step, border) for step in steps], [pictures], vectors, target)
-        if not texts:
-            return reached
-        wider = [Efforts(near.near, step, border) for step in steps if _cost(step) >= _cost(near.near)]
-        _, reached_far = self._least(wider, texts, vectors, target)
-        return min(reached, reached_far)
-
-    def _nearness(self, asked: Asked) -> FloatArray:
-        """How far the nearest gate is from each query."""
         _, gates = self._opened_gates()
-        near: FloatArray = gates.search(self.projection.apply(asked.queries), 1)[0][:, 0]
+        near: FloatArray = gates.search(self.projection.apply(queries), 1)[0][:, 0]
         return near
-
-    def _least(
-        self, steps: Sequence[Efforts], kinds: Sequence[Asked], vectors: Rows, target: float
-    ) -> tuple[Efforts, float]:
-        """Take the first efforts that find enough of every kind, or the last; and the least recall of the kinds."""
-        reached = 0.0
-        for self.efforts in steps:
-            reached = min(self._recall(kind, vectors, target) for kind in kinds)
-            if reached >= target:
-                break
-        return self.efforts, reached
-
-    def _recall(self, asked: Asked, vectors: Rows, target: float) -> float:
-        """Recall of one kind of query."""
-        found: list[float] = []
-        for query, nearest in zip(asked.queries, asked.nearest, strict=True):
-            rows, _ = self.search(query, len(nearest), vectors)
-            found.append(len(np.intersect1d(rows, nearest)) / max(1, len(nearest)))
-            if len(found) == TUNING_GLANCE and np.mean(found) < target - 0.02:
-                break
-        return float(np.mean(found)) if found else 1.0
 
 
 def _nearest_of(places: FloatArray, points: FloatArray) -> Ids:
@@ -362,11 +321,6 @@ def _nearest_of(places: FloatArray, points: FloatArray) -> Ids:
         [(points[start : start + SCORED] @ places.T - sizes).argmax(axis=1) for start in range(0, len(points), SCORED)]
     )
     return found
-
-
-def _cost(effort: Effort) -> int:
-    """What a search costs, in the time of one open node: a candidate's vector is read from elsewhere, at full width."""
-    return effort.breadth + effort.candidates
 
 
 def exact_best(query: FloatArray, k: int, rows: Ids, vectors: Rows) -> tuple[Ids, FloatArray]:

@@ -139,10 +139,8 @@ def _measure(
     build_seconds = time.perf_counter() - start
     method = "comparing with all"
     if built.files is not None:
-        near, far = built.files.generation.efforts.near, built.files.generation.efforts.far
-        method = (
-            f"graph, {far.breadth} open, {far.candidates} candidates; near a gate {near.breadth}, {near.candidates}"
-        )
+        steps = built.files.generation.efforts.steps
+        method = "graph, open nodes / candidates: " + ", ".join(f"{step.breadth} / {step.candidates}" for step in steps)
     filters = _filters(catalog) if built.files is not None else {}
     few = np.concatenate([asked[:texts][:FILTERED_QUERIES], asked[texts:][:FILTERED_QUERIES]])
     progress("asking")
