@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,39 @@ def test_clip_ids_equal_those_of_transformers_with_and_without_tokenizer_json(
 def test_a_long_text_is_cut_at_the_towers_length(text_folder: Path) -> None:
     (ids,) = TextTokenizer(read_text_spec(text_folder)).encode(["dog " * 1000])
     assert len(ids) == 128
+
+
+def test_tokens_are_counted_as_they_were_before_the_cut(text_folder: Path) -> None:
+    texts = ["dog " * 300, "a dog", ""]
+    tokenizer, whole = (
+        TextTokenizer(read_text_spec(text_folder)),
+        transformers.AutoTokenizer.from_pretrained(text_folder),
+    )
+    ids, totals = tokenizer.encode_counted(texts)
+    assert totals == [len(whole(text)["input_ids"]) for text in texts]
+    assert totals[0] > 300
+    assert ids == tokenizer.encode(texts)
+
+
+def test_a_text_alone_has_the_ids_that_it_has_among_others(text_folder: Path) -> None:
+    tokenizer = TextTokenizer(read_text_spec(text_folder))
+    assert [tokenizer.encode([text])[0] for text in ALL] == tokenizer.encode(ALL)
+
+
+def test_a_prompt_stands_before_every_text(text_folder: Path) -> None:
+    spec = read_text_spec(text_folder)
+    prompted = TextTokenizer(replace(spec, prompt="a dog ")).encode(["runs", ""])
+    assert prompted == TextTokenizer(spec).encode(["a dog runs", "a dog "])
+
+
+def test_special_tokens_are_put_round_ids_that_lack_one(text_folder: Path) -> None:
+    tokenizer = TextTokenizer(read_text_spec(text_folder))
+    (whole,) = tokenizer.encode(["a dog"])
+    first, last = tokenizer.frame
+    assert tokenizer.framed(whole) == tokenizer.framed(whole[1:-1]) == whole
+    assert tokenizer.framed(whole[:-1]) == [first, *whole[:-1], last]
+    with pytest.raises(InputError, match="token 999999 is not in the vocabulary"):
+        tokenizer.framed([999_999])
 
 
 def test_padding_is_as_wide_as_the_longest_row_and_no_wider() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Encoding, Regex, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.models import BPE
@@ -34,15 +34,21 @@ class _Library:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, cut."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+        return [encoding.ids for encoding in self._encodings(texts)]
 
     def encode_counted(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """The same, and how many there would be uncut."""
         special = len(self.frame)
-        encodings = self._tokenizer.encode_batch_fast(texts)
+        encodings = self._encodings(texts)
         ids = [encoding.ids for encoding in encodings]
         left = [sum(len(part.ids) - special for part in encoding.overflowing) for encoding in encodings]
         return ids, [len(row) + more for row, more in zip(ids, left, strict=True)]
+
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """What the library makes of texts; a query is not worth its threads, which take a CPU from the engine's."""
+        if len(texts) == 1:
+            return [self._tokenizer.encode(texts[0])]
+        return self._tokenizer.encode_batch_fast(texts)
 
 
 class TextTokenizer:

@@ -71,7 +71,11 @@ class _OpenVinoSession:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        request.infer(dict(inputs), share_inputs=True)
+        tensors = {name: openvino.Tensor(np.ascontiguousarray(a), shared_memory=True) for name, a in inputs.items()}
+        request.set_tensors(tensors)
+        # What ``infer`` does around this takes a query 0.1 ms.
+        request.start_async()
+        request.wait()
         return np.array(request.get_output_tensor(0).data, dtype=np.float32)
 
 
