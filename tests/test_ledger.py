@@ -100,6 +100,23 @@ def test_what_is_no_day_is_refused(ledger: Ledger) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_database_that_is_away_for_a_moment_loses_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, tries = ledgers._insert, iter([True, False])
+
+    def away_once(connection: Connection, rows: list[Entry]) -> None:
+        if next(tries):
+            raise OperationalError("INSERT", {}, OSError("locked"))
+        insert(connection, rows)
+
+    monkeypatch.setattr(ledgers, "_insert", away_once)
+    row = entry()
+    await ledger.record(row)
+    assert list(ledger.rows()) == [row]
+
+
+@pytest.mark.anyio
 async def test_who_waits_hears_that_the_ledger_cannot_be_written(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,45 @@ async def test_spend_of_the_month_counts_what_the_ledger_has(open_again: Callabl
         await quotas.reserve(spender, 0, 1)
 
 
+async def test_what_is_under_way_counts_as_spent(open_again: Callable[[], Engine]) -> None:
+    quotas, spender = Quotas(Ledger(open_again())), key(picodollars_per_month=picodollars("1"))
+    await quotas.reserve(spender, 0, picodollars("0.6"))
+    with pytest.raises(ApiError, match=r"\$0.6 is spent"):
+        await quotas.reserve(spender, 0, picodollars("0.6"))
+    quotas.settle(spender, 0, picodollars("0.6"), charged=False)
+    await quotas.reserve(spender, 0, picodollars("0.6"))
+
+
+async def test_what_was_charged_counts_once_when_the_sums_are_read_again(
+    open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.service.limits.REFRESH_SECONDS", 0.0)
+    ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
+    ledger.start()
+    quotas = Quotas(ledger)
+    await quotas.reserve(limited, 50, 0)
+    await ledger.record(Entry(new_request_id(), limited.id, 0, day_of(now_ms()), "mini", "/", 50, 0, 0, 0, 0))
+    quotas.settle(limited, 50, 0, charged=True)
+    ledger.close()
+    await quotas.reserve(limited, 50, 0)
+
+
+async def test_a_new_day_begins_with_all_of_its_tokens(
+    open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_778_500_000_000]
+    monkeypatch.setattr("babelclip.service.limits.now_ms", lambda: now[0])
+    ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
+    ledger.start()
+    await ledger.record(Entry(new_request_id(), limited.id, now[0], day_of(now[0]), "mini", "/", 100, 0, 0, 0, 0))
+    ledger.close()
+    quotas = Quotas(ledger)
+    with pytest.raises(ApiError, match="100 are used"):
+        await quotas.reserve(limited, 1, 0)
+    now[0] += 86_400_000
+    await quotas.reserve(limited, 100, 0)
+
+
 async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
     open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from babelclip.asked import asked_sentences
-from babelclip.confidence import BIAS, SHARPNESS, WEIGHT_COSINE, WEIGHT_INVERTED, word_vectors
+from babelclip.confidence import BIAS, HUB_SHARPNESS, SHARPNESS, WEIGHT_COSINE, WEIGHT_INVERTED, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
@@ -371,9 +371,30 @@ def test_diversity_and_queries_alike_change_the_order_and_not_the_photos(many: I
         assert [hit.path for hit in other] != [hit.path for hit in plain]
 
 
+def test_photos_that_fit_many_queries_count_less(many: Index, pair: Model) -> None:
+    photos, vectors = many.pictures()
+    others = ["a cat", "a tree", "un chien"]
+    logits = HUB_SHARPNESS * vectors @ pair.encode_text(["a dog", *others]).T
+    expected = logits[:, 0] - np.log(np.exp(logits[:, 1:]).sum(axis=1))
+    hits = many.search("a dog", 30, queries_like=others)
+    assert [hit.path for hit in hits] == [photos[i].path for i in np.argsort(-expected)]
+
+
+def test_a_text_from_which_another_is_taken_is_as_sure_as_by_itself(many: Index) -> None:
+    alone = {hit.path: hit.confidence for hit in many.search("a dog", 30, language="en")}
+    less = many.search([Term("a dog"), Term("a cat", -0.5)], 30, language="en")
+    assert {hit.path: hit.confidence for hit in less} == pytest.approx(alone)
+    assert [hit.path for hit in less] != list(alone)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"page": 0}, "at least 1"), ({"page": 2000}, "beyond hit 10000"), ({"diversity": 2}, "0 to 1")],
+    [
+        ({"page": 0}, "at least 1"),
+        ({"page": 2000}, "beyond hit 10000"),
+        ({"page": 201, "grouped": True}, "beyond hit 2000"),
+        ({"diversity": 2}, "0 to 1"),
+    ],
 )
 def test_options_out_of_range_are_errors(many: Index, options: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -176,6 +176,8 @@ async def test_rates_and_quotas_are_429_with_a_time(pair: Model) -> None:
         assert used == here.service.ledger.usage([], key_id=here.key.id)[0].tokens
         assert {a.status_code for a in answers} == {200, 429}
         assert used <= 20
+        # What was charged is still counted when nothing is under way any more.
+        assert (await here.embed("dog")).status_code == 429
 
 
 async def test_a_store_that_fails_is_a_503_and_nothing_is_answered(

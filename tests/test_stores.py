@@ -1,12 +1,15 @@
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from babelclip.catalog import Catalog, Content, Photo
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.photo_facts import Facts
 from babelclip.stores import Entry, ModelFacts, Store, open_store
+from babelclip.stores.catalog import CatalogStore
 from babelclip.stores.milvus import read_address
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -107,6 +110,23 @@ def test_copies_are_found_by_each_of_their_paths(store: Store) -> None:
     assert found(store, VECTORS[4], 1, "folder:copies") == ["/copies/of four.jpg"]
     store.delete(["/photos/04.jpg"])
     assert found(store, VECTORS[4], 1) == ["/copies/of four.jpg"]
+
+
+def test_a_video_comes_once_with_its_best_frame_and_leaves_room_for_others(tmp_path: Path) -> None:
+    shown: FloatArray = unit_rows(VECTORS[:1] + 0.1 * VECTORS[1:21])
+    videos = [Content(b"v" * 32, shown, at_ms=tuple(range(0, 20_000, 1000)))]
+    pictures = [Content(number.to_bytes(32, "big"), VECTORS[number]) for number in range(30, 36)]
+    catalog = Catalog(tmp_path / "v.bc", model_name="tiny", fingerprint="f" * 64, dimension=DIMENSION)
+    with closing(catalog):
+        paths = ["/v.mp4", *(f"/{number}.jpg" for number in range(30, 36))]
+        contents = [*videos, *pictures]
+        catalog.save([Photo(path, 1, 1, one.hash) for path, one in zip(paths, contents, strict=True)], contents)
+        store = CatalogStore(catalog, DIMENSION, lambda: ())
+        store.follow()
+        matches = store.find(VECTORS[0], 4)
+    assert [match.path for match in matches].count("/v.mp4") == 1
+    assert len(matches) >= 4
+    assert (matches[0].path, matches[0].at_ms) == ("/v.mp4", 1000 * int((shown @ VECTORS[0]).argmax()))
 
 
 def test_an_empty_store_finds_nothing(opened: Opener) -> None:
