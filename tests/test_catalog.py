@@ -169,6 +169,21 @@ def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
     catalog.close()
 
 
+def test_an_index_on_a_read_only_medium_is_read_and_cannot_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = opened(tmp_path / "odd name #1%20.bc")
+    catalog.save([Photo("/a", 1, 1, digest(1))], [Content(digest(1), np.ones(2, np.float32))])
+    catalog.close()
+    monkeypatch.setattr("babelclip.catalog_file._read_only", lambda path: True)
+    fixed = opened(tmp_path / "odd name #1%20.bc")
+    assert fixed.count() == 1
+    assert [path.name for path in tmp_path.glob("*.bc*")] == ["odd name #1%20.bc"]
+    with pytest.raises(CatalogError, match="readonly.*copy it elsewhere to change it"):
+        fixed.forget(["/a"])
+    fixed.close()
+
+
 def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
     together = threading.Barrier(4, timeout=10)
 

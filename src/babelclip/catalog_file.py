@@ -1,5 +1,6 @@
 """The file of a catalog: opening, checking and migrating it, transactions, and what SQLite raises told as ours."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class CatalogFile:
         self._dimension = dimension
         with self._guard():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+            self._db = self._connect()
         try:
             with self._guard():
                 schema.prepare(self._db, path)
@@ -46,6 +47,13 @@ class CatalogFile:
             raise
         self._form: StoredForm = "int8" if self._meta["vectors"] == "int8" else "float16"
 
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file; on a medium that is read-only it needs no log beside it, which could not be made."""
+        log = self.path.with_name(self.path.name + "-wal")
+        fixed = self.path.is_file() and not log.exists() and _read_only(self.path)
+        file = f"{self.path.absolute().as_uri()}?immutable=1" if fixed else self.path
+        return sqlite3.connect(file, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=fixed)
+
     @contextmanager
     def _guard(self) -> Iterator[None]:
         """Turn what SQLite and the file system raise into a CatalogError that names the file and the way out."""
@@ -54,6 +62,7 @@ class CatalogFile:
         except sqlite3.OperationalError as error:
             hints = {
                 "locked": " Another program is writing to it; try again.",
+                "readonly": " It lies where nothing can be written; copy it elsewhere to change it.",
                 "full": " Make room; what was saved before stands, and the same command goes on from there.",
             }
             hint = next((text for word, text in hints.items() if word in str(error)), "")
@@ -125,3 +134,8 @@ class CatalogFile:
         """
         with self._guard():
             return self._db.execute(query, parameters).fetchall()
+
+
+def _read_only(path: Path) -> bool:
+    """Whether a file lies on a medium that is mounted to be read alone."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
