@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,25 @@ def test_what_cannot_be_written_is_one_line_that_names_it(home: Path, photos: Pa
     assert done.stderr.splitlines()[-1] == f"error: {photos}: Is a directory"
     done = run("embed", "x", "-o", photos / "none/x.npy", "-m", model, home=home, code=1)
     assert done.stderr.splitlines()[-1] == f"error: {photos}/none/x.npy: No such file or directory"
+
+
+EARLY = """
+import sys
+class Pressed:
+    def find_spec(self, name, *rest):
+        if name == sys.argv[0]:
+            raise KeyboardInterrupt
+from babelclip.cli import main
+sys.meta_path.insert(0, Pressed())
+main()
+"""
+
+
+@pytest.mark.parametrize("importing", ["typer", "rich.console", "babelclip.cli.models", "babelclip.registry"])
+def test_ctrl_c_while_all_is_still_being_imported_is_one_line(importing: str) -> None:
+    code = EARLY.replace("sys.argv[0]", repr(importing))
+    done = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_one_thing_is_not_called_many() -> None:

@@ -14,6 +14,15 @@ GO_ON = ("index", "pull", "scale")
 
 def main() -> None:
     """Run a command; what babelclip raises on purpose becomes one line on stderr."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        # So early that not all is imported, or again while the first was answered.
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
     from babelclip.cli import app, output
     from babelclip.errors import BabelclipError
 
