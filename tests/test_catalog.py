@@ -179,7 +179,7 @@ def test_an_index_on_a_read_only_medium_is_read_and_cannot_be_changed(
     fixed = opened(tmp_path / "odd name #1%20.bc")
     assert fixed.count() == 1
     assert [path.name for path in tmp_path.glob("*.bc*")] == ["odd name #1%20.bc"]
-    with pytest.raises(CatalogError, match="readonly.*copy it elsewhere to change it"):
+    with pytest.raises(CatalogError, match=r"readonly.*copy it elsewhere to change it"):
         fixed.forget(["/a"])
     fixed.close()
 
