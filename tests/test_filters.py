@@ -48,6 +48,8 @@ def names(db: sqlite3.Connection, text: str) -> set[str]:
         ("folder:/p/home", {"cat", "bare"}),
         ('folder:"Holiday 2019"', {"beach"}),
         ("folder:holiday_x", {"bare"}),
+        ("folder:/", {"beach", "cat", "bare"}),
+        ("folder!=/", set()),
         ("folder:hom", set()),
         ("name:100%", {"bare"}),
         ("name:%a%", set()),

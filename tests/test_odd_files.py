@@ -12,6 +12,7 @@ from PIL import Image
 
 from babelclip.archives import archive_of, file_of, members, source_of
 from babelclip.catalog import Catalog
+from babelclip.crawl import settled
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.model import Model
@@ -45,6 +46,20 @@ def test_a_folder_may_be_called_like_an_archive_that_is_gone_into(catalog: Catal
     assert bring_up_to_date(catalog, pair, photos).removed == 1
     (photos / "Wow!/in.zip").unlink()
     assert bring_up_to_date(catalog, pair, photos).removed == 1
+
+
+def test_a_folder_is_the_same_by_whatever_way_it_is_named(
+    catalog: Catalog, pair: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_up_to_date(catalog, pair, photos)
+    monkeypatch.chdir(photos / "inner")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("..", "../../photos", str(photos / "inner/.."), "~/photos", "~/photos/inner/../."):
+        assert bring_up_to_date(catalog, pair, Path(name)) == IndexReport(unchanged=5)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/link").symlink_to(photos / "inner")
+    assert settled(tmp_path / "other/link/../a.jpg") == photos / "a.jpg"
+    assert settled(tmp_path / "other/link") == tmp_path / "other/link"
 
 
 def test_the_archive_in_a_path_is_told_by_its_name() -> None:

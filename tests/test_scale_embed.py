@@ -104,6 +104,15 @@ def test_what_cannot_be_read_is_in_the_error_table_and_nowhere_else(embed: Embed
     assert not {row["path"] for row in rows(tmp_path / "out")} & failures.keys()
 
 
+def test_names_that_are_not_text_are_reported_and_pipes_passed_over(embed: Embed, photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "a.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/\xe9.jpg"))
+    report = embed(photos)
+    assert (report.rows, report.errors) == (4, 1)
+    (error,) = pq.read_table(next((tmp_path / "out/errors").iterdir())).to_pylist()
+    assert error["path"] == rf"{photos}/\udce9.jpg"
+
+
 def test_a_second_run_does_what_is_missing_and_new_and_nothing_else(embed: Embed, photos: Path, tmp_path: Path) -> None:
     embed(photos)
     (tmp_path / "out/vectors/000001.parquet").unlink()

@@ -194,6 +194,7 @@ ALBUM = {
         ("folder:holiday", [0, 1]),
         ("folder:/p/Holiday", [0, 1]),
         ("folder:/Holiday", []),
+        ("folder:/", [0, 1, 2, 3, 4]),
         ("folder!=holiday", [2, 3, 4]),
         ("name:img_1 AND width:4000", [0]),
         ('name:"100%"', [2]),

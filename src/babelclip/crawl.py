@@ -43,6 +43,20 @@ def kind_of(name: str) -> Kind | None:
     return "archive" if lower.endswith(ARCHIVE_SUFFIXES) else None
 
 
+def settled(path: Path) -> Path:
+    """The one path by which a file or folder is named, so that ../Pictures and ~/Pictures are not two.
+
+    :param path: any path
+    :return: an absolute one without ``..`` and ``~``; links in it stay, unless ``..`` goes back over one
+    """
+    whole = path.expanduser().absolute()
+    if ".." not in whole.parts:
+        return whole
+    short = Path(os.path.normpath(whole))
+    real = Path(os.path.realpath(whole))
+    return short if os.path.realpath(short) == str(real) else real
+
+
 def photos_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """The photo files at or below a path, in a fixed order; hidden folders and files are passed over.
 
@@ -54,7 +68,7 @@ def photos_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Pa
     :yield: absolute paths
     :raises InputError: if there is nothing at that path
     """
-    root = root.absolute()
+    root = settled(root)
     if root.is_file():
         yield root
         return
@@ -70,7 +84,7 @@ def folders_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[t
     :yield: a folder's absolute path, and its files by name
     :raises InputError: if there is nothing at that path
     """
-    root = root.absolute()
+    root = settled(root)
     if root.is_file():
         folder = str(root.parent)
         sidecar = _sidecar(folder, root.name, _names(root.parent))

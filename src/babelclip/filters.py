@@ -128,9 +128,9 @@ def equal_only(sign: str) -> str:
 
 def _folder(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
     """A folder by its name anywhere in the path, or an absolute one; all below it counts."""
+    begin = "/" if value.startswith("/") else "%/"
     inner = value.strip("/")
-    pattern = f"{like(inner)}/%" if value.startswith("/") else f"%/{like(inner)}/%"
-    pattern = f"/{pattern}" if value.startswith("/") else pattern
+    pattern = f"{begin}{like(inner)}/%" if inner else "/%"
     return rf"{equal_only(sign)}(folder || '/') LIKE ? ESCAPE '\'", (pattern,)
 
 

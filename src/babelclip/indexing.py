@@ -13,7 +13,7 @@ from babelclip import raw
 from babelclip.archives import archive_of, file_of, members
 from babelclip.batching import chunks, ordered_map
 from babelclip.catalog import Catalog, Content, Known, Photo
-from babelclip.crawl import Found, folders_below
+from babelclip.crawl import Found, folders_below, settled
 from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.inspection import Look, look, look_inside, plain_file, storable
 from babelclip.model import Model
@@ -78,7 +78,7 @@ def bring_up_to_date(
     :raises InputError: if there is nothing at that path
     :raises CatalogError: if the catalog cannot be written
     """
-    base = root.expanduser().absolute()
+    base = settled(root)
     return _Run(catalog, model, base, every_seconds, progress).go()
 
 

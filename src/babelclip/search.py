@@ -13,6 +13,7 @@ from babelclip.asked import asked_sentences
 from babelclip.catalog import Catalog, Photo
 from babelclip.choosing import Choice
 from babelclip.confidence import Evidence, Strength
+from babelclip.crawl import settled
 from babelclip.errors import InputError
 from babelclip.expressions import Term, checked, sole_text
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
@@ -225,7 +226,7 @@ class Index:
         :return: the most alike first
         :raises InputError: if k is below 1, the filter cannot be read, or the image cannot be used
         """
-        path = Path(image).expanduser().absolute()
+        path = settled(Path(image))
         found = self.nearest(self._model.encode(path), k + 1, where=where)
         hits = [hit for hit in found if hit.path != str(path)]
         return [replace(hit, rank=rank) for rank, hit in enumerate(hits[:k], 1)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from watchfiles import Change, watch
 
 from babelclip.catalog import Catalog
-from babelclip.crawl import SIDECAR_SUFFIX, kind_of
+from babelclip.crawl import SIDECAR_SUFFIX, kind_of, settled
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.inspection import storable
@@ -40,7 +40,7 @@ def follow(
     :yield: a file or folder that changed, and what was done
     :raises InputError: if a root is not there, or goes
     """
-    bases = [root.expanduser().absolute() for root in roots]
+    bases = [settled(root) for root in roots]
     for base in bases:
         if not base.is_dir() or not storable(str(base)):
             raise InputError(f"{base}: not a folder that can be followed, or its name is not valid UTF-8")

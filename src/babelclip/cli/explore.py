@@ -15,6 +15,7 @@ from babelclip.cli import output
 from babelclip.cli.collection import open_existing
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language
 from babelclip.clusters import Cluster, gather, hdbscan, k_means
+from babelclip.crawl import settled
 from babelclip.errors import InputError
 from babelclip.model import Model
 from babelclip.registry import DEFAULT
@@ -215,7 +216,7 @@ def _pictures(opened: Index, folder: Path | None) -> tuple[list[Photo], FloatArr
     """The pictures of an index, or of one folder of it."""
     photos, vectors = opened.pictures()
     if folder is not None:
-        root = folder.expanduser().absolute()
+        root = settled(folder)
         kept = [i for i, photo in enumerate(photos) if Path(photo.path).is_relative_to(root)]
         photos, vectors = [photos[i] for i in kept], vectors[kept]
     if not photos:

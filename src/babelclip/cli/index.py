@@ -11,6 +11,7 @@ from babelclip.catalog import Catalog
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
 from babelclip.confidence import ANY
+from babelclip.crawl import settled
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.model import Model
@@ -124,7 +125,7 @@ def tag(
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
     catalog = _open(file, load(model, None, "auto"))
     try:
-        absolute = [str(path.expanduser().absolute()) for path in paths]
+        absolute = [str(settled(path)) for path in paths]
         tagged = catalog.tag(absolute, add=words(add), remove=words(remove), favourite=favourite)
     finally:
         catalog.close()

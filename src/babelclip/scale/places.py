@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from babelclip.crawl import photos_below
+from babelclip.crawl import photos_below, settled
 from babelclip.errors import InputError, MissingDependencyError
 
 try:
@@ -76,9 +76,9 @@ class Place:
         selector = fs.FileSelector(base, recursive=True, allow_not_found=True)
         start = len(base.rstrip("/")) + 1
         found = [
-            File(info.path, info.size, info.mtime_ns)
+            File(path, info.size, info.mtime_ns)
             for info in self.filesystem.get_file_info(selector)
-            if info.is_file and _suffix(info.path) in suffixes and not _hidden(info.path[start:])
+            if info.is_file and _suffix(path := _path(info)) in suffixes and not _hidden(path[start:])
         ]
         return sorted(found, key=lambda file: file.path)
 
@@ -113,7 +113,7 @@ def open_place(name: str) -> Place:
     try:
         if scheme in ("", "file"):
             local = name.removeprefix("file://")
-            return Place(fs.LocalFileSystem(), str(Path(local).expanduser().absolute()), "")
+            return Place(fs.LocalFileSystem(), str(settled(Path(local))), "")
         if scheme in ARROW_SCHEMES:
             filesystem, path = fs.FileSystem.from_uri(name)
             return Place(filesystem, path, f"{scheme}://")
@@ -126,6 +126,9 @@ def open_place(name: str) -> Place:
 def local_photos(root: Path) -> list[File]:
     """The photos at or below a local path, as ``babelclip index`` finds them; links to folders are not followed.
 
+    A name that is not UTF-8 is given with its odd bytes escaped, so that it ends in the error table; pipes are passed
+    over.
+
     :param root: a folder or a photo
     :return: the files, sorted by path
     :raises InputError: if there is nothing, or a folder cannot be read
@@ -136,9 +139,20 @@ def local_photos(root: Path) -> list[File]:
 
     found = []
     for path in photos_below(root, refuse):
+        if path.exists() and not path.is_file():
+            continue
         stat = path.stat(follow_symlinks=True) if path.exists() else path.lstat()
-        found.append(File(str(path), stat.st_size, stat.st_mtime_ns))
+        name = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+        found.append(File(name, stat.st_size, stat.st_mtime_ns))
     return sorted(found, key=lambda file: file.path)
+
+
+def _path(info: Any) -> str:
+    """The path of a file; nothing where it is not UTF-8, which Arrow cannot name."""
+    try:
+        return str(info.path)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _suffix(path: str) -> str:

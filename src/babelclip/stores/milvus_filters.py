@@ -55,7 +55,9 @@ def _negation(sign: str) -> str:
 def _folder(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
     """A folder by its name anywhere in the path, or an absolute one; all below it counts."""
     before = "/" if value.startswith("/") else "%/"
-    return f"{_negation(sign)}({_like('folder', before, value.strip('/'), '/%')})", ()
+    inner = value.strip("/")
+    pattern = _like("folder", before, inner, "/%") if inner else _like("folder", "/", "", "%")
+    return f"{_negation(sign)}({pattern})", ()
 
 
 def _contains(column: str) -> Compiler:
