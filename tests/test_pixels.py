@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -21,7 +23,10 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, form, **options)
+    if form == "HEIF":
+        pillow_heif.from_pillow(image).save(buffer, **options)
+    else:
+        image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
@@ -171,6 +176,16 @@ def test_of_an_animation_the_first_frame_is_read(form: str) -> None:
     assert near(colour(read_image(raw), 5, 5), RED)
 
 
+def test_the_decoder_of_heic_is_loaded_at_the_first_one(tmp_path: Path) -> None:
+    halves((64, 64)).save(tmp_path / "a.png")
+    pillow_heif.from_pillow(halves((64, 64))).save(tmp_path / "b.heic", quality=95)
+    said = "import sys; from babelclip.pixels import read_image\n"
+    said += "for path in sys.argv[1:]: print(read_image(path).size, 'pillow_heif' in sys.modules)"
+    run = [sys.executable, "-c", said, str(tmp_path / "a.png"), str(tmp_path / "b.heic")]
+    printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert printed == ["(64, 64) False", "(64, 64) True"]
+
+
 def test_heic_and_avif_are_read(tmp_path: Path) -> None:
     pillow_heif.from_pillow(halves((64, 64))).save(tmp_path / "a.heic", quality=95)
     halves((64, 64)).save(tmp_path / "b.avif", quality=95)
@@ -227,7 +242,6 @@ def test_an_array_that_is_no_image_is_an_error(array: np.ndarray, message: str) 
 def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, form: str) -> None:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (120, 120, 3), dtype=np.uint8))
-    read_image(encoded(image, "PNG"))
     raw = encoded(image, form)
     path = tmp_path / f"cut.{form.lower()}"
     path.write_bytes(raw[: len(raw) * 6 // 10])

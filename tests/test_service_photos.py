@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
 from babelclip.model import Model
-from babelclip.pixels import register_formats
 from babelclip.search import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service
@@ -119,8 +119,7 @@ def varied(photos: Path) -> Path:
             coarse.save(photos / f"{number}-again.jpg", quality=95)
     with zipfile.ZipFile(photos / "s.zip", "w") as archive:
         archive.writestr("trip/packed.png", (photos / "5.png").read_bytes() + b"\0")
-    register_formats()
-    coarse.rotate(90).save(photos / "phone.heic")
+    pillow_heif.from_pillow(coarse.rotate(90)).save(photos / "phone.heic")
     return photos
 
 
