@@ -1,3 +1,4 @@
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -200,6 +201,11 @@ ALBUM = {
         ('name:"100%"', [2]),
         ('name:"a\\\\b"', [3]),
         ("name:фото", [4]),
+        ("name:ФОТО", [4]),
+        ("name!=ФОТО", [0, 1, 2, 3]),
+        ("caption:МОРЕ", [4]),
+        ("caption!=ÉTÉ", [0, 4]),
+        ("tag:Été", []),
         ("camera:canon", [0]),
         ("camera!=canon", [1]),
         ("caption:strand", [0]),
@@ -233,6 +239,19 @@ def test_a_filter_lets_through_the_same_in_every_store(opened: Opener, where: st
     store.add([entry(number, path, facts) for number, (path, facts) in enumerate(ALBUM.items())])
     paths = list(ALBUM)
     assert set(found(store, VECTORS[0], 10, where)) == {paths[number] for number in numbers}
+
+
+@pytest.mark.parametrize("where", ["folder:ÉTÉ", "folder:/x/été", "name:été", "tag:ÉTÉ", "caption:ÉTÉ"])
+def test_accents_and_capitals_of_any_script_are_one_word_however_they_are_written(opened: Opener, where: str) -> None:
+    written = unicodedata.normalize("NFD", "Été")
+    store = opened()
+    store.add(
+        [
+            entry(0, f"/x/{written}/a.jpg", Facts(caption=f"en {written}", keywords=(written,))),
+            entry(1, "/y/été-2/b.jpg" if where.startswith("folder") else "/y/ete/b.jpg", Facts()),
+        ]
+    )
+    assert found(store, VECTORS[0], 10, where) == [f"/x/{written}/a.jpg"]
 
 
 def test_in_milvus_an_underscore_in_a_filter_stands_for_any_letter(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from babelclip.errors import InputError
 from babelclip.expressions import pointing
+from babelclip.schema import small_letters
 
 MOST_CHARACTERS = 4000
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9}
@@ -130,22 +131,29 @@ def _folder(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
     """A folder by its name anywhere in the path, or an absolute one; all below it counts."""
     begin = "/" if value.startswith("/") else "%/"
     inner = value.strip("/")
+    if not inner.isascii():
+        found = f"{begin.strip('%')}{small_letters(inner)}/"
+        at = "= 1" if begin == "/" else "> 0"
+        return f"{equal_only(sign)}(instr(small_letters(folder || '/'), ?) {at})", (found,)
     pattern = f"{begin}{like(inner)}/%" if inner else "/%"
     return rf"{equal_only(sign)}(folder || '/') LIKE ? ESCAPE '\'", (pattern,)
 
 
 def _contains(column: str) -> Compiler:
-    """A word anywhere in a column, without regard to case (of ASCII letters)."""
+    """A word anywhere in a column, without regard to case, of which LIKE knows ASCII's alone."""
 
     def compile_contains(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
+        if not value.isascii():
+            return f"{equal_only(sign)}(instr(small_letters({column}), ?) > 0)", (small_letters(value),)
         return rf"{equal_only(sign)}{column} LIKE ? ESCAPE '\'", (f"%{like(value)}%",)
 
     return compile_contains
 
 
 def _tag(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    query = "EXISTS (SELECT 1 FROM tags WHERE tags.content = contents.id AND tag = ? COLLATE NOCASE)"
-    return equal_only(sign) + query, (value,)
+    same = "tag = ? COLLATE NOCASE" if value.isascii() else "small_letters(tag) = ?"
+    query = f"EXISTS (SELECT 1 FROM tags WHERE tags.content = contents.id AND {same})"
+    return equal_only(sign) + query, (value if value.isascii() else small_letters(value),)
 
 
 def _date(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+import unicodedata
 from pathlib import Path
 
 from babelclip.errors import CatalogError
@@ -130,6 +131,15 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
+def small_letters(text: str) -> str:
+    """A text in the form that words are compared in: of any script, with accents as one letter, as macOS has not.
+
+    :param text: the text
+    :return: NFC, in small letters
+    """
+    return unicodedata.normalize("NFC", text).lower()
+
+
 def prepare(db: sqlite3.Connection, path: Path) -> None:
     """Check that a file is a catalog, or new, and that it is not from the future; set how it is written.
 
@@ -145,6 +155,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     if version(db) > VERSION:
         raise CatalogError(f"index {path} was made by a newer babelclip; update to read it")
     db.create_function("folder_of", 1, os.path.dirname, deterministic=True)
+    db.create_function("small_letters", 1, lambda text: text and small_letters(text), deterministic=True)
     if not tables:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     _write_ahead(db)

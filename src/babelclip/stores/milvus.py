@@ -17,6 +17,7 @@ import numpy as np
 
 from babelclip.batching import chunks
 from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
+from babelclip.schema import small_letters
 from babelclip.stores.base import Entry, Match, ModelFacts, StoreProgress
 from babelclip.stores.milvus_filters import quoted, read_milvus_filter
 from babelclip.vectors import FloatArray, unit_rows
@@ -314,7 +315,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _lower(text: str, most_bytes: int) -> str:
     """A text as filters compare it: in small letters, and no longer than its column."""
-    return text.lower().encode()[:most_bytes].decode("utf-8", "ignore")
+    return small_letters(text).encode()[:most_bytes].decode("utf-8", "ignore")
 
 
 def _match(hit: Any) -> Match:

@@ -15,6 +15,7 @@ from babelclip.filters import (
     read_filter,
     read_number,
 )
+from babelclip.schema import small_letters
 
 _SIGNS = {"=": "=="}
 _WILD = re.compile(r"[%_\\]")
@@ -45,7 +46,7 @@ def _like(column: str, before: str, value: str, after: str) -> str:
 
     Engines differ on how wildcards are escaped, so what would have to be escaped stands for any letter.
     """
-    return f"{column} like {quoted(before + _WILD.sub('_', value.lower()) + after)}"
+    return f"{column} like {quoted(before + _WILD.sub('_', small_letters(value)) + after)}"
 
 
 def _negation(sign: str) -> str:
@@ -70,7 +71,7 @@ def _contains(column: str) -> Compiler:
 
 
 def _tag(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    return f"{_negation(sign)}(array_contains(tags, {quoted(value.lower())}))", ()
+    return f"{_negation(sign)}(array_contains(tags, {quoted(small_letters(value))}))", ()
 
 
 def _date(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
