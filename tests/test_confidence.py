@@ -5,7 +5,11 @@ import pytest
 
 from babelclip.confidence import (
     ANY,
+    WEIGHTS,
+    Evidence,
+    Nearest,
     confidences,
+    deviations,
     gather_evidence,
     hubness,
     language_of_query,
@@ -22,25 +26,63 @@ def rows(seed: int, n: int, d: int = 16) -> FloatArray:
     return unit_rows(np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32))
 
 
-def test_a_higher_cosine_is_surer_and_a_hub_less_sure() -> None:
+def nearest_of(texts: FloatArray, photos: FloatArray, words: FloatArray) -> Nearest:
+    return Nearest.of(texts, photos[np.argsort(-(texts @ photos.T), axis=1)[:, :5]], words)
+
+
+def at(cosine: float, photo: FloatArray, other: FloatArray) -> FloatArray:
+    """A text that has a cosine with a photo, and nothing more in common with it."""
+    aside = unit_rows((other - (other @ photo) * photo)[None])[0]
+    return (cosine * photo + np.sqrt(1 - cosine**2) * aside).astype(np.float32)
+
+
+def sure_of(text: FloatArray, photo: FloatArray, evidence: Evidence, nearest: FloatArray | None = None) -> float:
+    best = photo if nearest is None else nearest
+    compared = Nearest.of(text[None], best[None, None], evidence.words)
+    return float(confidences(text[None], photo[None, None] @ text, compared, evidence)[0, 0])
+
+
+def test_a_higher_cosine_is_surer_and_one_with_hubs_less_sure() -> None:
     words, photos = rows(0, 50), rows(1, 30)
-    cosines = words @ photos.T
-    evidence = gather_evidence(words, cosines.max(axis=1), photos[cosines.argmax(axis=1)])
+    evidence = gather_evidence(words, nearest_of(words, photos, words))
     plain, hub = photos[hubness(photos, words).argmin()], photos[hubness(photos, words).argmax()]
-    low, high = confidences(np.array([0.1, 0.9], np.float32), np.stack([plain, plain]), evidence)
-    assert 0 < low < 0.2 < 0.8 < high <= 1
-    (less,) = confidences(np.array([0.5], np.float32), hub[None], evidence)
-    (more,) = confidences(np.array([0.5], np.float32), plain[None], evidence)
-    assert less < more
+    text = at(0.9, plain, rows(2, 1)[0])
+    assert 0 < sure_of(text, at(0.1, text, hub), evidence, plain) < sure_of(text, plain, evidence) <= 1
+    assert sure_of(text, plain, evidence) > 0.8
+    text = unit_rows((plain + hub)[None])[0]
+    assert sure_of(text, plain, evidence, hub) < sure_of(text, plain, evidence)
+
+
+def test_several_photos_that_fit_are_surer_than_one() -> None:
+    words, photos = rows(0, 50), rows(1, 30)
+    evidence = gather_evidence(words, nearest_of(words, photos, words))
+    text, photo = photos[:1], photos[0]
+    one, two = (Nearest.of(text, np.stack([[photo] * n]), words) for n in (1, 2))
+    assert two.inverted() == pytest.approx(one.inverted() + np.log(2), abs=1e-5)
+    cosines = text @ photos.T
+    assert (confidences(text, cosines, two, evidence) > confidences(text, cosines, one, evidence)).all()
+
+
+def test_a_text_is_surer_where_the_words_near_it_are_answered() -> None:
+    words, photos = rows(0, 50), rows(1, 30)
+    nearest = nearest_of(words, photos, words)
+    text = unit_rows(words[:10].mean(axis=0)[None])
+    numbers = []
+    for _ in range(2):
+        evidence = gather_evidence(words, Nearest(nearest.cosines.copy(), nearest.hubs))
+        numbers.append(deviations(text, text @ photos.T, nearest_of(text, photos, words), evidence)[0, :, 2])
+        nearest.cosines[np.argsort(-(words @ text[0]))[:10], 0] += 0.05
+    assert (numbers[1] > numbers[0] + 0.1).all()
+    assert WEIGHTS[2] > 0
 
 
 def test_what_all_words_get_is_half_sure_whatever_the_language_gets() -> None:
     words, photos = rows(0, 50), rows(1, 30)
-    best = (words @ photos.T).max(axis=1)
+    nearest = nearest_of(words, photos, words)
     for shift in (-0.2, 0.0, 0.3):
-        evidence = gather_evidence(words, best + shift, photos[(words @ photos.T).argmax(axis=1)])
-        (sure,) = confidences(np.array([best.mean() + shift], np.float32), photos[:1], evidence)
-        assert 0.1 < sure < 0.9
+        moved = Nearest(nearest.cosines + np.float32(shift), nearest.hubs)
+        own = confidences(words, moved.cosines[:, :1], moved, gather_evidence(words, moved))
+        assert 0.3 < np.median(own) < 0.6
 
 
 @pytest.mark.parametrize(("sure", "word"), [(0.95, "strong"), (0.6, "likely"), (0.3, "weak"), (0.05, "none")])

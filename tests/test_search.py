@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from babelclip.asked import asked_sentences
-from babelclip.confidence import BIAS, HUB_SHARPNESS, SHARPNESS, WEIGHT_COSINE, WEIGHT_INVERTED, word_vectors
+from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
 from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.search import Index, text_queries
+from babelclip.vectors import FloatArray
 
 
 @pytest.fixture
@@ -332,17 +333,30 @@ def test_answers_and_confidences_are_those_of_plain_products(many: Index, pair: 
     photos, vectors = many.pictures()
     words = word_vectors(pair, "en")
     cosines = words @ vectors.T
-    inverted = SHARPNESS * cosines - np.log(np.exp(SHARPNESS * cosines).sum(axis=0))
-    best = np.arange(len(words)), cosines.argmax(axis=1)
+    hubs = np.log(np.exp(SHARPNESS * cosines).sum(axis=0))
+    best = cosines.max(axis=1)
+
+    def inverted(own: FloatArray) -> float:
+        best = np.argsort(-own)[:NEAREST]
+        return float(np.log(np.exp(SHARPNESS * own[best] - hubs[best]).sum()))
+
+    def near(likeness: FloatArray) -> float:
+        return float(best[np.argsort(-likeness)[:NEAR_WORDS]].mean())
+
+    of_words = np.array([inverted(own) for own in cosines])
+    near_words = np.array([near(np.where(np.arange(len(words)) == i, -1, words @ words[i])) for i in range(len(words))])
     for text in ("a dog", "two red cars on a street"):
-        own = vectors @ pair.encode_text(text)
+        asked = pair.encode_text(text)
+        own = vectors @ asked
         hits = many.search(text, 30, language="en")
         assert [hit.path for hit in hits] == [photos[i].path for i in np.argsort(-own)]
-        fits = SHARPNESS * own - np.log(np.exp(SHARPNESS * cosines).sum(axis=0))
-        logit = BIAS + WEIGHT_COSINE * (own - cosines[best].mean()) / cosines[best].std()
-        logit += WEIGHT_INVERTED * (fits - inverted[best].mean()) / inverted[best].std()
+        logit = BIAS + WEIGHTS[0] * (own - best.mean()) / best.std()
+        logit += WEIGHTS[1] * (inverted(own) - of_words.mean()) / of_words.std()
+        logit += WEIGHTS[2] * (near(words @ asked) - near_words.mean()) / near_words.std()
         sure = {photo.path: one for photo, one in zip(photos, 1 / (1 + np.exp(-logit)), strict=True)}
         assert [hit.confidence for hit in hits] == pytest.approx([sure[hit.path] for hit in hits], abs=1e-3)
+        for other in (many.search(text, 4, language="en", page=2), many.search(text, 3, language="en", grouped=True)):
+            assert [hit.confidence for hit in other] == pytest.approx([sure[hit.path] for hit in other], abs=1e-3)
 
 
 def test_evidence_and_sample_follow_the_collection(many: Index, tmp_path: Path) -> None:

@@ -136,9 +136,10 @@ def test_an_empty_store_finds_nothing(opened: Opener) -> None:
     assert found(store, VECTORS[0], 5) == []
     assert found(store, VECTORS[0], 5, "width>1") == []
     assert store.sample(5).shape == (0, DIMENSION)
-    scores, vectors = store.nearest(VECTORS[:2])
+    scores, vectors = store.nearest(VECTORS[:2], 3)
+    assert scores.shape == (2, 3)
     assert not scores.any()
-    assert vectors.shape == (2, DIMENSION)
+    assert vectors.shape == (2, 3, DIMENSION)
 
 
 def test_a_sample_is_of_the_stores_own_vectors(store: Store) -> None:
@@ -155,9 +156,14 @@ def test_the_vectors_of_what_was_found_can_be_had(store: Store) -> None:
     matches = store.find(VECTORS[11], 4)
     numbers = [int(match.path[8:10]) for match in matches]
     np.testing.assert_allclose(store.vectors_of([match.vector for match in matches]), VECTORS[numbers], atol=1e-3)
-    scores, vectors = store.nearest(unit_rows(VECTORS[[2, 9]] + 0.01))
-    np.testing.assert_allclose(vectors, VECTORS[[2, 9]], atol=1e-3)
-    assert (scores > 0.99).all()
+    asked = unit_rows(VECTORS[[2, 9]] + 0.01)
+    scores, vectors = store.nearest(asked, 70)
+    np.testing.assert_allclose(vectors[:, 0], VECTORS[[2, 9]], atol=1e-3)
+    order = np.argsort(-(asked @ VECTORS.T), axis=1)
+    np.testing.assert_allclose(vectors[:, :60], VECTORS[order], atol=1e-3)
+    np.testing.assert_allclose(scores[:, :60], np.take_along_axis(asked @ VECTORS.T, order, axis=1), atol=1e-3)
+    assert not scores[:, 60:].any()
+    assert not vectors[:, 60:].any()
 
 
 def test_what_is_not_there_is_made_only_if_asked_for(tmp_path: Path) -> None:

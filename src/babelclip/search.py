@@ -12,7 +12,7 @@ from babelclip import confidence
 from babelclip.asked import asked_sentences
 from babelclip.catalog import Catalog, Photo
 from babelclip.choosing import Choice
-from babelclip.confidence import Evidence, Strength
+from babelclip.confidence import Evidence, Nearest, Strength
 from babelclip.crawl import settled
 from babelclip.errors import InputError
 from babelclip.expressions import Term, checked, sole_text
@@ -263,11 +263,13 @@ class Index:
         _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or crowd is not None))
         state = self._store.follow()
         unit = unit_rows(vector[None])[0]
-        shown = self._page(unit, k, page, where, Choice(grouped, diversity, crowd))
+        shown, first = self._page(unit, k, page, where, Choice(grouped, diversity, crowd))
         sure = None
         if text is not None:
             evidence = self._evidence_of(language or confidence.language_of_query(text), state)
-            sure = self._confidences(shown, unit if text_vector is None else text_vector, evidence)
+            asked = unit if text_vector is None else text_vector
+            known = first if where is None and np.allclose(asked, unit, atol=1e-6) else []
+            sure = self._confidences(shown, asked, evidence, known)
         return _as_hits(shown, sure, first=(page - 1) * k + 1)
 
     def combined(self, rows: FloatArray, weights: Sequence[float]) -> FloatArray:
@@ -288,20 +290,25 @@ class Index:
         vector: FloatArray = unit_rows((weighed @ rows)[None])[0]
         return vector
 
-    def _page(self, unit: FloatArray, k: int, page: int, where: str | None, choice: Choice) -> list[list[Match]]:
-        """The hits of one page, each with its near-duplicates.
+    def _page(
+        self, unit: FloatArray, k: int, page: int, where: str | None, choice: Choice
+    ) -> tuple[list[list[Match]], list[Match]]:
+        """The hits of one page, each with its near-duplicates; and the nearest, no fewer than confidence asks for.
 
         The candidates are found anew for pages 1, 2, 3-4, 5-8 and so on, and what an earlier page shows is left out:
         what approximate neighbours give depends on how many are asked for.
         """
         before: list[Match] = []
+        nearest: list[Match] = []
         last = 0
         while True:
             first, last = last, max(1, 2 * last)
-            found = self._store.find(unit, last * k * (POOL if choice.needed else 1), where=where)
+            count = max(last * k * (POOL if choice.needed else 1), confidence.NEAREST)
+            found = self._store.find(unit, count, where=where)
+            nearest = nearest or found
             fresh = self._chosen(found, before, (min(last, page) - first) * k, choice)
             if page <= last:
-                return fresh[(page - 1 - first) * k :][:k]
+                return fresh[(page - 1 - first) * k :][:k], nearest
             before += [group[0] for group in fresh]
 
     def _chosen(self, found: list[Match], before: list[Match], count: int, choice: Choice) -> list[list[Match]]:
@@ -318,13 +325,20 @@ class Index:
         return self._store.vectors_of([one.vector for one in found])
 
     def _confidences(
-        self, groups: list[list[Match]], vector: FloatArray, evidence: Evidence | None
+        self, groups: list[list[Match]], vector: FloatArray, evidence: Evidence | None, known: Sequence[Match]
     ) -> FloatArray | None:
-        """How sure the leaders of groups are; None where nothing can be said."""
+        """How sure the leaders of groups are; None where nothing can be said. ``known`` are the nearest, if known."""
         if evidence is None or not groups:
             return None
         photos = self._vectors_of([group[0] for group in groups])
-        return confidence.confidences(cosines_of(photos, vector[None])[:, 0], photos, evidence)
+        ids = list(dict.fromkeys(one.vector for one in known))[: confidence.NEAREST]
+        if len(ids) == confidence.NEAREST:
+            nearest = self._store.vectors_of(ids)[None]
+        else:
+            nearest = self._store.nearest(vector[None], confidence.NEAREST)[1]
+        compared = Nearest.of(vector[None], nearest, evidence.words)
+        sure: FloatArray = confidence.confidences(vector[None], cosines_of(vector[None], photos), compared, evidence)[0]
+        return sure
 
     def _sample_of(self, state: object) -> FloatArray:
         """Vectors of the collection in a state, drawn once."""
@@ -339,7 +353,8 @@ class Index:
             evidence = None
             if len(self._store) >= confidence.FEWEST_PHOTOS:
                 words = confidence.word_vectors(self._model, language)
-                evidence = confidence.gather_evidence(words, *self._store.nearest(words))
+                _, photos = self._store.nearest(words, confidence.NEAREST)
+                evidence = confidence.gather_evidence(words, Nearest.of(words, photos, words))
             known = self._evidence[language] = (state, evidence)
         return known[1]
 

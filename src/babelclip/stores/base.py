@@ -85,11 +85,13 @@ class Store(Protocol):
         """
         ...
 
-    def nearest(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The one nearest vector of many.
+    def nearest(self, vectors: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+        """The nearest vectors of many.
 
         :param vectors: float32 (m, d), unit rows
-        :return: float32 (m,) cosines, and float32 (m, d) the vectors that have them; of an empty store zeros
+        :param count: how many of each
+        :return: float32 (m, count) cosines, the best first, and float32 (m, count, d) the vectors that have them; zeros
+            where there are no more
         """
         ...
 

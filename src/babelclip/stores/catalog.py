@@ -70,12 +70,18 @@ class CatalogStore:
             best.setdefault(match.path, match)
         return list(best.values())
 
-    def nearest(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def nearest(self, vectors: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
         """As Store.nearest."""
-        if not len(self._neighbours):
-            return np.zeros(len(vectors), np.float32), np.zeros_like(vectors)
-        ids, scores = self._neighbours.search(vectors, 1)
-        return scores[:, 0], self._neighbours.vectors_of(ids[:, 0])
+        scores, rows = (
+            np.zeros((len(vectors), count), np.float32),
+            np.zeros((*vectors.shape[:1], count, vectors.shape[1]), np.float32),
+        )
+        if len(self._neighbours):
+            ids, found = self._neighbours.search(vectors, count)
+            known, places = np.unique(ids, return_inverse=True)
+            rows[:, : ids.shape[1]] = self._neighbours.vectors_of(known)[places.reshape(ids.shape)]
+            scores[:, : ids.shape[1]] = np.where(ids >= 0, found, 0)
+        return scores, rows
 
     def vectors_of(self, ids: Sequence[int]) -> FloatArray:
         """As Store.vectors_of."""

@@ -209,12 +209,13 @@ class MilvusStore:
             best.setdefault(match.path, match)
         return list(best.values())
 
-    def nearest(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def nearest(self, vectors: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
         """As Store.nearest."""
-        scores, rows = np.zeros(len(vectors), np.float32), np.zeros_like(vectors)
-        for i, hits in enumerate(self._search(vectors, 1, "", ["vector"])):
-            for hit in hits:
-                scores[i], rows[i] = hit["distance"], hit["entity"]["vector"]
+        many, width = vectors.shape
+        scores, rows = np.zeros((many, count), np.float32), np.zeros((many, count, width), np.float32)
+        for i, hits in enumerate(self._search(vectors, count, "", ["vector"])):
+            for j, hit in enumerate(hits):
+                scores[i, j], rows[i, j] = hit["distance"], hit["entity"]["vector"]
         return scores, rows
 
     def _search(self, vectors: FloatArray, count: int, condition: str, columns: list[str]) -> list[Any]:
