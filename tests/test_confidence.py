@@ -33,7 +33,8 @@ def nearest_of(texts: FloatArray, photos: FloatArray, words: FloatArray) -> Near
 def at(cosine: float, photo: FloatArray, other: FloatArray) -> FloatArray:
     """A text that has a cosine with a photo, and nothing more in common with it."""
     aside = unit_rows((other - (other @ photo) * photo)[None])[0]
-    return (cosine * photo + np.sqrt(1 - cosine**2) * aside).astype(np.float32)
+    text: FloatArray = (cosine * photo + np.sqrt(1 - cosine**2) * aside).astype(np.float32)
+    return text
 
 
 def sure_of(text: FloatArray, photo: FloatArray, evidence: Evidence, nearest: FloatArray | None = None) -> float:
