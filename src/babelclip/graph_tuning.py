@@ -2,25 +2,24 @@
 
 How hard a query is, the distance to its nearest gate tells beforehand. At a million, of the texts nearest to a gate a
 quarter finds 0.998 of its ten nearest with 128 nodes held open, of the farthest 0.88, and those need 768 nodes for
-0.99. So the queries are parted by that distance into bands, and each band gets the least effort that finds enough.
+0.99. So queries are parted by that distance into bands, and every band gets an effort: those that together cost least
+while each kind of query finds enough. At the least cost a further node finds as much in every band (Everett 1963), so
+one price of what is found settles them all, and it is raised until that is enough.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from babelclip.neighbours import Ids
-from babelclip.proximity_graph import BREADTHS, CANDIDATES, Effort, Efforts, ProximityGraph, Rows
+from babelclip.proximity_graph import LADDER, Efforts, ProximityGraph, Rows
 from babelclip.vectors import FloatArray
 
 BORDERS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
 """Quantiles of the texts' distances, where bands begin; pictures are nearer, nearly all in the first."""
-FEWEST = 20
-"""Queries of a kind in a band that must reach the target for themselves, too."""
-GLANCE, HOPELESS = 50, 0.02
-"""Queries after which an effort that is so far below the target is given up."""
+PRICES = np.geomspace(100, 1e6, 1000)
+"""Open nodes that are worth it to find what is nearest to one query, of which the least is taken that does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,54 +38,39 @@ def tune(graph: ProximityGraph, pictures: Asked, texts: Sequence[Asked], vectors
     :param texts: queries of kinds of texts; none if no texts can be asked
     :param vectors: float16 (n, d), of all rows
     :param target: recall in 0..1
-    :return: the least recall of a band
+    :return: the least recall of a kind
     """
     kinds = [pictures, *texts]
     distances = [graph.nearness(kind.queries) for kind in kinds]
     borders = np.quantile(np.concatenate(distances[1:] or distances), BORDERS)
-    steps: Sequence[Effort] = sorted((Effort(b, c) for b in BREADTHS for c in CANDIDATES if c <= b), key=_cost)
-    chosen: list[Effort] = []
-    reached = 1.0
-    for band in range(len(borders) + 1):
-        here = [np.searchsorted(borders, distance, side="right") == band for distance in distances]
-        groups = [_some(kind, mask) for kind, mask in zip(kinds, here, strict=True)]
-        steps, found = _least(graph, steps, groups, vectors, target)
-        chosen.append(steps[0])
-        reached = min(reached, found)
-    graph.efforts = Efforts(tuple(borders.tolist()), tuple(chosen))
+    bands = [np.searchsorted(borders, distance, side="right") for distance in distances]
+    recalls = [_recalls(graph, kind, vectors) for kind in kinds]
+    gains = np.stack([_of_band(recalls, bands, band) for band in range(len(borders) + 1)])
+    costs = np.array([effort.breadth + effort.candidates for effort in LADDER])
+    for price in PRICES:
+        steps = np.maximum.accumulate((price * gains - costs).argmax(axis=1))
+        reached = min(
+            float(found[np.arange(len(band)), steps[band]].mean()) for found, band in zip(recalls, bands, strict=True)
+        )
+        if reached >= target:
+            break
+    graph.efforts = Efforts(tuple(borders.tolist()), tuple(LADDER[step] for step in steps))
     return reached
 
 
-def _some(kind: Asked, mask: NDArray[np.bool_]) -> Asked:
-    return Asked(kind.queries[mask], kind.nearest[mask])
+def _recalls(graph: ProximityGraph, asked: Asked, vectors: Rows) -> FloatArray:
+    """What each query finds with each effort: float32 (m, efforts)."""
+    found = np.zeros((len(asked.queries), len(LADDER)), dtype=np.float32)
+    for column, effort in enumerate(LADDER):
+        graph.efforts = Efforts((), (effort,))
+        for row, (query, nearest) in enumerate(zip(asked.queries, asked.nearest, strict=True)):
+            rows, _ = graph.search(query, len(nearest), vectors)
+            found[row, column] = len(np.intersect1d(rows, nearest)) / max(1, len(nearest))
+    return found
 
 
-def _least(
-    graph: ProximityGraph, steps: Sequence[Effort], groups: Sequence[Asked], vectors: Rows, target: float
-) -> tuple[Sequence[Effort], float]:
-    """The steps from the first on that finds enough, or the last alone; and the recall that it reaches."""
-    joined = Asked(np.concatenate([group.queries for group in groups]), np.concatenate([g.nearest for g in groups]))
-    together = [joined, *(group for group in groups if len(group.queries) >= FEWEST)]
-    reached = 1.0
-    for i, step in enumerate(steps):
-        graph.efforts = Efforts((), (step,))
-        reached = min(_recall(graph, asked, vectors, target) for asked in together)
-        if reached >= target:
-            return steps[i:], reached
-    return steps[-1:], reached
-
-
-def _recall(graph: ProximityGraph, asked: Asked, vectors: Rows, target: float) -> float:
-    """Recall of some queries, of fewer where it is far from enough."""
-    found: list[float] = []
-    for query, nearest in zip(asked.queries, asked.nearest, strict=True):
-        rows, _ = graph.search(query, len(nearest), vectors)
-        found.append(len(np.intersect1d(rows, nearest)) / max(1, len(nearest)))
-        if len(found) == GLANCE and np.mean(found) < target - HOPELESS:
-            break
-    return float(np.mean(found)) if found else 1.0
-
-
-def _cost(effort: Effort) -> int:
-    """What a search costs, in the time of one open node: a candidate's vector is read from elsewhere, at full width."""
-    return effort.breadth + effort.candidates
+def _of_band(recalls: Sequence[FloatArray], bands: Sequence[Ids], band: int) -> FloatArray:
+    """The mean recall of a band with each effort: float32 (efforts,)."""
+    here = np.concatenate([found[number == band] for found, number in zip(recalls, bands, strict=True)])
+    mean: FloatArray = here.mean(axis=0) if len(here) else np.zeros(len(LADDER), dtype=np.float32)
+    return mean

@@ -43,9 +43,6 @@ ENTRIES = 32
 SEED = 0
 ALL_ENTRIES_AT_ONCE = 2
 """FAISS's number for one walk from all entries."""
-BREADTHS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 512, 640, 768, 1024)
-"""Nodes that a search holds open, of which tuning chooses."""
-CANDIDATES = (30, 40, 60, 100)
 WALKED_SHARE = 0.5
 """Of the gates near a query, that a filter must let through; else all that it lets through are compared."""
 NODE_COST = 60
@@ -135,7 +132,18 @@ def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
     return Projection(mean, np.ascontiguousarray(matrix * np.float32(MIDDLE / max(reach, 1e-6))))
 
 
-WIDEST = Efforts((), (Effort(BREADTHS[-1], CANDIDATES[-1]),))
+LADDER = tuple(
+    Effort(breadth, candidates)
+    for candidates, breadths in (
+        (30, (32, 48, 64, 80, 96, 128, 160, 192, 224)),
+        (40, (256, 288, 320, 352, 384, 448)),
+        (60, (512, 640, 768, 896)),
+        (100, (1024, 1280, 1536)),
+    )
+    for breadth in breadths
+)
+"""The efforts of which tuning chooses."""
+WIDEST = Efforts((), LADDER[-1:])
 
 
 class ProximityGraph:
@@ -245,7 +253,7 @@ class ProximityGraph:
             # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
             share = 1.0 if allowed is None else float(allowed.mask[nodes[found]].mean())
             if share < WALKED_SHARE or breadth / share * NODE_COST > len(self):
-                best = self._scanned(point, max(count, CANDIDATES[-1]), only)
+                best = self._scanned(point, max(count, LADDER[-1].candidates), only)
             else:
                 entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
                 best = self._walked(point, count, int(breadth / share), (entries, near), only)
