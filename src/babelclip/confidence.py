@@ -24,7 +24,7 @@ from babelclip.zeroshot.background import everyday_words, languages_of
 
 SHARPNESS = 35.0
 """What cosines are multiplied by in the inverted softmax."""
-WEIGHTS, BIAS = (1.2, 0.4, 0.3), -0.3
+WEIGHTS, BIAS = (0.8, 0.27, 0.2), -0.5
 """Of the cosine, of the inverted softmax, and of what the words near to the text get."""
 NEAREST = 20
 """Photos of a text over which the inverted softmax is summed."""
