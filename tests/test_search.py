@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip.asked import asked_sentences
+from babelclip.asked import PAIRS, asked_pairs, asked_sentences
 from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.expressions import Term
@@ -21,6 +21,7 @@ from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.search import Index, text_queries
 from babelclip.vectors import FloatArray
+from babelclip.zeroshot.background import everyday_words
 
 
 @pytest.fixture
@@ -419,6 +420,12 @@ def test_neighbours_are_tuned_with_words_and_with_sentences_in_known_languages(p
     words, sentences = text_queries(pair)
     lines = resources.files("babelclip").joinpath("asked.tsv").read_text(encoding="utf-8").splitlines()
     assert words.shape == (400, pair.dimension)
-    assert sentences.shape == (len(lines), pair.dimension) == (len(asked_sentences()), pair.dimension)
+    assert sentences.shape == (len(lines) + len(asked_pairs()), pair.dimension)
     assert len(set(lines)) == len(lines)
-    assert {line.split("\t")[0] for line in lines} <= set(BY_CODE)
+    languages = dict.fromkeys(line.split("\t")[0] for line in lines)
+    assert languages.keys() <= set(BY_CODE)
+    for i, language in enumerate(languages):
+        pairs = [set(pair.split(", ")) for pair in asked_pairs()[PAIRS * i : PAIRS * (i + 1)]]
+        assert len(pairs) == PAIRS
+        assert all(len(pair) == 2 and pair <= set(everyday_words(language)) for pair in pairs)
+    assert len(asked_sentences()) == len(lines)

@@ -9,7 +9,7 @@ from typing import TypeGuard
 import numpy as np
 
 from babelclip import confidence
-from babelclip.asked import asked_sentences
+from babelclip.asked import asked_pairs, asked_sentences
 from babelclip.catalog import Catalog, Photo
 from babelclip.choosing import Choice
 from babelclip.confidence import Evidence, Nearest, Strength
@@ -375,15 +375,16 @@ def _check_page(k: int, page: int, diversity: float, language: str | None, *, ch
 
 
 def text_queries(model: Model) -> Sequence[FloatArray]:
-    """Words in all languages, and sentences, for approximate neighbours to be tuned with.
+    """Texts as they may be asked, for approximate neighbours to be tuned with.
 
     :param model: what encodes them
-    :return: float32 (n, d), unit rows, of each kind; none if the model has no text side
+    :return: float32 (n, d), unit rows: words of all languages; and texts of several words, in ten languages; none if
+        the model has no text side
     """
     if model.text_spec is None:
         return ()
     words = np.concatenate([confidence.word_vectors(model, code) for code in ("en", confidence.ANY)])
-    return words, model.encode_text(asked_sentences())
+    return words, model.encode_text([*asked_sentences(), *asked_pairs()])
 
 
 def _as_hits(groups: Sequence[Sequence[Match]], sure: FloatArray | None = None, *, first: int = 1) -> list[Hit]:
