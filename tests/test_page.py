@@ -251,7 +251,8 @@ def test_the_keyboard_goes_through_photos_and_comes_back_to_the_one_looked_at(pa
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Escape")
     page.wait_for_selector("#photo-dialog", state="hidden")
-    assert page.evaluate(focused) == page.locator(".hit").nth(4).text_content()
+    # A dialog tells that it was closed a moment after it is.
+    page.wait_for_function(f"text => {focused} === text", arg=page.locator(".hit").nth(4).text_content())
 
 
 def test_what_was_asked_for_without_a_key_is_asked_again_with_one(page: Any, served: tuple[str, str]) -> None:
