@@ -77,7 +77,7 @@ def inside_archive(path: str) -> bool:
     :param path: the path
     :return: whether it is; a file whose own name looks like one is not
     """
-    return archive_of(path) is not None and not Path(path).exists()
+    return _packed_in(path) is not None
 
 
 def file_of(path: str) -> Path:
@@ -86,8 +86,7 @@ def file_of(path: str) -> Path:
     :param path: the path
     :return: the file itself, or the archive that it is in
     """
-    archive = archive_of(path)
-    return Path(path if archive is None or Path(path).exists() else archive)
+    return Path(_packed_in(path) or path)
 
 
 def source_of(path: str) -> Path | bytes:
@@ -97,8 +96,8 @@ def source_of(path: str) -> Path | bytes:
     :return: the file, or the member's bytes
     :raises InputError: if the archive is damaged or gone, or has no such member
     """
-    archive = archive_of(path)
-    if archive is None or Path(path).exists():
+    archive = _packed_in(path)
+    if archive is None:
         return Path(path)
     try:
         # Members may begin with / or ./, which the path leaves out; the last of a name is the one that counts.
@@ -111,6 +110,12 @@ def source_of(path: str) -> Path | bytes:
         raise InputError(f"{path}: {archive} has no such member") from None
     except _DAMAGE as error:
         raise InputError(f"{path}: cannot be read from {archive}: {error}") from None
+
+
+def _packed_in(path: str) -> str | None:
+    """The archive of which a path names a member; None for a file, even one whose own name looks like a member's."""
+    archive = archive_of(path)
+    return None if archive is None or Path(path).exists() else archive
 
 
 def _is_zip(archive: str) -> bool:

@@ -139,12 +139,7 @@ class CatalogNeighbours:
                 return
         self._remove()
         if self._files is not None and self._outgrown(self._files):
-            try:
-                self._renew(self._files, progress)
-            except BaseException:
-                # The open graph may hold rows that its files do not.
-                self._close()
-                raise
+            self._renew(self._files, progress)
 
     def _close(self) -> None:
         """Know nothing, as before the first ``follow``."""

@@ -72,10 +72,8 @@ class CatalogStore:
 
     def nearest(self, vectors: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
         """As Store.nearest."""
-        scores, rows = (
-            np.zeros((len(vectors), count), np.float32),
-            np.zeros((*vectors.shape[:1], count, vectors.shape[1]), np.float32),
-        )
+        many, width = vectors.shape
+        scores, rows = np.zeros((many, count), np.float32), np.zeros((many, count, width), np.float32)
         if len(self._neighbours):
             ids, found = self._neighbours.search(vectors, count)
             known, places = np.unique(ids, return_inverse=True)
