@@ -28,6 +28,11 @@ REDIS = os.environ.get("BABELCLIP_TEST_REDIS", "")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--rewrite-goldens`` writes down what tests/test_goldens.py compares with."""
+    parser.addoption("--rewrite-goldens", action="store_true", help="write the golden files instead of comparing")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data folder of its own, so that no test sees what another or the user left."""

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,3 +146,22 @@ def resident_bytes(path: Path) -> int:
         elif name == "Rss:" and mine:
             found += 1024 * int(line.split()[1])
     return found
+
+
+def test_a_changed_file_of_the_graphs_changes_the_key(
+    text_folder: Path, built: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, weights = compilation.GRAPH_CODE
+    assert (package / "text_tower.py").is_file()
+    assert (package / "image_tower.py").is_file()
+    assert weights.is_file()
+    copy = tmp_path / "graphs"
+    shutil.copytree(package, copy)
+    monkeypatch.setattr(compilation, "GRAPH_CODE", (copy, weights))
+    Model.load(text=text_folder).encode_text(ALL)
+    Model.load(text=text_folder).encode_text(ALL)
+    assert built == ["text"]
+    (copy / "layers.py").write_text((copy / "layers.py").read_text() + "\n# another version\n")
+    Model.load(text=text_folder).encode_text(ALL)
+    assert built == ["text", "text"]
+    assert len(blobs()) == 2

@@ -38,8 +38,8 @@ _UNFINISHED, _LEFT_AFTER_SECONDS = "new-", 86400
 _BYTES_AT_ONCE = 2**22
 FIRST_RUNS = 4
 """Of a tower: in these the engine may still lay out weights from the mapped file, as for one picture, then for two."""
-_CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
-"""What writes graphs: another version of it writes others."""
+GRAPH_CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
+"""What writes graphs: another version of it writes others, so its files are a part of the key."""
 
 Build = Callable[[Path | None], "onnx.ModelProto"]
 """Gives the graph; its weights go to the file where one is given."""
@@ -60,7 +60,15 @@ def compile_tower(
     :raises ModelError: if it cannot be built or compiled
     """
     if isinstance(runtime, KeepingRuntime) and settings().cache_bytes:
-        said = (__version__, runtime.identity(), tower, choice.name, choice.rest, threads, _state([*sources, *_CODE]))
+        said = (
+            __version__,
+            runtime.identity(),
+            tower,
+            choice.name,
+            choice.rest,
+            threads,
+            _state([*sources, *GRAPH_CODE]),
+        )
         path = settings().compiled / f"{tower}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}{_SUFFIX}"
         session = _opened(runtime, path, choice, threads)
         if session is None and _make(runtime, build, path, choice, threads):
