@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 import typer
 
+import write_reference
 from babelclip.cli.app import APP
 from babelclip.service import classify, embeddings, inference, photos, reports, search, static
 
 ROOT = Path(__file__).parents[1]
-COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
+COMMANDS_PAGE = (ROOT / "docs/guides/command-line.md").read_text()
 SHARED_OPTIONS = {"--model", "-m", "--runtime", "--precision", "--index", "-i", "--json", "--help"}
 
 
@@ -50,13 +51,13 @@ def test_every_documented_command_exists() -> None:
 def test_every_setting_is_documented_and_no_other() -> None:
     pattern = re.compile(r"BABELCLIP_[A-Z_]+")
     in_code = set(pattern.findall((ROOT / "src/babelclip/settings.py").read_text()))
-    assert in_code == set(pattern.findall((ROOT / "docs/settings.md").read_text()))
+    assert in_code == set(pattern.findall((ROOT / "docs/reference/settings.md").read_text()))
 
 
 def test_every_route_is_documented_and_no_other() -> None:
     modules = (embeddings, inference, classify, search, photos, reports, static)
     routes = {(method, route.path) for m in modules for route in m.ROUTER.routes for method in route.methods}
-    table = (ROOT / "docs/api.md").read_text()
+    table = (ROOT / "docs/guides/http-api.md").read_text()
     documented = set(re.findall(r"`(GET|POST) (/[^`]*)`", table.split("## ")[0]))
     shown = {(method, path.replace(":path}", "}")) for method, path in routes}
     assert documented - {("GET", "/openapi.json")} == shown
@@ -67,7 +68,14 @@ def test_every_environment_variable_is_read_in_settings_alone() -> None:
     assert readers == ["settings.py"]
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+@pytest.mark.parametrize("page", sorted(write_reference.pages()), ids=lambda page: page.name)
+def test_a_generated_page_is_what_is_generated_today(page: Path) -> None:
+    assert page.read_text() == write_reference.pages()[page], "run python tools/write_reference.py"
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:

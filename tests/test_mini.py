@@ -18,7 +18,7 @@ from babelclip.model import Model
 
 MAX_FOLDER_BYTES = 60 * 2**20
 NATURAL_OBJECTS = ("animals", "town", "food", "household", "vehicles", "clothes", "plants", "hobbies", "sports")
-# A language of every script, so that the test of the bars stays short; all languages are in docs/quality.md.
+# A language of every script, so that the test of the bars stays short; all languages are in docs/benchmarks/quality.md.
 QUALITY_LANGUAGES = ("en", "de", "ru", "zh-cn", "hi", "ar")
 CAT = {
     "en": ("a cat", "a rocket"),
@@ -96,7 +96,7 @@ def test_retrieval_keeps_its_bars_on_real_pictures(mini: Model, shared: Path) ->
     report = evaluate_retrieval(mini, pictures, captions)
     scores = {score.language: score.figures["T>I R@10"].value for score in report.scores}
     assert report.subject == "371 pictures"
-    # Among all 371, of which two thirds were learned from; docs/quality.md has those that were held out.
+    # Among all 371, of which two thirds were learned from; docs/benchmarks/quality.md has those that were held out.
     assert scores["en"] >= 0.6
     assert report.mean(CODES).figures["T>I R@10"].value >= 0.5
     assert min(scores.values()) >= 0.4

@@ -64,7 +64,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_makes_no_html_of_texts(file: 
 def test_the_privacy_page_says_what_the_docs_say() -> None:
     body = (PAGE / "privacy.html").read_text().partition("<h1>")[2].rpartition("<p><a")[0]
     page = html.unescape(re.sub(r"<[^>]+>", " ", body)).split()
-    docs = re.sub(r"^(# |- )", "", (ROOT / "docs/privacy.md").read_text(), flags=re.MULTILINE).split()
+    docs = re.sub(r"^(# |- )", "", (ROOT / "docs/guides/privacy.md").read_text(), flags=re.MULTILINE).split()
     assert page == docs
 
 

@@ -1,4 +1,4 @@
-"""Measures zero-shot classification with the bundled model and writes docs/quality-classification.md.
+"""Measures zero-shot classification with the bundled model and writes docs/benchmarks/classification.md.
 
     python tools/measure_classification.py --data ../shared/data
 
@@ -82,7 +82,7 @@ def main() -> None:
         *(f"| {what} | {asked} | {found} |" for what, asked, found in bars),
     ]
     parts += ["\n".join(table), *sections]
-    (ROOT / "docs/quality-classification.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    (ROOT / "docs/benchmarks/classification.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def imagenet(model: Model, data: Path, bars: Bars) -> list[str]:

@@ -1,4 +1,4 @@
-"""Measures what confidence tells, and what correcting hubs brings; writes docs/quality-confidence.md.
+"""Measures what confidence tells, and what correcting hubs brings; writes docs/benchmarks/confidence.md.
 
     python tools/measure_confidence.py --data ../shared/data
 
@@ -109,7 +109,7 @@ def main() -> None:
     own = queries_of(model, names, "en")
     named = trial(things, own, own[1], none, by_kind=True)
     page += [bar(english[0], named, english[0].only(things.unseen)), table(rows), hub_section(model, data)]
-    (ROOT / "docs/quality-confidence.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+    (ROOT / "docs/benchmarks/confidence.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
 
 
 def encode_set(model: Model, data: Path, name: str) -> tuple[list[str], FloatArray]:

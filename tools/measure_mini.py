@@ -3,7 +3,7 @@
     python tools/measure_mini.py MODEL --data ../shared/data --out measured.json
 
 Pictures are embedded once a set; every part of a set is then searched by itself. ship_mini.py turns one or two such
-files into docs/quality.md, the table of the model card, and a verdict a language.
+files into docs/benchmarks/quality.md, the table of the model card, and a verdict a language.
 """
 
 import argparse

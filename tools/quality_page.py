@@ -172,7 +172,7 @@ def speed_table(file: Path) -> str:
 
 
 def page(models: Mapping[str, Measured], shipped: str, speed: Path) -> str:
-    """docs/quality.md.
+    """docs/benchmarks/quality.md.
 
     :param models: by name; all are compared, one is shown by language.
     :param shipped: the one that is shown.

@@ -3,8 +3,8 @@
     python tools/ship_mini.py DIR --data ../shared/data --licences research
 
 DIR is what train_mini.py wrote with both kinds of licences. The shipped form is what is measured; the other kind is
-measured as it was trained. docs/quality.md gets the figures, with those of compare_speed.py where DIR/speed.json is,
-and docs/training the logs.
+measured as it was trained. docs/benchmarks/quality.md gets the figures, with those of compare_speed.py where
+DIR/speed.json is, and docs/training the logs.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def ship(trained: Path, data: Path, licences: str, target: Path) -> None:
         if name == licences or not file.is_file():
             measure(target if name == licences else trained / name / "pair", data, file)
         models[name] = Measured(file)
-    (ROOT / "docs/quality.md").write_text(page(models, licences, trained / "speed.json"), encoding="utf-8")
+    (ROOT / "docs/benchmarks/quality.md").write_text(page(models, licences, trained / "speed.json"), encoding="utf-8")
     keep_logs(trained, data, ROOT / "docs/training")
     template = (ROOT / "tools/mini_card.md").read_text(encoding="utf-8")
     record = json.loads((trained / "base/build.json").read_text(encoding="utf-8"))

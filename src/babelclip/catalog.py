@@ -1,6 +1,6 @@
 """The catalog: one SQLite file that is the truth about a photo collection. Everything else is derived from it.
 
-The tables are in schema.py, and docs/storage.md says what every column holds. Three rules carry the rest:
+The tables are in schema.py; docs/reference/stored-formats.md describes every column. Three rules carry the rest:
 
 - Vectors, facts and tags belong to contents (by sha256), not to files, so a renamed, moved or copied photo keeps them.
 - ``vectors`` holds what can be found and nothing else. When the last file of a content goes, its vectors are retired;

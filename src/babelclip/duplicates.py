@@ -29,8 +29,9 @@ ALIKE = 0.95
 """Cosine from which different pictures look alike."""
 PRINT_SIDE = 16
 SAME_LEVELS = 18.0
-"""The most that two prints of the same picture differ in any cell, in levels of 0..255: docs/exploring.md has the
-measurement."""
+"""The most that two prints of the same picture differ in any cell, in levels of 0..255.
+
+docs/guides/exploring.md has the measurement."""
 SAME_SHAPE = 0.03
 """The most that width to height may differ, as a share: resizing rounds to whole pixels."""
 NEIGHBOURS = 32

@@ -51,7 +51,7 @@ HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".spl
 _MAX_NAME = 200
 ENOUGH, ENOUGH_STRETCHED = 2, 4
 """How many times larger than the resized picture a decoded one must be, on either side. The second is for towers that
-read a picture stretched to their square: those are convolutions, and feel more of it (docs/speed.md).
+read a picture stretched to their square: those are convolutions, and feel more of it (docs/explanation/speed.md).
 """
 ENOUGH_SHOWN = 1.5
 """The same for people to look at: 12 megapixels are then read at half their size for 1280 pixels, an eighth for 320."""
@@ -122,7 +122,7 @@ def read_pixels(source: ImageSource, spec: PixelSpec) -> Pixels:
 
     libjpeg can give a JPEG at a half, a quarter or an eighth of its size for a part of the work. The smallest that is
     still ENOUGH times as large as the tower's square is taken, unless BABELCLIP_REDUCED_DECODING is 0. What the tower
-    makes of it differs a little from the exact answer; docs/speed.md says how little.
+    makes of it differs a little from the exact answer; docs/explanation/speed.md says how little.
 
     :param source: as in read_image
     :param spec: the tower's preprocessing

@@ -1,4 +1,4 @@
-"""The tables of a catalog, version by version. docs/storage.md says what every column holds."""
+"""The tables of a catalog, version by version. docs/reference/stored-formats.md says what every column holds."""
 
 import os
 import sqlite3

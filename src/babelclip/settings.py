@@ -1,4 +1,4 @@
-"""Settings from the environment, read once. Every one of them is listed in docs/settings.md."""
+"""Settings from the environment, read once. Every one of them is listed in docs/reference/settings.md."""
 
 import os
 from dataclasses import dataclass

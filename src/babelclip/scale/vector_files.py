@@ -1,4 +1,6 @@
-"""The Parquet form of vectors, version 1: what a bulk run writes and ``scale load`` reads (docs/storage.md).
+"""Parquet files of vectors, version 1, which a bulk run writes and ``scale load`` reads.
+
+docs/reference/stored-formats.md describes the columns.
 
 DEST/manifest.json         who made it: format, model, fingerprint, dimension, numbers, source, kind
 DEST/plan.parquet          shard, file: which file is in which shard; a later run only adds to it

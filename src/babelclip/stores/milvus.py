@@ -1,7 +1,8 @@
 """Milvus: a server or a cluster by its address, or Milvus Lite on a file, which runs inside this process.
 
 A row is a picture. What filters ask is in columns of its own, in the form in which Milvus can compare it: small
-letters, orientation and pixels as values, and an empty text or -1 for what is not known (docs/storage.md).
+letters, orientation and pixels as values, and an empty text or -1 for what is not known.
+docs/reference/stored-formats.md has the columns.
 """
 
 import hashlib

@@ -32,7 +32,7 @@ from babelclip.zeroshot.templates import check_templates, fill, templates_of
 PROMPTS_AT_ONCE = 8192
 BARE_SHARE = 0.75
 """Of the bare name in a class, beside the templates of its language together: with equal shares templates cost Finnish
-four points of top-1 on ImageNet names, with this one no language more than one (docs/quality-classification.md)."""
+four points of top-1 on ImageNet names, with this one no language more than one (docs/benchmarks/classification.md)."""
 PICTURES_AT_ONCE = 64
 TOP = 10
 """Labels that are ranked where nothing else is asked for."""
