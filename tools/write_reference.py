@@ -5,7 +5,7 @@ The OpenAPI document is tests/goldens/openapi.json, which a test compares with t
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def cell(text: str) -> str:
     return " ".join(text.replace("``", "`").split()).replace("|", "\\|").replace("<", "&lt;") or "-"
 
 
-def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Format a Markdown table.
 
     :param columns: the header
@@ -46,7 +46,7 @@ def walk_commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
     :param command: a command or a group
     :param name: its full name
-    :yields: full name and command
+    :yield: full name and command
     """
     subcommands = getattr(command, "commands", None)
     if subcommands is None:
