@@ -7,11 +7,11 @@ from sqlalchemy import Engine
 
 from babelclip.errors import InputError, StoreError
 from babelclip.service.accounts import Accounts, Key, KeyLimits, now_ms
-from babelclip.service.desk import new_request_id
 from babelclip.service.errors import ApiError
 from babelclip.service.ledger import Entry, Ledger, day_of
 from babelclip.service.limits import Quotas, Rates
 from babelclip.service.prices import picodollars
+from babelclip.service.request_id import new_request_id
 
 pytestmark = pytest.mark.anyio
 

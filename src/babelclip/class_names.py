@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babelclip.errors import DataError
-from babelclip.gzipped import read_unzipped
+from babelclip.filesystem import read_unzipped
 
 # Babel-ImageNet's own codes, where they are not ours in capitals.
 _CODES = {"ZH": "zh-cn", "NO": "nb"}

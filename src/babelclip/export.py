@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.errors import ModelError
-from babelclip.folders import whole_folder
+from babelclip.filesystem import whole_folder
 from babelclip.hub import RECORD, sha256
 from babelclip.languages import CODES
 from babelclip.layouts import MANIFEST, module_folders, read_image_spec, read_text_spec

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from babelclip.errors import ModelError
-from babelclip.folders import whole_folder
+from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.registry import ModelFolders

@@ -19,7 +19,7 @@ from babelclip import registry
 from babelclip.batching import chunks
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.export import write_manifest, write_model
-from babelclip.folders import whole_folder
+from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
 from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, write_calibration

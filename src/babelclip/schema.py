@@ -3,10 +3,10 @@
 import os
 import sqlite3
 import time
-import unicodedata
 from pathlib import Path
 
 from babelclip.errors import CatalogError
+from babelclip.normalize import small_letters
 
 APPLICATION_ID = int.from_bytes(b"bclp", "big")
 PAGE_BYTES = 16384
@@ -129,15 +129,6 @@ def version(db: sqlite3.Connection) -> int:
     :return: 0 for a new file
     """
     return int(db.execute("PRAGMA user_version").fetchone()[0])
-
-
-def small_letters(text: str) -> str:
-    """A text in the form that words are compared in: of any script, with accents as one letter, as macOS has not.
-
-    :param text: the text
-    :return: NFC, in small letters
-    """
-    return unicodedata.normalize("NFC", text).lower()
 
 
 def prepare(db: sqlite3.Connection, path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from babelclip.errors import DataError
-from babelclip.gzipped import read_unzipped
+from babelclip.filesystem import read_unzipped
 
 COLUMNS = ("image", "lang", "kind", "caption")
 

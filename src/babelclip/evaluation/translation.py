@@ -8,7 +8,7 @@ import numpy as np
 
 from babelclip.errors import DataError
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
-from babelclip.gzipped import read_unzipped
+from babelclip.filesystem import read_unzipped
 
 TIE = 1e-6
 """Cosines nearer than this are equal: a sentence that occurs twice is found in either place."""

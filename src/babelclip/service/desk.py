@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -35,14 +34,6 @@ class Visit:
     bytes: int = 0
     pico: int = 0
     charged: bool = False
-
-
-def new_request_id() -> str:
-    """A name for a request; later ones sort after earlier ones.
-
-    :return: "req_" and 28 hexadecimal digits
-    """
-    return f"req_{now_ms():012x}{secrets.token_hex(8)}"
 
 
 class Desk:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from babelclip.service.desk import new_request_id
 from babelclip.service.errors import ApiError, as_api_error
 from babelclip.service.metrics import Metrics
+from babelclip.service.request_id import new_request_id
 
 LOG = logging.getLogger("babelclip.service")
 BODY_SECONDS = 30.0

@@ -15,7 +15,7 @@ from babelclip.filters import (
     read_filter,
     read_number,
 )
-from babelclip.schema import small_letters
+from babelclip.normalize import small_letters
 
 _SIGNS = {"=": "=="}
 _WILD = re.compile(r"[%_\\]")

@@ -17,8 +17,7 @@ from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.retrieval import best_ranks
 from babelclip.export import copy_tower
-from babelclip.folders import require_empty
-from babelclip.gzipped import read_unzipped
+from babelclip.filesystem import read_unzipped, require_empty
 from babelclip.layouts import read_image_spec, read_json, read_text_spec
 from babelclip.specs import ImageSpec, TextSpec
 from babelclip.training.align import (

@@ -16,7 +16,7 @@ from babelclip.errors import DataError
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.evaluation.translation import evaluate_translation
 from babelclip.export import copy_tower
-from babelclip.folders import require_empty
+from babelclip.filesystem import require_empty
 from babelclip.layouts import module_folders
 from babelclip.model import Model
 from babelclip.training.course import held_out_pairs

@@ -15,7 +15,7 @@ from typing import Any
 
 from babelclip.class_names import read_class_names
 from babelclip.errors import DataError, InputError
-from babelclip.gzipped import read_unzipped
+from babelclip.filesystem import read_unzipped
 from babelclip.languages import CODES
 
 SEPARATOR = "|"

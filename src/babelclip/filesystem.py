@@ -1,6 +1,8 @@
-"""Folders that a command makes: never over what is there already."""
+"""Folders that are written whole or not at all, and files that may be gzipped."""
 
+import gzip
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,3 +37,16 @@ def whole_folder(target: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
         folder.rename(target)
+
+
+def read_unzipped(path: Path) -> bytes:
+    """The content of a file, unzipped where its name ends in .gz.
+
+    :param path: the file
+    :return: its bytes; OSError and EOFError where it is missing or damaged
+    """
+    content = path.read_bytes()
+    try:
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except zlib.error as error:
+        raise gzip.BadGzipFile(f"{path}: {error}") from None

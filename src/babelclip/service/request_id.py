@@ -1,0 +1,12 @@
+"""Request identifiers."""
+
+import secrets
+import time
+
+
+def new_request_id() -> str:
+    """A name for a request; later ones sort after earlier ones.
+
+    :return: "req_" and 28 hexadecimal digits
+    """
+    return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
