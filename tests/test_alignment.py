@@ -13,10 +13,11 @@ from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
+from babelclip.checkpoints.layouts import read_image_spec
+from babelclip.checkpoints.weights import read_weights
 from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import read_pictures
-from babelclip.layouts import read_image_spec
 from babelclip.model import Model
 from babelclip.training import alignment
 from babelclip.training.align import ClassifierHead, Names, Settings, class_vectors
@@ -24,7 +25,6 @@ from babelclip.training.features import read_features, source_of
 from babelclip.training.student import make_student
 from babelclip.training.teacher import teacher_vectors
 from babelclip.vectors import FloatArray
-from babelclip.weights import read_weights
 from babelclip.zeroshot.templates import templates_of
 from conftest import ALPHABETS
 

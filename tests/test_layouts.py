@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from babelclip.benchmark import reference
+from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import LayoutError, ModelNotFoundError
-from babelclip.layouts import read_image_spec, read_text_spec
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> None:

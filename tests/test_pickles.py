@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from babelclip.checkpoints.torch_pickle import read_torch_pickle
 from babelclip.errors import UnsafeWeightsError, WeightsError
-from babelclip.pickles import read_torch_pickle
 
 FORMS = [pytest.param(True, id="archive"), pytest.param(False, id="stream")]
 

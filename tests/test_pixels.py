@@ -11,10 +11,10 @@ import skimage
 from PIL import ExifTags, Image, ImageCms
 
 from babelclip.benchmark import reference
+from babelclip.checkpoints.specs import PixelSpec
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.pixels import read_image, to_pixels
 from babelclip.settings import settings
-from babelclip.specs import PixelSpec
 
 CLIP = PixelSpec(resize=224, crop=(224, 224), resample=3, mean=(0.5,) * 3, std=(0.5,) * 3)
 REAL_PHOTOS = sorted(Path(skimage.__file__).parent.joinpath("data").glob("*.jpg"))

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from babelclip import precision, registry
 from babelclip.benchmark.samples import ALL
+from babelclip.checkpoints.weights import Weights, compact_rows
 from babelclip.cli.app import APP
 from babelclip.errors import InputError, ModelError, WeightsError
 from babelclip.export import export_folder
@@ -24,7 +25,6 @@ from babelclip.quantize import quantize
 from babelclip.registry import ModelFolders
 from babelclip.runtimes import load_runtime
 from babelclip.vectors import FloatArray
-from babelclip.weights import Weights, compact_rows
 
 TEXTS = [text for text in ALL if text.strip()][:80]
 

@@ -11,9 +11,9 @@ import skimage
 from PIL import ExifTags, Image, ImageCms
 
 from babelclip import pixels
+from babelclip.checkpoints.specs import PixelSpec
 from babelclip.pixels import Pixels, read_image, read_pixels, to_pixels
 from babelclip.settings import settings
-from babelclip.specs import PixelSpec
 from babelclip.thumbnails import read_small
 
 LARGE_PHOTOS = [

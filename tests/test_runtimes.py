@@ -12,9 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 from babelclip.benchmark import parity
 from babelclip.benchmark.samples import ALL
+from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import InputError, ModelError, WeightsError
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.model import Model
 from babelclip.runtimes import RUNTIMES, load_runtime
 from babelclip.vectors import cosine

@@ -9,8 +9,8 @@ import transformers
 
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
+from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.errors import InputError, LayoutError
-from babelclip.layouts import read_text_spec
 from babelclip.tokens import TextTokenizer, pad
 
 

@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from babelclip.benchmark import reference
+from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError, LayoutError
-from babelclip.layouts import read_text_spec
 from babelclip.model import Model
 from babelclip.training.distill import last_checkpoint
 from babelclip.training.store import VectorStore

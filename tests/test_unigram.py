@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from babelclip import registry
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
-from babelclip.layouts import read_text_spec
+from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.tokens import TextTokenizer
 from babelclip.unigram import Unigram, read_unigram
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from babelclip.checkpoints.weights import compact_rows, read_weights, write_weights
 from babelclip.errors import WeightsError
-from babelclip.weights import compact_rows, read_weights, write_weights
 
 
 def test_half_types_come_back_as_float32_and_whole_numbers_are_left_out(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.pickles import read_torch_pickle
+from babelclip.checkpoints.torch_pickle import read_torch_pickle
 
 __all__ = ["HEAD_CHANNELS", "IMAGE_SIZE", "STAGES", "STEM_CHANNELS", "Stage", "block_rows", "read_efficientnet"]
 

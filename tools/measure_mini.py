@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from babelclip.checkpoints.layouts import MANIFEST
 from babelclip.class_names import read_class_names
 from babelclip.evaluation.captions import read_captions, read_pictures
 from babelclip.evaluation.classification import embed_named, score_zero_shot
@@ -22,7 +23,6 @@ from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
 from babelclip.languages import CODES
-from babelclip.layouts import MANIFEST
 from babelclip.model import Model
 from babelclip.precision import PRECISIONS
 from mini_pairs import is_held_out

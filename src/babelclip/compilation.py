@@ -38,7 +38,7 @@ _UNFINISHED, _LEFT_AFTER_SECONDS = "new-", 86400
 _BYTES_AT_ONCE = 2**22
 FIRST_RUNS = 4
 """Of a tower: in these the engine may still lay out weights from the mapped file, as for one picture, then for two."""
-GRAPH_CODE = (Path(__file__).parent / "graphs", Path(__file__).with_name("weights.py"))
+GRAPH_CODE = (Path(__file__).parent / "graphs", Path(__file__).parent / "checkpoints" / "weights.py")
 """What writes graphs: another version of it writes others, so its files are a part of the key."""
 
 Build = Callable[[Path | None], "onnx.ModelProto"]

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from babelclip.checkpoints.layouts import MANIFEST, module_folders, read_image_spec, read_text_spec
+from babelclip.checkpoints.weights import WEIGHTS, Storage, read_weights, write_weights
 from babelclip.errors import ModelError
 from babelclip.filesystem import whole_folder
 from babelclip.hub import RECORD, sha256
 from babelclip.languages import CODES
-from babelclip.layouts import MANIFEST, module_folders, read_image_spec, read_text_spec
 from babelclip.registry import FORMAT, ModelFolders
-from babelclip.weights import WEIGHTS, Storage, read_weights, write_weights
 
 CARD = "MODEL_CARD.md"
 

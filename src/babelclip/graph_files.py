@@ -14,14 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
+from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
+from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.errors import ModelError
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.registry import ModelFolders
 from babelclip.runtimes import Session, load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
-from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad
 
 Form = Literal["onnx", "openvino"]

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from babelclip.checkpoints.layouts import MANIFEST, read_json
 from babelclip.errors import DownloadError
-from babelclip.layouts import MANIFEST, read_json
 from babelclip.settings import settings
 
 RECORD = "pulled.json"

@@ -15,16 +15,16 @@ from PIL import Image
 
 from babelclip import registry
 from babelclip.batching import by_length, chunks, ordered_map
+from babelclip.checkpoints.specs import ImageSpec, TextSpec
+from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.languages import CODES
 from babelclip.pixels import ImageSource, Pixels, describe, read_pixels
 from babelclip.precision import PRECISIONS, Choice, Precision
 from babelclip.settings import settings
-from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad, require_strings
 from babelclip.towers import Towers
 from babelclip.vectors import FloatArray, cosine, unit_rows
-from babelclip.weights import read_weights
 
 TEXT_BATCH_TOKENS, NARROW_BATCH_TOKENS, NARROW = 2048, 1024, 512
 """Tokens that are encoded together, padding included; the second for towers up to NARROW wide. The fewer, the less is

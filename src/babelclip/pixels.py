@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from babelclip import raw
+from babelclip.checkpoints.specs import PixelSpec
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.settings import settings
-from babelclip.specs import PixelSpec
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | bytes | Image.Image | NDArray[Any]

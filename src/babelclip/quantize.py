@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from babelclip import registry
 from babelclip.batching import chunks
+from babelclip.checkpoints.layouts import MANIFEST, read_image_spec, read_json, read_text_spec
+from babelclip.checkpoints.specs import ImageSpec, TextSpec
+from babelclip.checkpoints.weights import Storage
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.export import write_manifest, write_model
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
 from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, write_calibration
-from babelclip.layouts import MANIFEST, read_image_spec, read_json, read_text_spec
 from babelclip.pixels import Pixels, read_image, to_pixels
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
-from babelclip.specs import ImageSpec, TextSpec
 from babelclip.tokens import TextTokenizer, pad
 from babelclip.vectors import FloatArray, unit_rows
-from babelclip.weights import Storage
 
 TEXTS_AT_ONCE, IMAGES_AT_ONCE = 64, 4
 """Samples whose range is taken together: that of a layer is the mean over such groups, so that one outlier is cut. What

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from babelclip import hub
+from babelclip.checkpoints.layouts import MANIFEST, encoder_folder, read_json
 from babelclip.errors import LayoutError, ModelError, ModelNotFoundError
-from babelclip.layouts import MANIFEST, encoder_folder, read_json
 from babelclip.settings import settings
 
 DEFAULT = "mini"

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.models import BPE
 
+from babelclip.checkpoints.layouts import read_json
+from babelclip.checkpoints.specs import TextSpec
 from babelclip.errors import InputError, LayoutError
-from babelclip.layouts import read_json
-from babelclip.specs import TextSpec
 from babelclip.unigram import read_unigram
 
 Ids = NDArray[np.int64]

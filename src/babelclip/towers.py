@@ -4,13 +4,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
+from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.compilation import compile_tower
 from babelclip.errors import ModelError
-from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.precision import Choice, Precision, choose, int8_hardware
 from babelclip.registry import ModelFolders
 from babelclip.runtimes import Session, capabilities, load_runtime
-from babelclip.specs import ImageSpec, TextSpec
 
 if TYPE_CHECKING:
     import onnx

@@ -13,10 +13,10 @@ from PIL import ExifTags, Image
 from babelclip.benchmark.flops import multiply_adds
 from babelclip.benchmark.materials import REAL, SAMPLE_TEXTS, SMALL, WORDS_A_TEXT, Counts, Materials
 from babelclip.benchmark.samples import SCRIPTS
+from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import InputError
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.layouts import read_image_spec, read_text_spec
 from babelclip.model import Model
 from babelclip.quantize import quantize
 from babelclip.registry import ModelFolders

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from babelclip.checkpoints.weights import Weights
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.graphs.layers import linear
 from babelclip.graphs.quantization import LayerInput
 from babelclip.vectors import FloatArray
-from babelclip.weights import Weights
 
 PRODUCTS = 8
 """Of one run, so that handing numbers in and out counts for little."""

@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from babelclip.checkpoints.weights import Weights, compact_rows
 from babelclip.errors import WeightsError
 from babelclip.graphs.quantization import Calibration, LayerInput
 from babelclip.vectors import FloatArray
-from babelclip.weights import Weights, compact_rows
 
 OBSERVED = "layers"
 """The property of a graph that observes."""

@@ -8,6 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from babelclip.checkpoints.specs import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
+from babelclip.checkpoints.weights import Weights, read_weights
 from babelclip.errors import WeightsError
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.graphs.layers import (
@@ -21,9 +23,7 @@ from babelclip.graphs.layers import (
     unit_length,
 )
 from babelclip.graphs.quantization import Calibration
-from babelclip.specs import EfficientNetSpec, ImageSpec, PixelSpec, TransformerSpec
 from babelclip.vectors import FloatArray
-from babelclip.weights import Weights, read_weights
 
 
 def build_image_graph(

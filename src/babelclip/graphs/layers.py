@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from onnx import TensorProto
 
+from babelclip.checkpoints.specs import TransformerSpec
+from babelclip.checkpoints.weights import Weights
 from babelclip.graphs.builder import GraphBuilder
-from babelclip.specs import TransformerSpec
 from babelclip.vectors import FloatArray
-from babelclip.weights import Weights
 
 QUICK_GELU_SLOPE = 1.702
 """x * sigmoid(1.702 x): Hendrycks & Gimpel 2016, as openai/CLIP uses it."""

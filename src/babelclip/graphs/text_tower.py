@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from babelclip.checkpoints.specs import DenseSpec, TextSpec
+from babelclip.checkpoints.weights import Weights, read_weights
 from babelclip.errors import WeightsError
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.graphs.layers import (
@@ -19,9 +21,7 @@ from babelclip.graphs.layers import (
     unit_length,
 )
 from babelclip.graphs.quantization import Calibration
-from babelclip.specs import DenseSpec, TextSpec
 from babelclip.vectors import FloatArray
-from babelclip.weights import Weights, read_weights
 
 MASKED = -1e9
 """Added to the score of what may not be seen: its weight after the softmax is exactly 0 in float32."""

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from babelclip import registry
+from babelclip.checkpoints.layouts import read_image_spec, read_json, read_text_spec
+from babelclip.checkpoints.specs import ImageSpec, TextSpec
+from babelclip.checkpoints.weights import WEIGHTS, read_weights, write_weights
 from babelclip.class_names import read_numbered_names
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.retrieval import best_ranks
 from babelclip.export import copy_tower
 from babelclip.filesystem import read_unzipped, require_empty
-from babelclip.layouts import read_image_spec, read_json, read_text_spec
-from babelclip.specs import ImageSpec, TextSpec
 from babelclip.training.align import (
     Aligned,
     CaptionedSet,
@@ -36,7 +37,6 @@ from babelclip.training.align import (
 from babelclip.training.features import Features, read_features, source_of
 from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
-from babelclip.weights import WEIGHTS, read_weights, write_weights
 from babelclip.zeroshot.templates import BARE, fill, templates_of
 
 LOG = "align.json"

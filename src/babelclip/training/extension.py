@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from babelclip.checkpoints.layouts import module_folders
+from babelclip.checkpoints.weights import WEIGHTS, read_weights, write_weights
 from babelclip.errors import DataError
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.evaluation.translation import evaluate_translation
 from babelclip.export import copy_tower
 from babelclip.filesystem import require_empty
-from babelclip.layouts import module_folders
 from babelclip.model import Model
 from babelclip.training.course import held_out_pairs
 from babelclip.training.distill import Progress, Settings, distill
@@ -25,7 +26,6 @@ from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
 from babelclip.training.sampling import ALPHA, Plan, draw, shares
 from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
-from babelclip.weights import WEIGHTS, read_weights, write_weights
 
 BOUND = 0.02
 """Of one less the cosine between a text's old vector and its new one, mean over a language's held-out texts."""

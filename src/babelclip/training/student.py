@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from babelclip.checkpoints.layouts import encoder_folder, read_json
+from babelclip.checkpoints.weights import read_weights, write_weights
 from babelclip.errors import InputError, LayoutError
-from babelclip.layouts import encoder_folder, read_json
 from babelclip.training.vocabulary import choose_tokens, prune_tokenizer
 from babelclip.vectors import FloatArray
-from babelclip.weights import read_weights, write_weights
 
 POOLING, DENSE = "1_Pooling", "2_Dense"
 POOLED = (("", "Transformer"), (POOLING, "Pooling"))

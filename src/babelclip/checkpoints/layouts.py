@@ -10,8 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from babelclip.errors import LayoutError, ModelNotFoundError
-from babelclip.specs import (
+from babelclip.checkpoints.specs import (
     ConvBlockSpec,
     DenseSpec,
     EfficientNetSpec,
@@ -20,6 +19,7 @@ from babelclip.specs import (
     TextSpec,
     TransformerSpec,
 )
+from babelclip.errors import LayoutError, ModelNotFoundError
 
 MANIFEST = "babelclip.json"
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from babelclip.checkpoints.torch_pickle import read_torch_pickle
 from babelclip.errors import WeightsError
-from babelclip.pickles import read_torch_pickle
 from babelclip.vectors import FloatArray
 
 Storage = Literal["float32", "float16", "int8"]

@@ -1,0 +1,1 @@
+"""Published model folders, read without torch: specifications, layouts, weights."""
