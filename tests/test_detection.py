@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from babelclip import detection, registry
+from babelclip import registry
 from babelclip.cautions import caution
 from babelclip.cli.app import APP
-from babelclip.detection import guess_language, script_of
 from babelclip.export import export_folder
-from babelclip.languages import CODES
 from babelclip.model import Model
+from babelclip.text import language_id
+from babelclip.text.language_id import guess_language, script_of
+from babelclip.text.languages import CODES
 
 
 @pytest.mark.parametrize(
@@ -36,21 +37,21 @@ ENGLISH = "the little dog is running along the beach with its ball"
 
 
 def test_the_model_that_tells_languages_is_unpacked_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    detection._open_identifier.cache_clear()
+    language_id._open_identifier.cache_clear()
     assert guess_language(ENGLISH) == "en"
     (kept,) = (home / "languages").iterdir()
     assert (kept / "table.npy").stat().st_size > 1_000_000
-    detection._open_identifier.cache_clear()
+    language_id._open_identifier.cache_clear()
     monkeypatch.setattr("py3langid.modelio.load_model", None)
     assert guess_language(ENGLISH) == "en"
 
 
 def test_a_damaged_model_that_tells_languages_is_unpacked_again(home: Path) -> None:
-    detection._open_identifier.cache_clear()
+    language_id._open_identifier.cache_clear()
     guess_language(ENGLISH)
     (kept,) = (home / "languages").iterdir()
     (kept / "moves.npy").write_bytes(b"damaged")
-    detection._open_identifier.cache_clear()
+    language_id._open_identifier.cache_clear()
     assert guess_language(ENGLISH) == "en"
     assert (kept / "moves.npy").stat().st_size > 1_000_000
     assert [folder.name for folder in kept.parent.iterdir()] == [kept.name]
@@ -58,7 +59,7 @@ def test_a_damaged_model_that_tells_languages_is_unpacked_again(home: Path) -> N
 
 def test_languages_are_told_where_nothing_can_be_kept(home: Path) -> None:
     home.write_text("a file where the data folder should be")
-    detection._open_identifier.cache_clear()
+    language_id._open_identifier.cache_clear()
     assert guess_language(ENGLISH) == "en"
 
 

@@ -15,7 +15,7 @@ from babelclip.graph_files import FACTS, TOLERANCE, Form, export_graphs
 from babelclip.model import Model
 from babelclip.runtimes import load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
-from babelclip.tokens import pad
+from babelclip.text.tokenizer import pad
 from babelclip.vectors import unit_rows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from babelclip.errors import DataError, InputError
-from babelclip.languages import CODES
+from babelclip.text.languages import CODES
 from babelclip.zeroshot import Label, read_labels
 from babelclip.zeroshot.background import everyday_words
 from babelclip.zeroshot.labels import as_labels

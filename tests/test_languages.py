@@ -1,4 +1,4 @@
-from babelclip.languages import BY_CODE, CODES, LANGUAGES
+from babelclip.text.languages import BY_CODE, CODES, LANGUAGES
 
 PUBLISHED = (
     "ar bg ca cs da de el en es et fa fi fr fr-ca gl gu he hi hr hu hy id it ja ka ko ku lt lv mk mn mr "

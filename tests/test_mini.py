@@ -13,8 +13,8 @@ from babelclip.benchmark.samples import ALL
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.retrieval import evaluate_retrieval
 from babelclip.export import export_folder
-from babelclip.languages import CODES
 from babelclip.model import Model
+from babelclip.text.languages import CODES
 
 MAX_FOLDER_BYTES = 60 * 2**20
 NATURAL_OBJECTS = ("animals", "town", "food", "household", "vehicles", "clothes", "plants", "hobbies", "sports")

@@ -17,9 +17,9 @@ from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARP
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
-from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.search import Index, text_queries
+from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.background import everyday_words
 

@@ -11,7 +11,7 @@ from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.errors import InputError, LayoutError
-from babelclip.tokens import TextTokenizer, pad
+from babelclip.text.tokenizer import TextTokenizer, pad
 
 
 def reference_ids(folder: Path, length: int) -> list[list[int]]:

@@ -12,8 +12,8 @@ from babelclip import registry
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.layouts import read_text_spec
-from babelclip.tokens import TextTokenizer
-from babelclip.unigram import Unigram, read_unigram
+from babelclip.text.tokenizer import TextTokenizer
+from babelclip.text.unigram import Unigram, read_unigram
 
 LIMIT = 24
 BLANKS = " \t\n\r\x0b\x0c\x1c\x1f\x85\xa0\u1680\u2003\u2028\u202f\u3000\u200b\u200d\ufeff"
@@ -152,7 +152,7 @@ def test_whatever_else_a_file_holds_is_left_to_the_library(small: Callable[..., 
 
 
 def test_words_are_remembered_within_a_bound(small: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.unigram.WORDS_KEPT", 10)
+    monkeypatch.setattr("babelclip.text.unigram.WORDS_KEPT", 10)
     path = small()
     tokenizer = opened(path)
     texts = ["".join(random.Random(seed).choices("abcd ", k=50)) for seed in range(100)] + ["a" * 1000]

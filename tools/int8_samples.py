@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from babelclip.evaluation.captions import read_captions
-from babelclip.languages import CODES
+from babelclip.text.languages import CODES
 from mini_pairs import held_out
 from training_text import read_class_names
 

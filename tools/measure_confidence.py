@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from babelclip import confidence
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.scores import Figure, bootstrap
-from babelclip.languages import BY_CODE, CODES
 from babelclip.model import Model
+from babelclip.text.languages import BY_CODE, CODES
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.background import everyday_words
 from babelclip.zeroshot.calibration import confidence_error

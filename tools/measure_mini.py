@@ -22,9 +22,9 @@ from babelclip.evaluation.report import as_data
 from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
-from babelclip.languages import CODES
 from babelclip.model import Model
 from babelclip.precision import PRECISIONS
+from babelclip.text.languages import CODES
 from mini_pairs import is_held_out
 
 NATURAL_OBJECTS = ("animals", "town", "food", "household", "vehicles", "clothes", "plants", "hobbies", "sports")

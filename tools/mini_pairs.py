@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from babelclip.evaluation.captions import read_captions
-from babelclip.languages import CODES
+from babelclip.text.languages import CODES
 from training_text import read_class_names
 
 HELD_OUT_PART = 1 / 3

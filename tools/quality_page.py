@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from babelclip.languages import BY_CODE, CODES
+from babelclip.text.languages import BY_CODE, CODES
 
 GOOD, FAIR = 0.75, 0.5
 """Least means of a language's figures against those of English."""

@@ -20,8 +20,8 @@ from babelclip import registry
 from babelclip.checkpoints.layouts import MANIFEST
 from babelclip.checkpoints.weights import WEIGHTS, Storage, read_weights, write_weights
 from babelclip.export import CARD, export_folder, write_manifest
-from babelclip.languages import CODES
 from babelclip.quantize import calibrate_towers, write_calibrations
+from babelclip.text.languages import CODES
 from babelclip.training.alignment import LOG
 from int8_samples import sample_pictures, sample_texts
 from quality_page import JUDGED, Measured, bars_table, languages_table, measures_table, page, verdicts

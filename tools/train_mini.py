@@ -21,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from babelclip.languages import CODES
+from babelclip.text.languages import CODES
 from build_mini import build
 from mini_pairs import write
 from wheels import MINILM, extract_folder

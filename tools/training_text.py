@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from babelclip.languages import CODES
+from babelclip.text.languages import CODES
 
 __all__ = [
     "CAPTION_SETS",

@@ -1,8 +1,8 @@
 """What a person should be told about the language of a query before they trust the answer."""
 
-from babelclip.detection import guess_language, script_of
-from babelclip.languages import BY_CODE
 from babelclip.model import Model
+from babelclip.text.language_id import guess_language, script_of
+from babelclip.text.languages import BY_CODE
 
 
 def caution(text: str, model: Model) -> str | None:

@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from babelclip.detection import guess_language, script_of
-from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.settings import settings
+from babelclip.text.language_id import guess_language, script_of
+from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray, cosines_of
 from babelclip.zeroshot.background import everyday_words, languages_of
 

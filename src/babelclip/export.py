@@ -10,8 +10,8 @@ from babelclip.checkpoints.weights import WEIGHTS, Storage, read_weights, write_
 from babelclip.errors import ModelError
 from babelclip.filesystem import whole_folder
 from babelclip.hub import RECORD, sha256
-from babelclip.languages import CODES
 from babelclip.registry import FORMAT, ModelFolders
+from babelclip.text.languages import CODES
 
 CARD = "MODEL_CARD.md"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from babelclip.errors import InputError
 from babelclip.expressions import pointing
-from babelclip.normalize import small_letters
+from babelclip.text.normalize import small_letters
 
 MOST_CHARACTERS = 4000
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9}

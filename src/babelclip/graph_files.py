@@ -22,7 +22,7 @@ from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.registry import ModelFolders
 from babelclip.runtimes import Session, load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
-from babelclip.tokens import TextTokenizer, pad
+from babelclip.text.tokenizer import TextTokenizer, pad
 
 Form = Literal["onnx", "openvino"]
 

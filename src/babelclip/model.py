@@ -18,11 +18,11 @@ from babelclip.batching import by_length, chunks, ordered_map
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
-from babelclip.languages import CODES
 from babelclip.pixels import ImageSource, Pixels, describe, read_pixels
 from babelclip.precision import PRECISIONS, Choice, Precision
 from babelclip.settings import settings
-from babelclip.tokens import TextTokenizer, pad, require_strings
+from babelclip.text.languages import CODES
+from babelclip.text.tokenizer import TextTokenizer, pad, require_strings
 from babelclip.towers import Towers
 from babelclip.vectors import FloatArray, cosine, unit_rows
 

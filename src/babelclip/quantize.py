@@ -29,7 +29,7 @@ from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, wr
 from babelclip.pixels import Pixels, read_image, to_pixels
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
-from babelclip.tokens import TextTokenizer, pad
+from babelclip.text.tokenizer import TextTokenizer, pad
 from babelclip.vectors import FloatArray, unit_rows
 
 TEXTS_AT_ONCE, IMAGES_AT_ONCE = 64, 4

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from babelclip.errors import CatalogError
-from babelclip.normalize import small_letters
+from babelclip.text.normalize import small_letters
 
 APPLICATION_ID = int.from_bytes(b"bclp", "big")
 PAGE_BYTES = 16384

@@ -17,11 +17,11 @@ from babelclip.crawl import settled
 from babelclip.errors import InputError
 from babelclip.expressions import Term, checked, sole_text
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
-from babelclip.languages import BY_CODE
 from babelclip.model import Model
 from babelclip.pixels import ImageSource
 from babelclip.stores import DEEPEST, Match, ModelFacts, Store, StoreProgress, open_store
 from babelclip.stores.catalog import CatalogStore
+from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
 
 POOL = 5

@@ -20,7 +20,7 @@ from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.model import Model
 from babelclip.quantize import quantize
 from babelclip.registry import ModelFolders
-from babelclip.tokens import TextTokenizer
+from babelclip.text.tokenizer import TextTokenizer
 from babelclip.vectors import FloatArray
 
 SAMPLE_PICTURES = 48

@@ -16,7 +16,7 @@ from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.model import Model
 from babelclip.runtimes.base import serialized
 from babelclip.runtimes.openvino import RUNTIME
-from babelclip.tokens import pad
+from babelclip.text.tokenizer import pad
 from babelclip.vectors import FloatArray, unit_rows
 
 SAMPLES_AT_ONCE = 4

@@ -11,8 +11,8 @@ from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
 from babelclip.crawl import photos_below
 from babelclip.errors import ImageError, InputError
-from babelclip.languages import BY_CODE
 from babelclip.registry import DEFAULT
+from babelclip.text.languages import BY_CODE
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels
 from babelclip.zeroshot.calibration import MOST_DOUBT
 from babelclip.zeroshot.examples import Refinement, read_examples, refine

@@ -10,13 +10,13 @@ import typer
 from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexName, ModelName, Precision, Runtime, load
-from babelclip.detection import read_ahead
 from babelclip.errors import InputError
 from babelclip.expressions import read_expression
-from babelclip.languages import BY_CODE
 from babelclip.registry import DEFAULT
 from babelclip.search import Hit, Index
 from babelclip.settings import settings
+from babelclip.text.language_id import read_ahead
+from babelclip.text.languages import BY_CODE
 
 Where = Annotated[
     str | None, typer.Option("--where", help="Only photos that fit, such as: folder:holiday AND NOT date<2020")

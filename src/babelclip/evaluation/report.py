@@ -6,7 +6,7 @@ from typing import Any
 
 from babelclip.errors import MissingDependencyError
 from babelclip.evaluation.scores import LanguageScore, Report
-from babelclip.languages import BY_CODE
+from babelclip.text.languages import BY_CODE
 
 _BAR_INCHES = 0.22
 

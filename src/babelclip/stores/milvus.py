@@ -18,9 +18,9 @@ import numpy as np
 
 from babelclip.batching import chunks
 from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
-from babelclip.normalize import small_letters
 from babelclip.stores.base import Entry, Match, ModelFacts, StoreProgress
 from babelclip.stores.milvus_filters import quoted, read_milvus_filter
+from babelclip.text.normalize import small_letters
 from babelclip.vectors import FloatArray, unit_rows
 
 try:

@@ -15,7 +15,7 @@ from babelclip.filters import (
     read_filter,
     read_number,
 )
-from babelclip.normalize import small_letters
+from babelclip.text.normalize import small_letters
 
 _SIGNS = {"=": "=="}
 _WILD = re.compile(r"[%_\\]")

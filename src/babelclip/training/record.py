@@ -7,7 +7,7 @@ from typing import Any
 from babelclip.errors import MissingDependencyError
 from babelclip.evaluation.report import language_table, summary_table
 from babelclip.evaluation.scores import Report
-from babelclip.languages import BY_CODE
+from babelclip.text.languages import BY_CODE
 
 PLOT = "loss.png"
 CARD = "README.md"

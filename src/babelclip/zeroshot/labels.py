@@ -16,7 +16,7 @@ from typing import Any
 from babelclip.class_names import read_class_names
 from babelclip.errors import DataError, InputError
 from babelclip.filesystem import read_unzipped
-from babelclip.languages import CODES
+from babelclip.text.languages import CODES
 
 SEPARATOR = "|"
 SHOWN = 5

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from babelclip.detection import guess_language, script_of
+from babelclip.text.language_id import guess_language, script_of
 from babelclip.zeroshot.background import languages_of
 from babelclip.zeroshot.labels import Label
 

@@ -13,7 +13,7 @@ from tokenizers.models import BPE
 from babelclip.checkpoints.layouts import read_json
 from babelclip.checkpoints.specs import TextSpec
 from babelclip.errors import InputError, LayoutError
-from babelclip.unigram import read_unigram
+from babelclip.text.unigram import read_unigram
 
 Ids = NDArray[np.int64]
 
