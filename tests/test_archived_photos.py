@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from babelclip import indexing
-from babelclip.archives import Member, members
 from babelclip.indexing import IndexReport
+from babelclip.media.archives import Member, members
 from babelclip.model import Model
 from media import tarred, zipped
 from updating import Update

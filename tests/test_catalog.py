@@ -11,7 +11,7 @@ import pytest
 from babelclip.catalog import Catalog, Content, Known, Photo
 from babelclip.catalog_vectors import Mark, Place
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
-from babelclip.photo_facts import Facts
+from babelclip.media.metadata import Facts
 from babelclip.vectors import to_bytes, unit_rows
 
 VECTOR = np.array([0.6, 0.8], dtype=np.float32)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from babelclip.benchmark import reference
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
+from babelclip.media.images import ImageSource
 from babelclip.model import Model
-from babelclip.pixels import ImageSource
 from babelclip.vectors import FloatArray
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from babelclip.archives import archive_of, file_of, members, source_of
 from babelclip.catalog import Catalog
-from babelclip.crawl import settled
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.media.archives import archive_of, file_of, members, source_of
+from babelclip.media.crawl import settled
+from babelclip.media.images import read_image, register_formats
+from babelclip.media.video import frames
 from babelclip.model import Model
-from babelclip.pixels import read_image, register_formats
 from babelclip.settings import settings
-from babelclip.video import frames
 from media import make_video
 
 

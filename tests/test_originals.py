@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from babelclip.errors import ImageError
-from babelclip.originals import read_original
-from babelclip.pixels import read_image
+from babelclip.media.images import read_image
+from babelclip.media.loader import read_original
 from media import make_video, zipped
 
 

@@ -4,7 +4,7 @@ import struct
 import pytest
 from PIL import Image
 
-from babelclip.photo_facts import MAX_KEYWORDS, Facts, facts_of, facts_of_xmp, iso_time, merged
+from babelclip.media.metadata import MAX_KEYWORDS, Facts, facts_of, facts_of_xmp, iso_time, merged
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/"

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 from babelclip.benchmark import reference
 from babelclip.checkpoints.specs import PixelSpec
 from babelclip.errors import ImageError, ImageTooLargeError
-from babelclip.pixels import read_image, to_pixels
+from babelclip.media.images import read_image, to_pixels
 from babelclip.settings import settings
 
 CLIP = PixelSpec(resize=224, crop=(224, 224), resample=3, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -179,7 +179,7 @@ def test_of_an_animation_the_first_frame_is_read(form: str) -> None:
 def test_the_decoder_of_heic_is_loaded_at_the_first_one(tmp_path: Path) -> None:
     halves((64, 64)).save(tmp_path / "a.png")
     pillow_heif.from_pillow(halves((64, 64))).save(tmp_path / "b.heic", quality=95)
-    said = "import sys; from babelclip.pixels import read_image\n"
+    said = "import sys; from babelclip.media.images import read_image\n"
     said += "for path in sys.argv[1:]: print(read_image(path).size, 'pillow_heif' in sys.modules)"
     run = [sys.executable, "-c", said, str(tmp_path / "a.png"), str(tmp_path / "b.heic")]
     printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()

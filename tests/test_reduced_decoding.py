@@ -10,11 +10,11 @@ import pytest
 import skimage
 from PIL import ExifTags, Image, ImageCms
 
-from babelclip import pixels
 from babelclip.checkpoints.specs import PixelSpec
-from babelclip.pixels import Pixels, read_image, read_pixels, to_pixels
+from babelclip.media import images
+from babelclip.media.images import Pixels, read_image, read_pixels, to_pixels
+from babelclip.media.thumbnails import read_small
 from babelclip.settings import settings
-from babelclip.thumbnails import read_small
 
 LARGE_PHOTOS = [
     path for path in sorted(Path(skimage.__file__).parent.joinpath("data").glob("*.jpg")) if path.stem == "retina"
@@ -45,7 +45,7 @@ def unlike(a: Pixels, b: Pixels) -> float:
 def test_a_large_jpeg_is_decoded_smaller_and_never_too_small(
     size: tuple[int, int], spec: PixelSpec, enough: int
 ) -> None:
-    decoded = pixels._read(as_jpeg(large_picture(size)), partial(pixels._enough, spec=spec))
+    decoded = images._read(as_jpeg(large_picture(size)), partial(images._enough, spec=spec))
     assert min(decoded.size) >= min(50 * enough, min(size))
     smaller = min(size) >= 2 * 50 * enough
     assert (decoded.size != size) == smaller
@@ -68,7 +68,7 @@ def test_a_jpeg_that_was_decoded_smaller_looks_the_same(mode: str, options: dict
 
 @pytest.mark.parametrize("photo", LARGE_PHOTOS, ids=lambda path: path.stem)
 def test_a_real_photo_looks_the_same(photo: Path) -> None:
-    assert pixels._read(photo, partial(pixels._enough, spec=CLIP_LIKE)).size < read_image(photo).size
+    assert images._read(photo, partial(images._enough, spec=CLIP_LIKE)).size < read_image(photo).size
     assert unlike(to_pixels(read_image(photo), CLIP_LIKE), read_pixels(photo, CLIP_LIKE)) < 2
 
 

@@ -11,12 +11,12 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from babelclip.media.thumbnails import as_jpeg, read_small
 from babelclip.model import Model
 from babelclip.search import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service
 from babelclip.settings import service_settings
-from babelclip.thumbnails import as_jpeg, read_small
 from media import make_raw, make_video
 
 

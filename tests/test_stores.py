@@ -8,7 +8,7 @@ import pytest
 
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
-from babelclip.photo_facts import Facts
+from babelclip.media.metadata import Facts
 from babelclip.stores import Entry, ModelFacts, Store, open_store
 from babelclip.stores.catalog import CatalogStore
 from babelclip.stores.milvus import read_address

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip import raw, video
 from babelclip.errors import ImageError
 from babelclip.indexing import IndexReport
-from babelclip.pixels import read_image
-from babelclip.video import facts_of_video, frames
+from babelclip.media import raw, video
+from babelclip.media.images import read_image
+from babelclip.media.video import facts_of_video, frames
 from media import make_raw, make_video
 from updating import Update
 

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from babelclip.archives import INSIDE, archive_of
 from babelclip.catalog_vectors import BLOCK_ROWS, CatalogVectors
 from babelclip.errors import InputError
-from babelclip.photo_facts import FACTS_VERSION, Facts
+from babelclip.media.archives import INSIDE, archive_of
+from babelclip.media.metadata import FACTS_VERSION, Facts
 from babelclip.vectors import FloatArray, to_bytes
 
 KEEP_RETIRED_DAYS = 90

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.errors import InputError
-from babelclip.pixels import ImageSource
+from babelclip.media.images import ImageSource
 
 MOST_TERMS = 64
 QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」"}

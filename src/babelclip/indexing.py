@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from babelclip import raw
-from babelclip.archives import archive_of, file_of, members
 from babelclip.batching import chunks, ordered_map
 from babelclip.catalog import Catalog, Content, Known, Photo
-from babelclip.crawl import Found, folders_below, settled
 from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.inspection import Look, look, look_inside, plain_file, storable
+from babelclip.media import raw
+from babelclip.media.archives import archive_of, file_of, members
+from babelclip.media.crawl import Found, folders_below, settled
+from babelclip.media.images import ImageSource
+from babelclip.media.metadata import Facts
+from babelclip.media.video import EVERY_SECONDS, frames
 from babelclip.model import Model
-from babelclip.photo_facts import Facts
-from babelclip.pixels import ImageSource
 from babelclip.vectors import FloatArray
-from babelclip.video import EVERY_SECONDS, frames
 
 SAVE_EVERY_SECONDS = 2.0
 SAVE_EVERY_PHOTOS = 256

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from babelclip import raw, video
-from babelclip.archives import Member
 from babelclip.catalog import Known, Photo
-from babelclip.crawl import Found
 from babelclip.errors import ArchiveError, ImageError, InputError
-from babelclip.photo_facts import DAMAGE, FACTS_VERSION, Facts, facts_of, merged
-from babelclip.pixels import register_formats
+from babelclip.media import raw, video
+from babelclip.media.archives import Member
+from babelclip.media.crawl import Found
+from babelclip.media.images import register_formats
+from babelclip.media.metadata import DAMAGE, FACTS_VERSION, Facts, facts_of, merged
 from babelclip.settings import settings
 
 MAX_SIDECAR_BYTES = 4 * 2**20

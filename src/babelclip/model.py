@@ -18,7 +18,7 @@ from babelclip.batching import by_length, chunks, ordered_map
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
-from babelclip.pixels import ImageSource, Pixels, describe, read_pixels
+from babelclip.media.images import ImageSource, Pixels, describe, read_pixels
 from babelclip.precision import PRECISIONS, Choice, Precision
 from babelclip.settings import settings
 from babelclip.text.languages import CODES

@@ -26,7 +26,7 @@ from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
 from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, write_calibration
-from babelclip.pixels import Pixels, read_image, to_pixels
+from babelclip.media.images import Pixels, read_image, to_pixels
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
 from babelclip.text.tokenizer import TextTokenizer, pad

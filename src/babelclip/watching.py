@@ -8,12 +8,12 @@ from pathlib import Path
 from watchfiles import Change, watch
 
 from babelclip.catalog import Catalog
-from babelclip.crawl import SIDECAR_SUFFIX, kind_of, settled
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.inspection import storable
+from babelclip.media.crawl import SIDECAR_SUFFIX, kind_of, settled
+from babelclip.media.video import EVERY_SECONDS
 from babelclip.model import Model
-from babelclip.video import EVERY_SECONDS
 
 QUIET_MS = 1600
 """Changes are gathered until nothing has changed for about this long, so that a file is whole before it is read."""

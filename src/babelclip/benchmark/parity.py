@@ -10,8 +10,8 @@ from PIL import Image
 
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
+from babelclip.media.images import read_image
 from babelclip.model import Model
-from babelclip.pixels import read_image
 from babelclip.vectors import FloatArray, unit_rows
 
 MIN_COSINE = 0.99999

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from babelclip.errors import MissingDependencyError
-from babelclip.pixels import Pixels
+from babelclip.media.images import Pixels
 from babelclip.quiet import silence
 from babelclip.vectors import FloatArray
 

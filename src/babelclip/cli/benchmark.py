@@ -12,8 +12,8 @@ import typer
 from babelclip.benchmark.engines import BASELINE, BY_TASK, TASKS, named_engines, named_tasks
 from babelclip.cli import benchmark_search, benchmark_serve, output
 from babelclip.cli.options import AsJson, words
-from babelclip.crawl import photos_below
 from babelclip.errors import InputError
+from babelclip.media.crawl import photos_below
 
 if TYPE_CHECKING:
     from babelclip.benchmark.figures import SpeedReport

@@ -9,8 +9,8 @@ import typer
 
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
-from babelclip.crawl import photos_below
 from babelclip.errors import ImageError, InputError
+from babelclip.media.crawl import photos_below
 from babelclip.registry import DEFAULT
 from babelclip.text.languages import BY_CODE
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels

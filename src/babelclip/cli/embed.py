@@ -10,8 +10,8 @@ import typer
 
 from babelclip.cli import output
 from babelclip.cli.options import ModelName, Precision, Runtime, load
-from babelclip.crawl import photos_below
 from babelclip.errors import ImageError, InputError, MissingDependencyError
+from babelclip.media.crawl import photos_below
 from babelclip.model import Model
 from babelclip.registry import DEFAULT
 from babelclip.vectors import FloatArray

@@ -9,14 +9,14 @@ import numpy as np
 import typer
 
 from babelclip import duplicates as dup
-from babelclip.archives import inside_archive
 from babelclip.catalog import Photo
 from babelclip.cli import output
 from babelclip.cli.collection import open_existing
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language
 from babelclip.clusters import Cluster, gather, hdbscan, k_means
-from babelclip.crawl import settled
 from babelclip.errors import InputError
+from babelclip.media.archives import inside_archive
+from babelclip.media.crawl import settled
 from babelclip.model import Model
 from babelclip.registry import DEFAULT
 from babelclip.search import Index

@@ -11,15 +11,15 @@ from babelclip.catalog import Catalog
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
 from babelclip.confidence import ANY
-from babelclip.crawl import settled
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.media.crawl import settled
+from babelclip.media.video import EVERY_SECONDS
 from babelclip.model import Model
 from babelclip.registry import DEFAULT
 from babelclip.search import Index
 from babelclip.settings import settings
 from babelclip.vectors import StoredForm
-from babelclip.video import EVERY_SECONDS
 
 FAILURES_SHOWN = 20
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from babelclip.batching import ordered_map
 from babelclip.cli.page import small
-from babelclip.thumbnails import as_jpeg
+from babelclip.media.thumbnails import as_jpeg
 
 THUMBNAIL_PIXELS = 72
 SHEET_SIDE = 16

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from babelclip.errors import ImageError
-from babelclip.thumbnails import as_jpeg, read_small
+from babelclip.media.thumbnails import as_jpeg, read_small
 
 THUMBNAIL_PIXELS = 240
 

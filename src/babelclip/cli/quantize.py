@@ -8,8 +8,8 @@ import typer
 from babelclip import registry
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
-from babelclip.crawl import photos_below
 from babelclip.errors import InputError
+from babelclip.media.crawl import photos_below
 from babelclip.quantize import quantize as quantize_model
 
 Sample = TypeVar("Sample")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from babelclip.errors import CatalogError, InputError
-from babelclip.photo_facts import Facts
+from babelclip.media.metadata import Facts
 from babelclip.scale.vector_files import FACTS, VectorFolder, vectors_of
 from babelclip.stores import Entry, ModelFacts, open_store
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from babelclip.crawl import photos_below, settled
 from babelclip.errors import InputError, MissingDependencyError
+from babelclip.media.crawl import photos_below, settled
 
 try:
     import fsspec

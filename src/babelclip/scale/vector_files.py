@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from babelclip.errors import CatalogError, ModelMismatchError
-from babelclip.photo_facts import NOTHING_SAID, Facts
+from babelclip.media.metadata import NOTHING_SAID, Facts
 from babelclip.scale.places import PARTIAL, Place, open_place
 from babelclip.vectors import FloatArray
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from babelclip.errors import InputError
-from babelclip.pixels import Pixels
+from babelclip.media.images import Pixels
 from babelclip.service.desk import Visit
 from babelclip.service.embeddings import charged
 from babelclip.service.engine import Engine

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from babelclip.errors import ImageError, ImageTooLargeError, InputError
+from babelclip.media.images import Pixels
 from babelclip.model import Model
-from babelclip.pixels import Pixels
 from babelclip.service.batcher import Batcher
 from babelclip.vectors import FloatArray
 

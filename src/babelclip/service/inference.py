@@ -6,7 +6,7 @@ import time
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from babelclip.pixels import Pixels
+from babelclip.media.images import Pixels
 from babelclip.service.classify import classified
 from babelclip.service.desk import Visit
 from babelclip.service.embeddings import charged, embed

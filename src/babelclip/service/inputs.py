@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from babelclip.errors import ImageError, InputError
-from babelclip.pixels import Pixels
+from babelclip.media.images import Pixels
 from babelclip.service.engine import Engine, Texts
 from babelclip.vectors import FloatArray
 

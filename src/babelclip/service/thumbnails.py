@@ -3,10 +3,10 @@
 import asyncio
 from collections import OrderedDict
 
-from babelclip.archives import file_of
-from babelclip.crawl import kind_of
 from babelclip.errors import ImageError
-from babelclip.thumbnails import as_jpeg, read_small
+from babelclip.media.archives import file_of
+from babelclip.media.crawl import kind_of
+from babelclip.media.thumbnails import as_jpeg, read_small
 
 SMALL_PIXELS = 320
 KEPT_BYTES = 32 * 2**20

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from babelclip.photo_facts import NOTHING_SAID, Facts
+from babelclip.media.metadata import NOTHING_SAID, Facts
 from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from babelclip.batching import chunks
 from babelclip.checkpoints.specs import ImageSpec
 from babelclip.errors import ImageError
 from babelclip.graphs import build_image_graph
-from babelclip.pixels import Pixels, read_image, to_pixels
+from babelclip.media.images import Pixels, read_image, to_pixels
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
 from babelclip.vectors import FloatArray

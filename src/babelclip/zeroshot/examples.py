@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.crawl import photos_below
 from babelclip.errors import InputError
-from babelclip.pixels import ImageSource
+from babelclip.media.crawl import photos_below
+from babelclip.media.images import ImageSource
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.background import folded
 from babelclip.zeroshot.calibration import Calibration, calibration_error, fit_calibration

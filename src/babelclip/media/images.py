@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from babelclip import raw
 from babelclip.checkpoints.specs import PixelSpec
 from babelclip.errors import ImageError, ImageTooLargeError
+from babelclip.media import raw
 from babelclip.settings import settings
 
 Pixels = NDArray[np.uint8]

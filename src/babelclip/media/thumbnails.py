@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from babelclip.originals import read_original
+from babelclip.media.loader import read_original
 
 JPEG_QUALITY = 82
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from babelclip import raw, video
-from babelclip.archives import source_of
-from babelclip.crawl import kind_of
 from babelclip.errors import ImageError, InputError
-from babelclip.pixels import read_image
+from babelclip.media import raw, video
+from babelclip.media.archives import source_of
+from babelclip.media.crawl import kind_of
+from babelclip.media.images import read_image
 
 
 def read_original(path: str, at_ms: int | None = None, *, shown_at: int | None = None) -> Image.Image:

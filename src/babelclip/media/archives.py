@@ -9,8 +9,8 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import TypeVar
 
-from babelclip.crawl import kind_of
 from babelclip.errors import ArchiveError, InputError
+from babelclip.media.crawl import kind_of
 
 INSIDE = "!/"
 """What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from babelclip import raw
 from babelclip.errors import InputError
+from babelclip.media import raw
 
 _PHOTO_KINDS = "jpg jpeg jpe jfif png gif webp bmp tif tiff heic heif avif jp2"
 _VIDEO_KINDS = "mp4 m4v mov mkv webm avi mpg mpeg mts m2ts 3gp wmv"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from babelclip.errors import ImageError, MissingDependencyError
-from babelclip.photo_facts import Facts, iso_time
+from babelclip.media.metadata import Facts, iso_time
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import ExifTags, Image
 
 from babelclip.errors import ImageError, MissingDependencyError
-from babelclip.photo_facts import Facts, iso_time
+from babelclip.media.metadata import Facts, iso_time
 
 if TYPE_CHECKING:
     from rawpy import RawPy

@@ -1,0 +1,1 @@
+"""Files to pixels and metadata: images, RAW, video, archives, folders."""
