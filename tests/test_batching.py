@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from babelclip.batching import by_length, chunks, ordered_map
+from babelclip.pipeline import by_length, chunks, ordered_map
 
 
 def test_batches_hold_texts_of_similar_length_within_the_budget() -> None:

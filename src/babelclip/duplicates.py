@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.batching import ordered_map
 from babelclip.catalog import Photo
 from babelclip.errors import InputError
 from babelclip.media.archives import file_of, source_of
 from babelclip.media.images import Pixels, read_image
+from babelclip.pipeline import ordered_map
 from babelclip.vectors import FloatArray, unit_rows
 
 NEAR = 0.8

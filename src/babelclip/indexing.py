@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from babelclip.batching import chunks, ordered_map
 from babelclip.catalog import Catalog, Content, Known, Photo
 from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.inspection import Look, look, look_inside, plain_file, storable
@@ -20,6 +19,7 @@ from babelclip.media.images import ImageSource
 from babelclip.media.metadata import Facts
 from babelclip.media.video import EVERY_SECONDS, frames
 from babelclip.model import Model
+from babelclip.pipeline import chunks, ordered_map
 from babelclip.vectors import FloatArray
 
 SAVE_EVERY_SECONDS = 2.0

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from babelclip import registry
-from babelclip.batching import by_length, chunks, ordered_map
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.media.images import ImageSource, Pixels, describe, read_pixels
+from babelclip.pipeline import by_length, chunks, ordered_map
 from babelclip.precision import PRECISIONS, Choice, Precision
 from babelclip.settings import settings
 from babelclip.text.languages import CODES

@@ -16,7 +16,6 @@ import onnx
 from numpy.typing import NDArray
 
 from babelclip import registry
-from babelclip.batching import chunks
 from babelclip.checkpoints.layouts import MANIFEST, read_image_spec, read_json, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import Storage
@@ -27,6 +26,7 @@ from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
 from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, write_calibration
 from babelclip.media.images import Pixels, read_image, to_pixels
+from babelclip.pipeline import chunks
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
 from babelclip.text.tokenizer import TextTokenizer, pad

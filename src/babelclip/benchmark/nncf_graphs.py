@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.batching import chunks
 from babelclip.benchmark.materials import SAMPLE_TEXTS, Materials
 from babelclip.benchmark.work import Encoders
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.model import Model
+from babelclip.pipeline import chunks
 from babelclip.runtimes.base import serialized
 from babelclip.runtimes.openvino import RUNTIME
 from babelclip.text.tokenizer import pad

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from babelclip.batching import chunks
 from babelclip.benchmark.engines import MINI, SERVING_MINI, Engine
 from babelclip.benchmark.materials import Materials
 from babelclip.benchmark.servers import ask_embeddings, running_server
@@ -20,6 +19,7 @@ from babelclip.benchmark.work import HITS, Encoders, Work, encoding_work
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.errors import BabelclipError
 from babelclip.model import Model
+from babelclip.pipeline import chunks
 from babelclip.registry import DEFAULT
 from babelclip.runtimes import capabilities
 from babelclip.search import Index

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.batching import ordered_map
 from babelclip.cli.page import small
 from babelclip.media.thumbnails import as_jpeg
+from babelclip.pipeline import ordered_map
 
 THUMBNAIL_PIXELS = 72
 SHEET_SIDE = 16

@@ -10,11 +10,11 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from babelclip.batching import chunks
 from babelclip.errors import ImageError, ModelMismatchError
 from babelclip.media import raw
 from babelclip.media.images import ImageSource
 from babelclip.model import Model
+from babelclip.pipeline import chunks
 from babelclip.precision import Precision
 from babelclip.scale.sources import Picture, Source, Unreadable, as_json, pictures
 from babelclip.scale.vector_files import ERROR_SCHEMA, ROW_GROUP, Manifest, Row, VectorFolder, row_schema, table_of

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from babelclip.batching import ordered_map
 from babelclip.errors import ImageError, InputError
 from babelclip.media.crawl import PHOTO_SUFFIXES
 from babelclip.media.images import register_formats
 from babelclip.media.metadata import DAMAGE, Facts, facts_of
+from babelclip.pipeline import ordered_map
 from babelclip.scale.fetching import Fetcher
 from babelclip.scale.places import Place, local_photos, open_place
 from babelclip.settings import settings

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from babelclip.batching import chunks
 from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
+from babelclip.pipeline import chunks
 from babelclip.stores.base import Entry, Match, ModelFacts, StoreProgress
 from babelclip.stores.milvus_filters import quoted, read_milvus_filter
 from babelclip.text.normalize import small_letters

@@ -25,8 +25,8 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardCallback
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
-from babelclip.batching import chunks
 from babelclip.errors import InputError
+from babelclip.pipeline import chunks
 from babelclip.quiet import silence
 from babelclip.training.sampling import Plan
 from babelclip.vectors import FloatArray, unit_rows

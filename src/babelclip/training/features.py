@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from babelclip.batching import chunks
 from babelclip.checkpoints.specs import ImageSpec
 from babelclip.errors import ImageError
 from babelclip.graphs import build_image_graph
 from babelclip.media.images import Pixels, read_image, to_pixels
+from babelclip.pipeline import chunks
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
 from babelclip.vectors import FloatArray

@@ -14,8 +14,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from babelclip.batching import chunks
 from babelclip.errors import DataError
+from babelclip.pipeline import chunks
 from babelclip.vectors import FloatArray
 
 KEY_BYTES = 16

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from babelclip.batching import chunks
 from babelclip.errors import LayoutError
+from babelclip.pipeline import chunks
 
 BATCH = 20_000
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.batching import chunks
 from babelclip.errors import ImageError, InputError
 from babelclip.media.images import ImageSource
 from babelclip.model import Model
+from babelclip.pipeline import chunks
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
 from babelclip.zeroshot.background import Background, background, everyday_words
 from babelclip.zeroshot.calibration import MOST_DOUBT, Calibration, softmax
