@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from babelclip import catalog_neighbours
+from babelclip.ann.effort_tuning import Asked, tune
+from babelclip.ann.exact import MANY, ExactNeighbours, is_among, merged
+from babelclip.ann.hnsw import Effort, Efforts, ProximityGraph, exact_nearest, faiss
+from babelclip.ann.hnsw_links import GraphLinks
+from babelclip.ann.hnsw_memory import CACHE_LINE, index_to_grow, index_to_search
+from babelclip.ann.vector_file import VectorFile
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.catalog_neighbours import CatalogNeighbours
-from babelclip.graph_links import GraphLinks
-from babelclip.graph_memory import CACHE_LINE, index_to_grow, index_to_search
-from babelclip.graph_tuning import Asked, tune
-from babelclip.neighbours import MANY, ExactNeighbours, is_among, merged
-from babelclip.proximity_graph import Effort, Efforts, ProximityGraph, exact_nearest, faiss
-from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 32
@@ -48,7 +48,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 @pytest.fixture(autouse=True)
 def walks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a graph be walked that is so small that comparing with all would be faster."""
-    monkeypatch.setattr("babelclip.proximity_graph.NODE_COST", 0)
+    monkeypatch.setattr("babelclip.ann.hnsw.NODE_COST", 0)
 
 
 def follower(catalog: Catalog, exact_up_to: int = 1000) -> CatalogNeighbours:
@@ -75,7 +75,7 @@ def test_exact_neighbours_are_the_largest_cosines() -> None:
 
 @pytest.mark.parametrize("k", [1, 7, 100, 300])
 def test_many_queries_at_once_find_what_each_finds_alone(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.neighbours.SCORES_AT_ONCE", 1000)
+    monkeypatch.setattr("babelclip.ann.exact.SCORES_AT_ONCE", 1000)
     exact = ExactNeighbours(np.arange(100) * 2, clustered(0, 100))
     queries = clustered(5, 3 * MANY)
     found, scores = exact.search(queries, k)
@@ -124,7 +124,7 @@ def test_a_large_collection_gets_files_that_find_what_exact_search_finds(catalog
 
 
 def test_a_walk_begins_at_the_gates_that_are_nearest_to_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.proximity_graph.GATE_SHARE", 1.0)
+    monkeypatch.setattr("babelclip.ann.hnsw.GATE_SHARE", 1.0)
     rows = clustered(1, 3000)
     graph = ProximityGraph.trained(rows)
     graph.add(rows)
@@ -172,7 +172,7 @@ def test_a_search_opens_as_many_nodes_and_scores_as_many_candidates_as_its_band_
 
 
 def test_links_lead_both_ways_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.graph_links.BLOCK", 700)
+    monkeypatch.setattr("babelclip.ann.hnsw_links.BLOCK", 700)
     index = faiss.IndexHNSWFlat(DIMENSION, 4)
     index.add(clustered(1, 2000))
     links = GraphLinks(index.hnsw)
@@ -245,7 +245,7 @@ def test_filtered_search_keeps_its_recall(catalog: Catalog) -> None:
 
 
 def test_a_walk_that_would_take_longer_than_comparing_with_all_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.proximity_graph.NODE_COST", 60)
+    monkeypatch.setattr("babelclip.ann.hnsw.NODE_COST", 60)
     rows = clustered(1, 3000)
     graph = ProximityGraph.trained(rows)
     graph.add(rows)

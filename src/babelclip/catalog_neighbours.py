@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from babelclip.ann.effort_tuning import Asked, tune
+from babelclip.ann.exact import ExactNeighbours, Ids, is_among, merged
+from babelclip.ann.hnsw import ProximityGraph, exact_nearest
+from babelclip.ann.snapshot import VECTORS, NeighbourFiles, Reach, new_place
+from babelclip.ann.vector_file import VectorFile
 from babelclip.catalog import Catalog
 from babelclip.catalog_vectors import BLOCK_ROWS, Mark
-from babelclip.graph_tuning import Asked, tune
-from babelclip.neighbour_files import VECTORS, NeighbourFiles, Reach, new_place
-from babelclip.neighbours import ExactNeighbours, Ids, is_among, merged
-from babelclip.proximity_graph import ProximityGraph, exact_nearest
-from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray, unit_rows
 
 EXACT_UP_TO = 50_000

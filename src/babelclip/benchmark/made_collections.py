@@ -13,8 +13,8 @@ import faiss as typed_faiss
 import numpy as np
 from PIL import Image, ImageDraw
 
+from babelclip.ann.exact import Ids
 from babelclip.catalog import Catalog, Content, Photo
-from babelclip.neighbours import Ids
 from babelclip.vectors import FloatArray, unit_rows
 
 # Its stubs tell of C++, not of the Python layer above it.

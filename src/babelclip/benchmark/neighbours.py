@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip import confidence
+from babelclip.ann.exact import Ids, is_among
+from babelclip.ann.hnsw import exact_nearest
 from babelclip.benchmark import autofaiss_choice
 from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, timed
 from babelclip.benchmark.machine import resident_mebibytes
@@ -25,8 +27,6 @@ from babelclip.catalog import Catalog
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
 from babelclip.model import Model
-from babelclip.neighbours import Ids, is_among
-from babelclip.proximity_graph import exact_nearest
 from babelclip.search import text_queries
 from babelclip.vectors import FloatArray, unit_rows
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from babelclip.ann.exact import Ids
 from babelclip.catalog import Catalog, Content, Photo
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.catalog_vectors import FINDABLE
 from babelclip.filters import Filter, read_filter
-from babelclip.neighbours import Ids
 from babelclip.pipeline import chunks
 from babelclip.stores.base import Entry, Match, StoreProgress
 from babelclip.vectors import FloatArray

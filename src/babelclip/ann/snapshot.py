@@ -16,11 +16,11 @@ import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from babelclip.ann.exact import Ids, is_among
+from babelclip.ann.hnsw import Effort, Efforts, Nodes, Projection, ProximityGraph
+from babelclip.ann.hnsw_memory import index_to_grow, index_to_search
+from babelclip.ann.vector_file import VectorFile
 from babelclip.errors import CatalogError
-from babelclip.graph_memory import index_to_grow, index_to_search
-from babelclip.neighbours import Ids, is_among
-from babelclip.proximity_graph import Effort, Efforts, Nodes, Projection, ProximityGraph
-from babelclip.vector_file import VectorFile
 from babelclip.vectors import FloatArray
 
 # Its stubs tell of C++, not of the Python layer above it.

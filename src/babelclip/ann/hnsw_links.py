@@ -6,7 +6,7 @@ import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.neighbours import Ids
+from babelclip.ann.exact import Ids
 
 # Its stubs tell of C++, not of the Python layer above it.
 faiss: Any = typed_faiss

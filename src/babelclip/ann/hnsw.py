@@ -20,8 +20,8 @@ import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.graph_links import GraphLinks
-from babelclip.neighbours import ExactNeighbours, Ids, one_thread, selector
+from babelclip.ann.exact import ExactNeighbours, Ids, one_thread, selector
+from babelclip.ann.hnsw_links import GraphLinks
 from babelclip.vectors import FloatArray
 
 # Its stubs tell of C++, not of the Python layer above it.

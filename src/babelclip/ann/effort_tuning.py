@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babelclip.neighbours import Ids
-from babelclip.proximity_graph import LADDER, Efforts, ProximityGraph, Rows
+from babelclip.ann.exact import Ids
+from babelclip.ann.hnsw import LADDER, Efforts, ProximityGraph, Rows
 from babelclip.vectors import FloatArray
 
 BORDERS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.neighbours import Ids
+from babelclip.ann.exact import Ids
 
 FEW = 2000
 """Rows that are read one by one."""
