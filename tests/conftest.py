@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.model import Model
 from babelclip.service.tables import open_database
 from babelclip.settings import settings

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog import Catalog, Content, Known, Photo
-from babelclip.catalog_vectors import Mark, Place
+from babelclip.catalog.catalog import Catalog, Content, Known, Photo
+from babelclip.catalog.vector_reader import Mark, Place
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.media.metadata import Facts
 from babelclip.vectors import to_bytes, unit_rows
@@ -141,7 +141,7 @@ def test_what_another_process_writes_is_seen(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
     assert catalog.count() == 0
     code = (
-        "import sys, numpy as np; from pathlib import Path; from babelclip.catalog import *\n"
+        "import sys, numpy as np; from pathlib import Path; from babelclip.catalog.catalog import *\n"
         "c = Catalog(Path(sys.argv[1]), model_name='tiny', fingerprint='f' * 64, dimension=2)\n"
         "c.save([Photo('/1', 1, 1, bytes(32))], [Content(bytes(32), np.ones(2, np.float32))]); c.close()"
     )
@@ -153,7 +153,7 @@ def test_what_another_process_writes_is_seen(tmp_path: Path) -> None:
 def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.catalog_file.BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("babelclip.catalog.connection.BUSY_TIMEOUT_SECONDS", 0.2)
     catalog = opened(tmp_path / "p.bc")
     holder = sqlite3.connect(tmp_path / "p.bc", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
@@ -175,7 +175,7 @@ def test_an_index_on_a_read_only_medium_is_read_and_cannot_be_changed(
     catalog = opened(tmp_path / "odd name #1%20.bc")
     catalog.save([Photo("/a", 1, 1, digest(1))], [Content(digest(1), np.ones(2, np.float32))])
     catalog.close()
-    monkeypatch.setattr("babelclip.catalog_file._read_only", lambda path: True)
+    monkeypatch.setattr("babelclip.catalog.connection._read_only", lambda path: True)
     fixed = opened(tmp_path / "odd name #1%20.bc")
     assert fixed.count() == 1
     assert [path.name for path in tmp_path.glob("*.bc*")] == ["odd name #1%20.bc"]
@@ -199,7 +199,7 @@ def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
 KILLED = """
 import sys, numpy as np
 from pathlib import Path
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog, Content, Photo
 catalog = Catalog(Path(sys.argv[1]), model_name="tiny", fingerprint="f" * 64, dimension=2)
 number = 0
 while True:

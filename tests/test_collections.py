@@ -85,7 +85,7 @@ def test_what_no_file_has_had_for_long_is_purged(update: Update, photos: Path) -
 RUN = """
 import sys
 from pathlib import Path
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.indexing import bring_up_to_date
 from babelclip.model import Model
 model = Model.load(text=sys.argv[2], image=sys.argv[3])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip.catalog import Photo
+from babelclip.catalog.catalog import Photo
 from babelclip.duplicates import EXACT_UP_TO, Group, find_duplicates, near_pairs
 from babelclip.errors import InputError
 from babelclip.vectors import FloatArray, unit_rows

@@ -12,7 +12,7 @@ from babelclip.ann.hnsw import Effort, Efforts, ProximityGraph, exact_nearest, f
 from babelclip.ann.hnsw_links import GraphLinks
 from babelclip.ann.hnsw_memory import CACHE_LINE, index_to_grow, index_to_search
 from babelclip.ann.vector_file import VectorFile
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.vectors import FloatArray, unit_rows
 

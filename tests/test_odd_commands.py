@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from babelclip.catalog import Photo
+from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
 from babelclip.duplicates import on_disk
 from babelclip.errors import InputError

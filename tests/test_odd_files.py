@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.media.archives import archive_of, file_of, members, source_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.media.metadata import Facts
 from babelclip.stores import Entry, ModelFacts, Store, open_store

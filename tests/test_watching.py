@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.indexing import bring_up_to_date
 from babelclip.model import Model

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.model import Model
 

@@ -17,8 +17,8 @@ from babelclip.ann.exact import ExactNeighbours, Ids, is_among, merged
 from babelclip.ann.hnsw import ProximityGraph, exact_nearest
 from babelclip.ann.snapshot import VECTORS, NeighbourFiles, Reach, new_place
 from babelclip.ann.vector_file import VectorFile
-from babelclip.catalog import Catalog
-from babelclip.catalog_vectors import BLOCK_ROWS, Mark
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.vector_reader import BLOCK_ROWS, Mark
 from babelclip.vectors import FloatArray, unit_rows
 
 EXACT_UP_TO = 50_000

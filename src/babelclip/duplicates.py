@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.catalog import Photo
+from babelclip.catalog.catalog import Photo
 from babelclip.errors import InputError
 from babelclip.media.archives import file_of, source_of
 from babelclip.media.images import Pixels, read_image

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from babelclip.catalog import Catalog, Content, Known, Photo
+from babelclip.catalog.catalog import Catalog, Content, Known, Photo
 from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.inspection import Look, look, look_inside, plain_file, storable
 from babelclip.media import raw

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from babelclip.catalog import Known, Photo
+from babelclip.catalog.catalog import Known, Photo
 from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.media import raw, video
 from babelclip.media.archives import Member

@@ -10,7 +10,7 @@ import numpy as np
 
 from babelclip import confidence
 from babelclip.asked import asked_pairs, asked_sentences
-from babelclip.catalog import Catalog, Photo
+from babelclip.catalog.catalog import Catalog, Photo
 from babelclip.choosing import Choice
 from babelclip.confidence import Evidence, Nearest, Strength
 from babelclip.errors import InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.inspection import storable

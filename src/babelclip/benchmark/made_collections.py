@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from babelclip.ann.exact import Ids
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.vectors import FloatArray, unit_rows
 
 # Its stubs tell of C++, not of the Python layer above it.

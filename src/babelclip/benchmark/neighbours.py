@@ -23,7 +23,7 @@ from babelclip.benchmark import autofaiss_choice
 from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, timed
 from babelclip.benchmark.machine import resident_mebibytes
 from babelclip.benchmark.made_collections import SEED, fill, made_catalog, made_vectors
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
 from babelclip.model import Model

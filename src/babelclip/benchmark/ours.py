@@ -16,7 +16,7 @@ from babelclip.benchmark.engines import MINI, SERVING_MINI, Engine
 from babelclip.benchmark.materials import Materials
 from babelclip.benchmark.servers import ask_embeddings, running_server
 from babelclip.benchmark.work import HITS, Encoders, Work, encoding_work
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.errors import BabelclipError
 from babelclip.model import Model
 from babelclip.pipeline import chunks

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from babelclip import duplicates as dup
-from babelclip.catalog import Photo
+from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
 from babelclip.cli.collection import open_existing
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language

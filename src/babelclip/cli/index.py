@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
 from babelclip.confidence import ANY

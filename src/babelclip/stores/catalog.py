@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from babelclip.ann.exact import Ids
-from babelclip.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.vector_reader import FINDABLE
 from babelclip.catalog_neighbours import CatalogNeighbours
-from babelclip.catalog_vectors import FINDABLE
 from babelclip.filters import Filter, read_filter
 from babelclip.pipeline import chunks
 from babelclip.stores.base import Entry, Match, StoreProgress

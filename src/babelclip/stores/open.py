@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from babelclip.catalog import Catalog
+from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.stores.base import MILVUS, ModelFacts, Store
 from babelclip.stores.catalog import CatalogStore

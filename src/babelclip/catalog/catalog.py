@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from babelclip.catalog_vectors import BLOCK_ROWS, CatalogVectors
+from babelclip.catalog.vector_reader import BLOCK_ROWS, CatalogVectors
 from babelclip.errors import InputError
 from babelclip.media.archives import INSIDE, archive_of
 from babelclip.media.metadata import FACTS_VERSION, Facts

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.catalog_file import CatalogFile
+from babelclip.catalog.connection import CatalogFile
 from babelclip.errors import CatalogError
 from babelclip.vectors import FloatArray, from_bytes, stored_bytes
 

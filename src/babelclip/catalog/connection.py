@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from babelclip import schema
+from babelclip.catalog import schema
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.vectors import StoredForm
 

@@ -1,0 +1,1 @@
+"""The index file (SQLite): photos, contents, metadata, vectors."""
