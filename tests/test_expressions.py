@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from babelclip.errors import InputError
-from babelclip.expressions import Term, checked, read_expression
+from babelclip.query.expressions import Term, checked, read_expression
 
 
 @pytest.mark.parametrize(

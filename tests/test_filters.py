@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from babelclip.errors import InputError
-from babelclip.filters import read_filter
+from babelclip.query.filters import read_filter
 
 PHOTOS = {
     "beach": ("/p/Holiday 2019/beach.jpg", 4_000_000, 4000, 3000, "2019-07-31T18:05:09", "Canon EOS 5D", 1, 3.0),

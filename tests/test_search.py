@@ -15,9 +15,9 @@ from PIL import Image
 from babelclip.asked import PAIRS, asked_pairs, asked_sentences
 from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
-from babelclip.expressions import Term
 from babelclip.indexing import IndexProgress
 from babelclip.model import Model
+from babelclip.query.expressions import Term
 from babelclip.search import Index, text_queries
 from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from babelclip.errors import InputError
-from babelclip.expressions import sole_text
+from babelclip.query.expressions import sole_text
 from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
 from babelclip.service.forms import SearchRequest

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from babelclip.filters import (
+from babelclip.query.filters import (
     KINDS,
     ORIENTATIONS,
     Compiler,

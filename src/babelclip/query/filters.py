@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from babelclip.errors import InputError
-from babelclip.expressions import pointing
+from babelclip.query.expressions import pointing
 from babelclip.text.normalize import small_letters
 
 MOST_CHARACTERS = 4000
