@@ -21,9 +21,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from babelclip.benchmark import reference
 from babelclip.benchmark.machine import this_machine
 from babelclip.benchmark.samples import SCRIPTS
-from babelclip.model import Model
-from babelclip.quantize import quantize
-from babelclip.registry import ModelFolders
+from babelclip.models.model import Model
+from babelclip.models.quantize import quantize
+from babelclip.models.registry import ModelFolders
 from babelclip.search import Index
 
 ROUNDS = 9

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.catalog.catalog import Catalog
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.service.tables import open_database
 from babelclip.settings import settings
 from updating import Update, opened

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from PIL import Image
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.service.accounts import SCOPES, Key, KeyLimits
 from babelclip.service.app import create_app
 from babelclip.service.service import Service

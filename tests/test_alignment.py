@@ -18,7 +18,7 @@ from babelclip.checkpoints.weights import read_weights
 from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import read_pictures
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.training import alignment
 from babelclip.training.align import ClassifierHead, Names, Settings, class_vectors
 from babelclip.training.features import read_features, source_of

@@ -13,7 +13,7 @@ from PIL import Image
 from babelclip import indexing
 from babelclip.indexing import IndexReport
 from babelclip.media.archives import Member, members
-from babelclip.model import Model
+from babelclip.models.model import Model
 from media import tarred, zipped
 from updating import Update
 

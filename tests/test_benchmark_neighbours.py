@@ -7,7 +7,7 @@ import pytest
 from babelclip import catalog_neighbours
 from babelclip.benchmark.made_collections import drawn_pictures, made_vectors
 from babelclip.benchmark.neighbours import as_markdown, measure_sizes
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import unit_rows
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import babelclip
 from babelclip.errors import ImageError, InputError
-from babelclip.model import LOGIT_SCALE, Model
+from babelclip.models.model import LOGIT_SCALE, Model
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier, Label, Prediction, classifier, classify
 from babelclip.zeroshot.background import everyday_words

@@ -28,8 +28,8 @@ def run(*arguments: str | Path, home: Path, stdin: str = "", code: int = 0) -> s
 @pytest.fixture
 def model(text_folder: Path, clip_folder: Path, tmp_path: Path) -> Path:
     """A tiny pair as one babelclip folder."""
-    from babelclip.export import export_folder
-    from babelclip.registry import ModelFolders
+    from babelclip.models.export import export_folder
+    from babelclip.models.registry import ModelFolders
 
     export_folder(ModelFolders("tiny", text_folder, clip_folder, {}), tmp_path / "tiny")
     return tmp_path / "tiny"

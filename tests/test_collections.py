@@ -9,7 +9,7 @@ from PIL import Image
 
 from babelclip.errors import CatalogError, InputError
 from babelclip.indexing import IndexReport
-from babelclip.model import Model
+from babelclip.models.model import Model
 from updating import XMP, Update, captions, opened
 
 
@@ -87,7 +87,7 @@ import sys
 from pathlib import Path
 from babelclip.catalog.catalog import Catalog
 from babelclip.indexing import bring_up_to_date
-from babelclip.model import Model
+from babelclip.models.model import Model
 model = Model.load(text=sys.argv[2], image=sys.argv[3])
 catalog = Catalog(Path(sys.argv[1]), model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
 bring_up_to_date(catalog, model, Path(sys.argv[4]), progress=lambda state: print(state.done, flush=True))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip import compilation
 from babelclip.benchmark.samples import ALL
-from babelclip.model import Model
+from babelclip.models import compiled_cache
+from babelclip.models.model import Model
+from babelclip.models.towers import Towers
 from babelclip.settings import settings
-from babelclip.towers import Towers
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def test_a_damaged_file_is_made_anew(text_folder: Path, built: list[str], damage
     )
     np.testing.assert_array_equal(Model.load(text=text_folder).encode_text(ALL), wanted)
     assert built == ["text", "text"]
-    assert compilation._content(path) is not None
+    assert compiled_cache._content(path) is not None
 
 
 def test_a_sound_file_that_the_engine_refuses_is_made_anew(text_folder: Path, built: list[str], tmp_path: Path) -> None:
     wanted = Model.load(text=text_folder).encode_text(ALL)
     (path,) = blobs()
     (tmp_path / "words").write_bytes(b"no compiled graph at all" * 100)
-    compilation._seal(tmp_path / "words", 0, path)
+    compiled_cache._seal(tmp_path / "words", 0, path)
     np.testing.assert_array_equal(Model.load(text=text_folder).encode_text(ALL), wanted)
     assert built == ["text", "text"]
 
@@ -151,13 +151,13 @@ def resident_bytes(path: Path) -> int:
 def test_a_changed_file_of_the_graphs_changes_the_key(
     text_folder: Path, built: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package, weights = compilation.GRAPH_CODE
+    package, weights = compiled_cache.GRAPH_CODE
     assert (package / "text_tower.py").is_file()
     assert (package / "image_tower.py").is_file()
     assert weights.is_file()
     copy = tmp_path / "graphs"
     shutil.copytree(package, copy)
-    monkeypatch.setattr(compilation, "GRAPH_CODE", (copy, weights))
+    monkeypatch.setattr(compiled_cache, "GRAPH_CODE", (copy, weights))
     Model.load(text=text_folder).encode_text(ALL)
     Model.load(text=text_folder).encode_text(ALL)
     assert built == ["text"]

@@ -17,7 +17,7 @@ from babelclip.confidence import (
     word_vectors,
 )
 from babelclip.diversity import diverse_order, group_alike
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.settings import settings
 from babelclip.vectors import FloatArray, unit_rows
 

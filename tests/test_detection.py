@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from babelclip import registry
 from babelclip.cautions import caution
 from babelclip.cli.app import APP
-from babelclip.export import export_folder
-from babelclip.model import Model
+from babelclip.models import registry
+from babelclip.models.export import export_folder
+from babelclip.models.model import Model
 from babelclip.text import language_id
 from babelclip.text.language_id import guess_language, script_of
 from babelclip.text.languages import CODES

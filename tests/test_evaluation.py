@@ -22,7 +22,7 @@ from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import best_ranks, evaluate_retrieval
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, figures
 from babelclip.evaluation.translation import Pairs, evaluate_translation, read_pairs
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier
 

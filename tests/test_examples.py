@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import InputError
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.zeroshot import Classifier, Label
 from babelclip.zeroshot.examples import read_examples, refine
 

@@ -6,13 +6,13 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from babelclip import hub, registry
 from babelclip.benchmark import parity, reference
 from babelclip.benchmark.samples import ALL
 from babelclip.errors import InputError, ModelError
-from babelclip.export import export_folder
-from babelclip.graph_files import FACTS, TOLERANCE, Form, export_graphs
-from babelclip.model import Model
+from babelclip.models import hub, registry
+from babelclip.models.export import export_folder
+from babelclip.models.export_graphs import FACTS, TOLERANCE, Form, export_graphs
+from babelclip.models.model import Model
 from babelclip.runtimes import load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
 from babelclip.text.tokenizer import pad

@@ -21,7 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from babelclip.cli.app import APP
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.search import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service

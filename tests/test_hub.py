@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from babelclip import hub
 from babelclip.errors import DownloadError
+from babelclip.models import hub
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = b"weights " * 50_000

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import skimage
 
-from babelclip import hub, registry
 from babelclip.benchmark import parity, reference
 from babelclip.benchmark.samples import ALL
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.retrieval import evaluate_retrieval
-from babelclip.export import export_folder
-from babelclip.model import Model
+from babelclip.models import hub, registry
+from babelclip.models.export import export_folder
+from babelclip.models.model import Model
 from babelclip.text.languages import CODES
 
 MAX_FOLDER_BYTES = 60 * 2**20

@@ -10,7 +10,7 @@ from PIL import Image
 from babelclip.benchmark import reference
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
 from babelclip.media.images import ImageSource
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
 
 
@@ -118,7 +118,7 @@ def test_a_text_that_occurs_again_is_encoded_once(pair: Model, monkeypatch: pyte
 def test_texts_beyond_one_window_keep_their_order(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"word {i} " * (1 + i % 7) for i in range(40)]
     wanted = pair.encode_text(texts)
-    monkeypatch.setattr("babelclip.model.TOKENIZED_AT_ONCE", 6)
+    monkeypatch.setattr("babelclip.models.model.TOKENIZED_AT_ONCE", 6)
     counts: list[int] = []
     np.testing.assert_allclose(pair.encode_text(texts, progress=counts.append), wanted, atol=1e-5)
     assert counts == [6] * 6 + [4]

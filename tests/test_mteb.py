@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 mteb = pytest.importorskip("mteb")

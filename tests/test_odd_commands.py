@@ -12,7 +12,7 @@ from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
 from babelclip.duplicates import on_disk
 from babelclip.errors import InputError
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.watching import follow
 from test_cli import lines, model, run
 
@@ -100,7 +100,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("importing", ["typer", "rich.console", "babelclip.cli.models", "babelclip.registry"])
+@pytest.mark.parametrize("importing", ["typer", "rich.console", "babelclip.cli.models", "babelclip.models.registry"])
 def test_ctrl_c_while_all_is_still_being_imported_is_one_line(importing: str) -> None:
     code = EARLY.replace("sys.argv[0]", repr(importing))
     done = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True, check=False)

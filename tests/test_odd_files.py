@@ -17,7 +17,7 @@ from babelclip.media.archives import archive_of, file_of, members, source_of
 from babelclip.media.crawl import settled
 from babelclip.media.images import read_image, register_formats
 from babelclip.media.video import frames
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.settings import settings
 from media import make_video
 

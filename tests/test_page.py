@@ -16,7 +16,7 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.search import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service

@@ -11,18 +11,18 @@ from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from babelclip import precision, registry
 from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.weights import Weights, compact_rows
 from babelclip.cli.app import APP
 from babelclip.errors import InputError, ModelError, WeightsError
-from babelclip.export import export_folder
 from babelclip.graphs.builder import GraphBuilder
 from babelclip.graphs.layers import linear, linear_bytes
 from babelclip.graphs.quantization import LayerInput, calibrate, read_calibration, write_calibration
-from babelclip.model import Model
-from babelclip.quantize import quantize
-from babelclip.registry import ModelFolders
+from babelclip.models import precision, registry
+from babelclip.models.export import export_folder
+from babelclip.models.model import Model
+from babelclip.models.quantize import quantize
+from babelclip.models.registry import ModelFolders
 from babelclip.runtimes import load_runtime
 from babelclip.vectors import FloatArray
 
@@ -88,7 +88,7 @@ def test_towers_of_a_calibrated_folder_may_be_named_one_by_one(compact: Path) ->
 def test_a_model_that_misses_its_bound_is_refused_and_nothing_is_written(
     folders: ModelFolders, samples: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.quantize.LEAST_COSINE", 1.1)
+    monkeypatch.setattr("babelclip.models.quantize.LEAST_COSINE", 1.1)
     with pytest.raises(ModelError, match="misses its bound"):
         quantize(folders, tmp_path / "out", TEXTS, samples)
     assert not (tmp_path / "out").exists()

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from babelclip import hub, registry
 from babelclip.benchmark import reference
 from babelclip.errors import LayoutError, ModelNotFoundError
+from babelclip.models import hub, registry
 
 
 def pulled(repository: str, **files: str) -> Path:

@@ -15,7 +15,7 @@ from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import InputError, ModelError, WeightsError
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.runtimes import RUNTIMES, load_runtime
 from babelclip.vectors import cosine
 

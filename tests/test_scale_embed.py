@@ -21,7 +21,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.scale.bulk import BulkReport, Pool, RayWorker, embed_all
 from babelclip.scale.embedding import Job
 from babelclip.scale.sources import Source, find_kind, plan

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from babelclip.errors import InputError, ModelMismatchError
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.scale.bulk import Pool, embed_all
 from babelclip.scale.loading import load_all
 from babelclip.scale.sources import Source

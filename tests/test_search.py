@@ -16,7 +16,7 @@ from babelclip.asked import PAIRS, asked_pairs, asked_sentences
 from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.indexing import IndexProgress
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.query.expressions import Term
 from babelclip.search import Index, text_queries
 from babelclip.text.languages import BY_CODE
@@ -193,7 +193,7 @@ def test_what_another_process_adds_is_found(tmp_path: Path, pair: Model, photos:
 
 RUN = """
 import sys
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.search import Index
 with Index.open(sys.argv[1], Model.load(text=sys.argv[2], image=sys.argv[3])) as index:
     index.add_folder(sys.argv[4], progress=lambda state: print(state.done, flush=True))

@@ -7,7 +7,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.search import Index
 from babelclip.vectors import unit_rows
 from serving import encoded, picture, running

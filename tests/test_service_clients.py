@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.service.accounts import SCOPES
 from babelclip.service.app import create_app
 from babelclip.service.service import Service

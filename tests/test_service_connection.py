@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.service import connection
 from babelclip.service.app import create_app
 from serving import Running, running

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from babelclip.media.thumbnails import as_jpeg, read_small
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.search import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service

@@ -7,7 +7,7 @@ import logging
 import pytest
 from starlette.requests import Request
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.service import openapi
 from babelclip.service.accounts import KeyLimits, now_ms
 from babelclip.service.guard import while_there

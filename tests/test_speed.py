@@ -92,7 +92,7 @@ def test_the_operations_of_a_product_are_those_of_its_graph(int8: bool) -> None:
 
 
 def test_texts_differ_from_call_to_call_and_have_twelve_tokens(materials: Materials) -> None:
-    from babelclip.model import Model
+    from babelclip.models.model import Model
 
     texts = materials.texts(0, 50)
     assert len(set(texts)) == 50

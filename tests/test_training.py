@@ -17,7 +17,7 @@ from babelclip.benchmark import reference
 from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError, LayoutError
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.training.distill import last_checkpoint
 from babelclip.training.store import VectorStore
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, parse_layers, write_dense

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from babelclip import registry
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.layouts import read_text_spec
+from babelclip.models import registry
 from babelclip.text.tokenizer import TextTokenizer
 from babelclip.text.unigram import Unigram, read_unigram
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from babelclip.benchmark.samples import SCRIPTS
-from babelclip.model import Model
+from babelclip.models.model import Model
 
 ROUNDS = 5
 SECONDS = 4.0

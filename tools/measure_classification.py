@@ -29,7 +29,7 @@ from babelclip.evaluation.classification import (
 )
 from babelclip.evaluation.report import language_table, summary_table
 from babelclip.evaluation.scores import LanguageScore, Report
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.text.languages import CODES
 from babelclip.zeroshot import Classifier, Label
 from babelclip.zeroshot.examples import refine_by_vectors

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from babelclip import confidence
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.scores import Figure, bootstrap
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.text.languages import BY_CODE, CODES
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.background import everyday_words

@@ -22,8 +22,8 @@ from babelclip.evaluation.report import as_data
 from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
-from babelclip.model import Model
-from babelclip.precision import PRECISIONS
+from babelclip.models.model import Model
+from babelclip.models.precision import PRECISIONS
 from babelclip.text.languages import CODES
 from mini_pairs import is_held_out
 

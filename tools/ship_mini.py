@@ -16,11 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from babelclip import registry
 from babelclip.checkpoints.layouts import MANIFEST
 from babelclip.checkpoints.weights import WEIGHTS, Storage, read_weights, write_weights
-from babelclip.export import CARD, export_folder, write_manifest
-from babelclip.quantize import calibrate_towers, write_calibrations
+from babelclip.models import registry
+from babelclip.models.export import CARD, export_folder, write_manifest
+from babelclip.models.quantize import calibrate_towers, write_calibrations
 from babelclip.text.languages import CODES
 from babelclip.training.alignment import LOG
 from int8_samples import sample_pictures, sample_texts

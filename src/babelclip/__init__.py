@@ -6,7 +6,7 @@ from babelclip.version import __version__
 
 if TYPE_CHECKING:
     from babelclip.errors import BabelclipError
-    from babelclip.model import Model
+    from babelclip.models.model import Model
     from babelclip.search import Hit, Index
     from babelclip.zeroshot import Classifier, Prediction, classify
 
@@ -17,7 +17,7 @@ _HOMES = {
     "Classifier": "babelclip.zeroshot",
     "Hit": "babelclip.search",
     "Index": "babelclip.search",
-    "Model": "babelclip.model",
+    "Model": "babelclip.models.model",
     "Prediction": "babelclip.zeroshot",
     "classify": "babelclip.zeroshot",
 }

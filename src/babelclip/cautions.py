@@ -1,6 +1,6 @@
 """What a person should be told about the language of a query before they trust the answer."""
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.text.language_id import guess_language, script_of
 from babelclip.text.languages import BY_CODE
 

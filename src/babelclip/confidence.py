@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.settings import settings
 from babelclip.text.language_id import guess_language, script_of
 from babelclip.text.languages import BY_CODE

@@ -18,7 +18,7 @@ from babelclip.media.crawl import Found, folders_below, settled
 from babelclip.media.images import ImageSource
 from babelclip.media.metadata import Facts
 from babelclip.media.video import EVERY_SECONDS, frames
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.pipeline import chunks, ordered_map
 from babelclip.vectors import FloatArray
 

@@ -17,7 +17,7 @@ from babelclip.errors import InputError
 from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
 from babelclip.media.images import ImageSource
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.query.expressions import Term, checked, sole_text
 from babelclip.stores import DEEPEST, Match, ModelFacts, Store, StoreProgress, open_store
 from babelclip.stores.catalog import CatalogStore

@@ -13,7 +13,7 @@ from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.inspection import storable
 from babelclip.media.crawl import SIDECAR_SUFFIX, kind_of, settled
 from babelclip.media.video import EVERY_SECONDS
-from babelclip.model import Model
+from babelclip.models.model import Model
 
 QUIET_MS = 1600
 """Changes are gathered until nothing has changed for about this long, so that a file is whole before it is read."""

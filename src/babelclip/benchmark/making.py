@@ -17,9 +17,9 @@ from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import InputError
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.model import Model
-from babelclip.quantize import quantize
-from babelclip.registry import ModelFolders
+from babelclip.models.model import Model
+from babelclip.models.quantize import quantize
+from babelclip.models.registry import ModelFolders
 from babelclip.text.tokenizer import TextTokenizer
 from babelclip.vectors import FloatArray
 

@@ -26,7 +26,7 @@ from babelclip.benchmark.made_collections import SEED, fill, made_catalog, made_
 from babelclip.catalog.catalog import Catalog
 from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.search import text_queries
 from babelclip.vectors import FloatArray, unit_rows
 

@@ -12,7 +12,7 @@ from babelclip.benchmark.work import Encoders
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.pipeline import chunks
 from babelclip.runtimes.base import serialized
 from babelclip.runtimes.openvino import RUNTIME

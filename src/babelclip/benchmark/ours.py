@@ -18,9 +18,9 @@ from babelclip.benchmark.servers import ask_embeddings, running_server
 from babelclip.benchmark.work import HITS, Encoders, Work, encoding_work
 from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.errors import BabelclipError
-from babelclip.model import Model
+from babelclip.models.model import Model
+from babelclip.models.registry import DEFAULT
 from babelclip.pipeline import chunks
-from babelclip.registry import DEFAULT
 from babelclip.runtimes import capabilities
 from babelclip.search import Index
 from babelclip.settings import settings

@@ -11,7 +11,7 @@ from PIL import Image
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.media.images import read_image
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import FloatArray, unit_rows
 
 MIN_COSINE = 0.99999

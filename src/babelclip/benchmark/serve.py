@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from babelclip import registry
 from babelclip.benchmark.figures import Spread, spread
 from babelclip.benchmark.load import Load, put_under_load
 from babelclip.benchmark.machine import TOLD_PACKAGES, Machine, Watch, resident_mebibytes, spent_seconds, this_machine
 from babelclip.benchmark.rounds import quietest
 from babelclip.benchmark.servers import running_server
-from babelclip.export import export_folder
-from babelclip.model import Model
+from babelclip.models import registry
+from babelclip.models.export import export_folder
+from babelclip.models.model import Model
 
 CLIENTS = 32
 OFFLINE_TEXTS = 512

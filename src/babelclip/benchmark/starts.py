@@ -21,7 +21,7 @@ from babelclip.benchmark.materials import Materials
 from babelclip.benchmark.ours import fill_index
 from babelclip.benchmark.rounds import LeftOut, Samples, Say, Turn, quietest
 from babelclip.benchmark.work import HITS
-from babelclip.model import Model
+from babelclip.models.model import Model
 
 TASK = "start"
 QUERY = "a dog on the beach"

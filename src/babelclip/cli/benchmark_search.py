@@ -9,7 +9,7 @@ import typer
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, words
 from babelclip.errors import InputError
-from babelclip.registry import DEFAULT
+from babelclip.models.registry import DEFAULT
 
 FEWEST_PICTURES = 50
 SMALLEST = 100
@@ -36,7 +36,7 @@ def search(
     from babelclip.benchmark.made_collections import drawn_pictures
     from babelclip.benchmark.neighbours import as_markdown, measure_sizes
     from babelclip.evaluation.captions import read_captions, read_pictures
-    from babelclip.model import Model
+    from babelclip.models.model import Model
 
     counts = [int(size) for size in words(sizes) if size.isdecimal() and int(size) >= SMALLEST]
     if len(counts) != len(words(sizes)) or not counts:

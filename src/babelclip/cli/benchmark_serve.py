@@ -9,7 +9,7 @@ import typer
 
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName
-from babelclip.registry import DEFAULT
+from babelclip.models.registry import DEFAULT
 
 
 def serve(

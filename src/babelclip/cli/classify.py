@@ -11,7 +11,7 @@ from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
 from babelclip.errors import ImageError, InputError
 from babelclip.media.crawl import photos_below
-from babelclip.registry import DEFAULT
+from babelclip.models.registry import DEFAULT
 from babelclip.text.languages import BY_CODE
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels
 from babelclip.zeroshot.calibration import MOST_DOUBT

@@ -11,8 +11,8 @@ from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexName, ModelName, Precision, Runtime, load
 from babelclip.errors import InputError
+from babelclip.models.registry import DEFAULT
 from babelclip.query.expressions import read_expression
-from babelclip.registry import DEFAULT
 from babelclip.search import Hit, Index
 from babelclip.settings import settings
 from babelclip.text.language_id import read_ahead

@@ -12,8 +12,8 @@ from babelclip.cli import output
 from babelclip.cli.options import ModelName, Precision, Runtime, load
 from babelclip.errors import ImageError, InputError, MissingDependencyError
 from babelclip.media.crawl import photos_below
-from babelclip.model import Model
-from babelclip.registry import DEFAULT
+from babelclip.models.model import Model
+from babelclip.models.registry import DEFAULT
 from babelclip.vectors import FloatArray
 
 FORMATS = (".npy", ".jsonl", ".parquet")

@@ -21,8 +21,8 @@ from babelclip.evaluation.report import as_data, as_markdown, plot, summary
 from babelclip.evaluation.retrieval import evaluate_retrieval
 from babelclip.evaluation.scores import Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
-from babelclip.model import Model
-from babelclip.registry import DEFAULT
+from babelclip.models.model import Model
+from babelclip.models.registry import DEFAULT
 
 PLOTTED = {
     "Retrieval": "T>I R@10",

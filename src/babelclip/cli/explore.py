@@ -17,8 +17,8 @@ from babelclip.clusters import Cluster, gather, hdbscan, k_means
 from babelclip.errors import InputError
 from babelclip.media.archives import inside_archive
 from babelclip.media.crawl import settled
-from babelclip.model import Model
-from babelclip.registry import DEFAULT
+from babelclip.models.model import Model
+from babelclip.models.registry import DEFAULT
 from babelclip.search import Index
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot import Classifier

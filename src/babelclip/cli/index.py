@@ -15,8 +15,8 @@ from babelclip.errors import InputError
 from babelclip.indexing import IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
 from babelclip.media.video import EVERY_SECONDS
-from babelclip.model import Model
-from babelclip.registry import DEFAULT
+from babelclip.models.model import Model
+from babelclip.models.registry import DEFAULT
 from babelclip.search import Index
 from babelclip.settings import settings
 from babelclip.vectors import StoredForm

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from babelclip import __version__, hub, registry
+from babelclip import __version__
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load
 from babelclip.errors import BabelclipError
-from babelclip.export import export_folder
-from babelclip.precision import int8_hardware
+from babelclip.models import hub, registry
+from babelclip.models.export import export_folder
+from babelclip.models.precision import int8_hardware
 from babelclip.runtimes import RUNTIMES
 from babelclip.settings import settings
 
@@ -91,7 +92,7 @@ def export(
         export_folder(registry.find(name), target, storage=weights)
     else:
         # The engine is needed here alone; other commands shall not wait for it.
-        from babelclip.graph_files import export_graphs
+        from babelclip.models.export_graphs import export_graphs
 
         for tower, difference in export_graphs(registry.find(name), target, form).items():
             output.message(f"{tower}: within {difference:.1g} of the model")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from babelclip.model import Model
+    from babelclip.models.model import Model
 
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="A model's name or folder; babelclip models lists the names.")
@@ -48,7 +48,7 @@ def load(name: str, runtime: str | None, precision: Literal["auto", "float32", "
     :param precision: in what the towers calculate
     :return: the model
     """
-    from babelclip.model import Model
+    from babelclip.models.model import Model
 
     return Model.load(name, runtime=runtime, precision=precision)
 

@@ -5,12 +5,12 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from babelclip import registry
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
 from babelclip.errors import InputError
 from babelclip.media.crawl import photos_below
-from babelclip.quantize import quantize as quantize_model
+from babelclip.models import registry
+from babelclip.models.quantize import quantize as quantize_model
 
 Sample = TypeVar("Sample")
 

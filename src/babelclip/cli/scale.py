@@ -9,7 +9,7 @@ import typer
 
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load
-from babelclip.registry import BUNDLED, DEFAULT
+from babelclip.models.registry import BUNDLED, DEFAULT
 
 if TYPE_CHECKING:
     from babelclip.scale.bulk import BulkReport

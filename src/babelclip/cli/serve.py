@@ -14,7 +14,7 @@ import uvicorn
 
 from babelclip.cli import output
 from babelclip.cli.options import Precision, Runtime, load
-from babelclip.registry import DEFAULT
+from babelclip.models.registry import DEFAULT
 from babelclip.service.accounts import SCOPES
 from babelclip.service.app import create_app
 from babelclip.service.connection import BoundedConnection

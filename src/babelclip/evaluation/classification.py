@@ -16,7 +16,7 @@ from babelclip.errors import DataError
 from babelclip.evaluation.captions import read_captions
 from babelclip.evaluation.retrieval import best_ranks, encode_pictures
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, bootstrap, figures
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.calibration import Calibration, confidence_error, fit_calibration, softmax
 from babelclip.zeroshot.classifier import Classifier

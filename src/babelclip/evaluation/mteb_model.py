@@ -10,7 +10,7 @@ import numpy as np
 from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import FloatArray, unit_rows
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from babelclip.errors import DataError, ImageError
 from babelclip.evaluation.captions import Caption
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
 
 CUTS = (1, 5, 10)

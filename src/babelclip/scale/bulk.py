@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from babelclip.errors import BabelclipError, ClusterError, InputError, MissingDependencyError
-from babelclip.model import Model
-from babelclip.precision import Precision
+from babelclip.models.model import Model
+from babelclip.models.precision import Precision
 from babelclip.scale.embedding import Job, ShardEmbedder, ShardReport
 from babelclip.scale.sources import Source, find_files, plan
 from babelclip.scale.vector_files import Manifest, Numbers, VectorFolder

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from babelclip.errors import ImageError, ModelMismatchError
 from babelclip.media import raw
 from babelclip.media.images import ImageSource
-from babelclip.model import Model
+from babelclip.models.model import Model
+from babelclip.models.precision import Precision
 from babelclip.pipeline import chunks
-from babelclip.precision import Precision
 from babelclip.scale.sources import Picture, Source, Unreadable, as_json, pictures
 from babelclip.scale.vector_files import ERROR_SCHEMA, ROW_GROUP, Manifest, Row, VectorFolder, row_schema, table_of
 from babelclip.vectors import FloatArray

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from babelclip.errors import InputError, MissingDependencyError
-from babelclip.model import Model
-from babelclip.registry import DEFAULT
+from babelclip.models.model import Model
+from babelclip.models.registry import DEFAULT
 from babelclip.service.app import create_app
 from babelclip.service.service import Service
 from babelclip.settings import keep_ray_from_reporting, service_settings

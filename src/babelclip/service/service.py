@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.service.accounts import Accounts
 from babelclip.service.classifiers import Classifiers
 from babelclip.service.desk import Desk, Visit

@@ -8,7 +8,7 @@ from babelclip.media.metadata import NOTHING_SAID, Facts
 from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:
-    from babelclip.model import Model
+    from babelclip.models.model import Model
 
 MILVUS = "milvus://"
 DEEPEST = 10_000

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from babelclip import registry
 from babelclip.checkpoints.layouts import read_image_spec, read_json, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import WEIGHTS, read_weights, write_weights
@@ -19,8 +18,9 @@ from babelclip.class_names import read_numbered_names
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.retrieval import best_ranks
-from babelclip.export import copy_tower
 from babelclip.filesystem import read_unzipped, require_empty
+from babelclip.models import registry
+from babelclip.models.export import copy_tower
 from babelclip.training.align import (
     Aligned,
     CaptionedSet,

@@ -15,7 +15,7 @@ from babelclip.evaluation.retrieval import encode_pictures, score_retrieval
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.evaluation.translation import Pairs, evaluate_translation
 from babelclip.filesystem import require_empty
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.training.distill import (
     CHECKPOINTS,
     Progress,

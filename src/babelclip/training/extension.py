@@ -17,9 +17,9 @@ from babelclip.checkpoints.weights import WEIGHTS, read_weights, write_weights
 from babelclip.errors import DataError
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.evaluation.translation import evaluate_translation
-from babelclip.export import copy_tower
 from babelclip.filesystem import require_empty
-from babelclip.model import Model
+from babelclip.models.export import copy_tower
+from babelclip.models.model import Model
 from babelclip.training.course import held_out_pairs
 from babelclip.training.distill import Progress, Settings, distill
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora

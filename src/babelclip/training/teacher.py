@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from babelclip.errors import DataError, InputError, MissingDependencyError
-from babelclip.hub import sha256
-from babelclip.model import Model
+from babelclip.models.hub import sha256
+from babelclip.models.model import Model
 from babelclip.runtimes import Precision
 from babelclip.settings import settings
 from babelclip.training.store import VectorStore

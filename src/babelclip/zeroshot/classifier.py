@@ -19,7 +19,7 @@ from PIL import Image
 
 from babelclip.errors import ImageError, InputError
 from babelclip.media.images import ImageSource
-from babelclip.model import Model
+from babelclip.models.model import Model
 from babelclip.pipeline import chunks
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
 from babelclip.zeroshot.background import Background, background, everyday_words

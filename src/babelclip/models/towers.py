@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
-from babelclip.compilation import compile_tower
 from babelclip.errors import ModelError
-from babelclip.precision import Choice, Precision, choose, int8_hardware
-from babelclip.registry import ModelFolders
+from babelclip.models.compiled_cache import compile_tower
+from babelclip.models.precision import Choice, Precision, choose, int8_hardware
+from babelclip.models.registry import ModelFolders
 from babelclip.runtimes import Session, capabilities, load_runtime
 
 if TYPE_CHECKING:

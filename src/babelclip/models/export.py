@@ -9,8 +9,8 @@ from babelclip.checkpoints.layouts import MANIFEST, module_folders, read_image_s
 from babelclip.checkpoints.weights import WEIGHTS, Storage, read_weights, write_weights
 from babelclip.errors import ModelError
 from babelclip.filesystem import whole_folder
-from babelclip.hub import RECORD, sha256
-from babelclip.registry import FORMAT, ModelFolders
+from babelclip.models.hub import RECORD, sha256
+from babelclip.models.registry import FORMAT, ModelFolders
 from babelclip.text.languages import CODES
 
 CARD = "MODEL_CARD.md"

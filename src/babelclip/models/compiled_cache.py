@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
-from babelclip.precision import Choice
+from babelclip.models.precision import Choice
 from babelclip.runtimes import KeepingRuntime, Runtime, Session
 from babelclip.settings import settings
 from babelclip.vectors import FloatArray
@@ -38,7 +38,7 @@ _UNFINISHED, _LEFT_AFTER_SECONDS = "new-", 86400
 _BYTES_AT_ONCE = 2**22
 FIRST_RUNS = 4
 """Of a tower: in these the engine may still lay out weights from the mapped file, as for one picture, then for two."""
-GRAPH_CODE = (Path(__file__).parent / "graphs", Path(__file__).parent / "checkpoints" / "weights.py")
+GRAPH_CODE = tuple(Path(__file__).parents[1] / part for part in ("graphs", "checkpoints/weights.py"))
 """What writes graphs: another version of it writes others, so its files are a part of the key."""
 
 Build = Callable[[Path | None], "onnx.ModelProto"]

@@ -15,17 +15,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from babelclip import registry
 from babelclip.checkpoints.layouts import MANIFEST, read_image_spec, read_json, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import Storage
 from babelclip.errors import ImageError, InputError, ModelError
-from babelclip.export import write_manifest, write_model
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
 from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, write_calibration
 from babelclip.media.images import Pixels, read_image, to_pixels
+from babelclip.models import registry
+from babelclip.models.export import write_manifest, write_model
 from babelclip.pipeline import chunks
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings

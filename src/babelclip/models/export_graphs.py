@@ -19,7 +19,7 @@ from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.errors import ModelError
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
-from babelclip.registry import ModelFolders
+from babelclip.models.registry import ModelFolders
 from babelclip.runtimes import Session, load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
 from babelclip.text.tokenizer import TextTokenizer, pad

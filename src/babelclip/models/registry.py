@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from babelclip import hub
 from babelclip.checkpoints.layouts import MANIFEST, encoder_folder, read_json
 from babelclip.errors import LayoutError, ModelError, ModelNotFoundError
+from babelclip.models import hub
 from babelclip.settings import settings
 
 DEFAULT = "mini"
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 FORMAT = 1
 CALIBRATIONS = "int8"
 """The folder of a model folder's int8 calibrations, by tower."""

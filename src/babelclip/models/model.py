@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip import registry
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.media.images import ImageSource, Pixels, describe, read_pixels
+from babelclip.models import registry
+from babelclip.models.precision import PRECISIONS, Choice, Precision
+from babelclip.models.towers import Towers
 from babelclip.pipeline import by_length, chunks, ordered_map
-from babelclip.precision import PRECISIONS, Choice, Precision
 from babelclip.settings import settings
 from babelclip.text.languages import CODES
 from babelclip.text.tokenizer import TextTokenizer, pad, require_strings
-from babelclip.towers import Towers
 from babelclip.vectors import FloatArray, cosine, unit_rows
 
 TEXT_BATCH_TOKENS, NARROW_BATCH_TOKENS, NARROW = 2048, 1024, 512
