@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip import indexing
-from babelclip.indexing import IndexReport
+from babelclip.indexing import indexer
+from babelclip.indexing.indexer import IndexReport
 from babelclip.media.archives import Member, members
 from babelclip.models.model import Model
 from media import tarred, zipped
@@ -79,7 +79,7 @@ def test_a_damaged_archive_is_read_once_and_again_when_it_changes(
         opened.append(Path(archive).name)
         return members(archive)
 
-    monkeypatch.setattr(indexing, "members", noted)
+    monkeypatch.setattr(indexer, "members", noted)
     tarred(photos / "x.tar.gz", photos)
     (photos / "x.tar.gz").write_bytes((photos / "x.tar.gz").read_bytes()[:-200])
     zipped(photos / "y.zip", photos)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import CatalogError, InputError
-from babelclip.indexing import IndexReport
+from babelclip.indexing.indexer import IndexReport
 from babelclip.models.model import Model
 from updating import XMP, Update, captions, opened
 
@@ -86,7 +86,7 @@ RUN = """
 import sys
 from pathlib import Path
 from babelclip.catalog.catalog import Catalog
-from babelclip.indexing import bring_up_to_date
+from babelclip.indexing.indexer import bring_up_to_date
 from babelclip.models.model import Model
 model = Model.load(text=sys.argv[2], image=sys.argv[3])
 catalog = Catalog(Path(sys.argv[1]), model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)

@@ -12,8 +12,8 @@ from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
 from babelclip.duplicates import on_disk
 from babelclip.errors import InputError
+from babelclip.indexing.watch import follow
 from babelclip.models.model import Model
-from babelclip.watching import follow
 from test_cli import lines, model, run
 
 __all__ = ["model"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import ImageError, ImageTooLargeError
-from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.media.archives import archive_of, file_of, members, source_of
 from babelclip.media.crawl import settled
 from babelclip.media.images import read_image, register_formats

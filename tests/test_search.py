@@ -15,7 +15,7 @@ from PIL import Image
 from babelclip.asked import PAIRS, asked_pairs, asked_sentences
 from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
-from babelclip.indexing import IndexProgress
+from babelclip.indexing.indexer import IndexProgress
 from babelclip.models.model import Model
 from babelclip.query.expressions import Term
 from babelclip.search import Index, text_queries

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from babelclip.errors import ImageError
-from babelclip.indexing import IndexReport
+from babelclip.indexing.indexer import IndexReport
 from babelclip.media import raw, video
 from babelclip.media.images import read_image
 from babelclip.media.video import facts_of_video, frames

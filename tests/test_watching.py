@@ -11,9 +11,9 @@ from PIL import Image
 
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
-from babelclip.indexing import bring_up_to_date
+from babelclip.indexing.indexer import bring_up_to_date
+from babelclip.indexing.watch import follow
 from babelclip.models.model import Model
-from babelclip.watching import follow
 from updating import XMP, captions, opened
 
 

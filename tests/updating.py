@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from babelclip.catalog.catalog import Catalog
-from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.models.model import Model
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

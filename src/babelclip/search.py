@@ -14,7 +14,7 @@ from babelclip.catalog.catalog import Catalog, Photo
 from babelclip.choosing import Choice
 from babelclip.confidence import Evidence, Nearest, Strength
 from babelclip.errors import InputError
-from babelclip.indexing import IndexProgress, IndexReport, bring_up_to_date
+from babelclip.indexing.indexer import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
 from babelclip.media.images import ImageSource
 from babelclip.models.model import Model

@@ -12,7 +12,7 @@ from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
 from babelclip.confidence import ANY
 from babelclip.errors import InputError
-from babelclip.indexing import IndexReport, bring_up_to_date
+from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model
@@ -68,7 +68,7 @@ def index(
 
     try:
         if watch:
-            from babelclip.watching import follow
+            from babelclip.indexing.watch import follow
 
             for path, report in follow(catalog, loaded, paths, every_seconds=every, ready=bring_in):
                 _show_report(path, report, as_json=json)

@@ -9,8 +9,8 @@ from watchfiles import Change, watch
 
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
-from babelclip.indexing import IndexReport, bring_up_to_date
-from babelclip.inspection import storable
+from babelclip.indexing.indexer import IndexReport, bring_up_to_date
+from babelclip.indexing.scan import storable
 from babelclip.media.crawl import SIDECAR_SUFFIX, kind_of, settled
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model

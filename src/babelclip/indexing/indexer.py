@@ -11,7 +11,7 @@ import numpy as np
 
 from babelclip.catalog.catalog import Catalog, Content, Known, Photo
 from babelclip.errors import ArchiveError, ImageError, InputError
-from babelclip.inspection import Look, look, look_inside, plain_file, storable
+from babelclip.indexing.scan import Look, look, look_inside, plain_file, storable
 from babelclip.media import raw
 from babelclip.media.archives import archive_of, file_of, members
 from babelclip.media.crawl import Found, folders_below, settled

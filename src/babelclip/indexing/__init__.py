@@ -1,0 +1,1 @@
+"""Brings a catalog up to date with folders."""
