@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip import catalog_neighbours
 from babelclip.benchmark.made_collections import drawn_pictures, made_vectors
 from babelclip.benchmark.neighbours import as_markdown, measure_sizes
 from babelclip.models.model import Model
+from babelclip.stores import sqlite_ann
 from babelclip.vectors import unit_rows
 
 
@@ -24,7 +24,7 @@ def test_made_vectors_keep_the_spectrum_within_a_tenth_and_come_from_their_seed(
 
 
 def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_neighbours, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(sqlite_ann, "EXACT_UP_TO", 1000)
     monkeypatch.setattr("babelclip.benchmark.neighbours.QUERIES", 20)
     sample = pair.encode_images(list(drawn_pictures(60)))
     rows = measure_sizes(pair, sample, [500, 1500], captions=["a dog", "ein Hund", "кот"])

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from babelclip import catalog_neighbours
 from babelclip.ann.effort_tuning import Asked, tune
 from babelclip.ann.exact import MANY, ExactNeighbours, is_among, merged
 from babelclip.ann.hnsw import Effort, Efforts, ProximityGraph, exact_nearest, faiss
@@ -13,7 +12,8 @@ from babelclip.ann.hnsw_links import GraphLinks
 from babelclip.ann.hnsw_memory import CACHE_LINE, index_to_grow, index_to_search
 from babelclip.ann.vector_file import VectorFile
 from babelclip.catalog.catalog import Catalog, Content, Photo
-from babelclip.catalog_neighbours import CatalogNeighbours
+from babelclip.stores import sqlite_ann
+from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 32
@@ -281,7 +281,7 @@ def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog)
 
 
 def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_neighbours, "LEAST_TAIL", 100)
+    monkeypatch.setattr(sqlite_ann, "LEAST_TAIL", 100)
     fill(catalog, 0, 2000)
     neighbours = follower(catalog)
     fill(catalog, 1, 300)
@@ -296,7 +296,7 @@ def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypat
 
 
 def test_a_renewal_that_fails_leaves_nothing_half_taken_in(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_neighbours, "LEAST_TAIL", 100)
+    monkeypatch.setattr(sqlite_ann, "LEAST_TAIL", 100)
     fill(catalog, 0, 2000)
     neighbours = follower(catalog)
     fill(catalog, 1, 300)

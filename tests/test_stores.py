@@ -10,8 +10,8 @@ from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.media.metadata import Facts
 from babelclip.stores import Entry, ModelFacts, Store, open_store
-from babelclip.stores.catalog import CatalogStore
 from babelclip.stores.milvus import read_address
+from babelclip.stores.sqlite import CatalogStore
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 16

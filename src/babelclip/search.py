@@ -20,7 +20,7 @@ from babelclip.media.images import ImageSource
 from babelclip.models.model import Model
 from babelclip.query.expressions import Term, checked, sole_text
 from babelclip.stores import DEEPEST, Match, ModelFacts, Store, StoreProgress, open_store
-from babelclip.stores.catalog import CatalogStore
+from babelclip.stores.sqlite import CatalogStore
 from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
 

@@ -24,10 +24,10 @@ from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, timed
 from babelclip.benchmark.machine import resident_mebibytes
 from babelclip.benchmark.made_collections import SEED, fill, made_catalog, made_vectors
 from babelclip.catalog.catalog import Catalog
-from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.errors import InputError
 from babelclip.models.model import Model
 from babelclip.search import text_queries
+from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.vectors import FloatArray, unit_rows
 
 QUERIES, FILTERED_QUERIES = 300, 60

@@ -6,7 +6,7 @@ from pathlib import Path
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.stores.base import MILVUS, ModelFacts, Store
-from babelclip.stores.catalog import CatalogStore
+from babelclip.stores.sqlite import CatalogStore
 from babelclip.vectors import FloatArray
 
 

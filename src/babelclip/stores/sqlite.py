@@ -7,10 +7,10 @@ import numpy as np
 from babelclip.ann.exact import Ids
 from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.catalog.vector_reader import FINDABLE
-from babelclip.catalog_neighbours import CatalogNeighbours
 from babelclip.pipeline import chunks
 from babelclip.query.filters import Filter, read_filter
 from babelclip.stores.base import Entry, Match, StoreProgress
+from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.vectors import FloatArray
 
 PLACES_AT_ONCE = 10_000
