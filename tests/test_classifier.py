@@ -12,10 +12,10 @@ from babelclip.errors import ImageError, InputError
 from babelclip.models.model import LOGIT_SCALE, Model
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier, Label, Prediction, classifier, classify
-from babelclip.zeroshot.background import everyday_words
 from babelclip.zeroshot.calibration import softmax
+from babelclip.zeroshot.everyday_words import everyday_words
+from babelclip.zeroshot.label_language import language_of
 from babelclip.zeroshot.labels import as_labels
-from babelclip.zeroshot.language import language_of
 from babelclip.zeroshot.templates import templates_of
 
 TREE = {"animal": {"dog": ["hound"], "cat": []}, "vehicle": {"car": []}}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip.class_names import ClassNames, read_class_names, read_numbered_names
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import Caption, beginning_with, read_captions, read_pictures
 from babelclip.evaluation.classification import (
@@ -25,6 +24,7 @@ from babelclip.evaluation.translation import Pairs, evaluate_translation, read_p
 from babelclip.models.model import Model
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier
+from babelclip.zeroshot.class_names import ClassNames, read_class_names, read_numbered_names
 
 HEADER = "image\tlang\tkind\tcaption\n"
 

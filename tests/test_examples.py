@@ -9,7 +9,7 @@ from PIL import Image
 from babelclip.errors import InputError
 from babelclip.models.model import Model
 from babelclip.zeroshot import Classifier, Label
-from babelclip.zeroshot.examples import read_examples, refine
+from babelclip.zeroshot.few_shot import read_examples, refine
 
 
 def ignore(error: OSError) -> None:

@@ -10,7 +10,7 @@ import pytest
 from babelclip.errors import DataError, InputError
 from babelclip.text.languages import CODES
 from babelclip.zeroshot import Label, read_labels
-from babelclip.zeroshot.background import everyday_words
+from babelclip.zeroshot.everyday_words import everyday_words
 from babelclip.zeroshot.labels import as_labels
 from babelclip.zeroshot.templates import templates_of
 

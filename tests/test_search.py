@@ -21,7 +21,7 @@ from babelclip.query.expressions import Term
 from babelclip.search import Index, text_queries
 from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray
-from babelclip.zeroshot.background import everyday_words
+from babelclip.zeroshot.everyday_words import everyday_words
 
 
 @pytest.fixture

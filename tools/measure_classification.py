@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from babelclip.class_names import ClassNames, read_class_names
 from babelclip.evaluation.captions import read_pictures
 from babelclip.evaluation.classification import (
     NamedPictures,
@@ -32,7 +31,8 @@ from babelclip.evaluation.scores import LanguageScore, Report
 from babelclip.models.model import Model
 from babelclip.text.languages import CODES
 from babelclip.zeroshot import Classifier, Label
-from babelclip.zeroshot.examples import refine_by_vectors
+from babelclip.zeroshot.class_names import ClassNames, read_class_names
+from babelclip.zeroshot.few_shot import refine_by_vectors
 
 ROOT = Path(__file__).parent.parent
 FEWEST_NAMES = 300

@@ -22,8 +22,8 @@ from babelclip.evaluation.scores import Figure, bootstrap
 from babelclip.models.model import Model
 from babelclip.text.languages import BY_CODE, CODES
 from babelclip.vectors import FloatArray
-from babelclip.zeroshot.background import everyday_words
 from babelclip.zeroshot.calibration import confidence_error
+from babelclip.zeroshot.everyday_words import everyday_words
 from mini_pairs import is_held_out
 
 ROOT = Path(__file__).parent.parent

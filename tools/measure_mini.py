@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from babelclip.checkpoints.layouts import MANIFEST
-from babelclip.class_names import read_class_names
 from babelclip.evaluation.captions import read_captions, read_pictures
 from babelclip.evaluation.classification import embed_named, score_zero_shot
 from babelclip.evaluation.report import as_data
@@ -25,6 +24,7 @@ from babelclip.evaluation.translation import evaluate_translation, read_pairs
 from babelclip.models.model import Model
 from babelclip.models.precision import PRECISIONS
 from babelclip.text.languages import CODES
+from babelclip.zeroshot.class_names import read_class_names
 from mini_pairs import is_held_out
 
 NATURAL_OBJECTS = ("animals", "town", "food", "household", "vehicles", "clothes", "plants", "hobbies", "sports")

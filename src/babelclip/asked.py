@@ -5,7 +5,7 @@ from importlib import resources
 
 import numpy as np
 
-from babelclip.zeroshot.background import everyday_words
+from babelclip.zeroshot.everyday_words import everyday_words
 
 PAIRS = 40
 """Of each language."""

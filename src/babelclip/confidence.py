@@ -20,7 +20,7 @@ from babelclip.settings import settings
 from babelclip.text.language_id import guess_language, script_of
 from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray, cosines_of
-from babelclip.zeroshot.background import everyday_words, languages_of
+from babelclip.zeroshot.everyday_words import everyday_words, languages_of
 
 SHARPNESS = 35.0
 """What cosines are multiplied by in the inverted softmax."""

@@ -15,7 +15,7 @@ from babelclip.models.registry import DEFAULT
 from babelclip.text.languages import BY_CODE
 from babelclip.zeroshot import Classifier, Prediction, Ranked, read_labels
 from babelclip.zeroshot.calibration import MOST_DOUBT
-from babelclip.zeroshot.examples import Refinement, read_examples, refine
+from babelclip.zeroshot.few_shot import Refinement, read_examples, refine
 from babelclip.zeroshot.templates import BARE
 
 NONE = "none of these"

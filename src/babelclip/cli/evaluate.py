@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from babelclip.class_names import read_class_names
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
 from babelclip.cli.report import show_report
@@ -23,6 +22,7 @@ from babelclip.evaluation.scores import Report
 from babelclip.evaluation.translation import evaluate_translation, read_pairs
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
+from babelclip.zeroshot.class_names import read_class_names
 
 PLOTTED = {
     "Retrieval": "T>I R@10",

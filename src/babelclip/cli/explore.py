@@ -22,7 +22,7 @@ from babelclip.models.registry import DEFAULT
 from babelclip.search import Index
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot import Classifier
-from babelclip.zeroshot.background import everyday_words, word_languages
+from babelclip.zeroshot.everyday_words import everyday_words, word_languages
 
 SHOWN_IN_TABLE = 3
 SHOWN_ON_SHEET = 12

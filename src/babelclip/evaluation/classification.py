@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.class_names import ClassNames
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import read_captions
 from babelclip.evaluation.retrieval import best_ranks, encode_pictures
@@ -19,6 +18,7 @@ from babelclip.evaluation.scores import Figure, LanguageScore, Report, bootstrap
 from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.calibration import Calibration, confidence_error, fit_calibration, softmax
+from babelclip.zeroshot.class_names import ClassNames
 from babelclip.zeroshot.classifier import Classifier
 from babelclip.zeroshot.labels import Label
 from babelclip.zeroshot.templates import BARE

@@ -14,7 +14,6 @@ import numpy as np
 from babelclip.checkpoints.layouts import read_image_spec, read_json, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import WEIGHTS, read_weights, write_weights
-from babelclip.class_names import read_numbered_names
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.retrieval import best_ranks
@@ -37,6 +36,7 @@ from babelclip.training.align import (
 from babelclip.training.features import Features, read_features, source_of
 from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
+from babelclip.zeroshot.class_names import read_numbered_names
 from babelclip.zeroshot.templates import BARE, fill, templates_of
 
 LOG = "align.json"

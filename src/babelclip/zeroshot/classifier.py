@@ -22,10 +22,10 @@ from babelclip.media.images import ImageSource
 from babelclip.models.model import Model
 from babelclip.pipeline import chunks
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
-from babelclip.zeroshot.background import Background, background, everyday_words
 from babelclip.zeroshot.calibration import MOST_DOUBT, Calibration, softmax
+from babelclip.zeroshot.everyday_words import Background, background, everyday_words
+from babelclip.zeroshot.label_language import language_of
 from babelclip.zeroshot.labels import Label, as_labels
-from babelclip.zeroshot.language import language_of
 from babelclip.zeroshot.prediction import Prediction, Ranked
 from babelclip.zeroshot.templates import check_templates, fill, templates_of
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from babelclip.class_names import read_class_names
 from babelclip.errors import DataError, InputError
 from babelclip.filesystem import read_unzipped
 from babelclip.text.languages import CODES
+from babelclip.zeroshot.class_names import read_class_names
 
 SEPARATOR = "|"
 SHOWN = 5

@@ -19,9 +19,9 @@ from babelclip.errors import InputError
 from babelclip.media.crawl import photos_below
 from babelclip.media.images import ImageSource
 from babelclip.vectors import FloatArray
-from babelclip.zeroshot.background import folded
 from babelclip.zeroshot.calibration import Calibration, calibration_error, fit_calibration
 from babelclip.zeroshot.classifier import Classifier
+from babelclip.zeroshot.everyday_words import folded
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 UNJUDGED_WEIGHT = 0.5

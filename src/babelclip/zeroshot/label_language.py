@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from babelclip.text.language_id import guess_language, script_of
-from babelclip.zeroshot.background import languages_of
+from babelclip.zeroshot.everyday_words import languages_of
 from babelclip.zeroshot.labels import Label
 
 MOST = 200
