@@ -24,7 +24,7 @@ from babelclip.benchmark.samples import SCRIPTS
 from babelclip.models.model import Model
 from babelclip.models.quantize import quantize
 from babelclip.models.registry import ModelFolders
-from babelclip.search import Index
+from babelclip.search.index import Index
 
 ROUNDS = 9
 TEXTS = [f"{text} {number}" for number in range(2) for text in SCRIPTS.values()][:64]

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.confidence import (
+from babelclip.models.model import Model
+from babelclip.search.confidence import (
     ANY,
     WEIGHTS,
     Evidence,
@@ -16,8 +17,7 @@ from babelclip.confidence import (
     strength,
     word_vectors,
 )
-from babelclip.diversity import diverse_order, group_alike
-from babelclip.models.model import Model
+from babelclip.search.diversity import diverse_order, group_alike
 from babelclip.settings import settings
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -124,7 +124,7 @@ def test_what_was_shown_leads_its_near_duplicates_and_is_not_shown_again() -> No
 def test_groups_do_not_depend_on_how_many_rows_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = np.repeat(unit_rows(np.random.default_rng(1).normal(size=(9, 16)).astype(np.float32)), 5, axis=0)
     whole = group_alike(kinds[::2])
-    monkeypatch.setattr("babelclip.diversity.ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("babelclip.search.diversity.ROWS_AT_ONCE", 4)
     assert group_alike(kinds[::2]) == whole
     assert len(whole) == 9
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from babelclip.cautions import caution
 from babelclip.cli.app import APP
 from babelclip.models import registry
 from babelclip.models.export import export_folder
 from babelclip.models.model import Model
+from babelclip.search.language_warnings import caution
 from babelclip.text import language_id
 from babelclip.text.language_id import guess_language, script_of
 from babelclip.text.languages import CODES

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from babelclip.cli.app import APP
 from babelclip.models.model import Model
-from babelclip.search import Index
+from babelclip.search.index import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service
 from babelclip.service.tables import open_database

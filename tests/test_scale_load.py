@@ -8,7 +8,7 @@ from babelclip.models.model import Model
 from babelclip.scale.bulk import Pool, embed_all
 from babelclip.scale.loading import load_all
 from babelclip.scale.sources import Source
-from babelclip.search import Index
+from babelclip.search.index import Index
 
 HERE = Pool(workers=0)
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip.asked import PAIRS, asked_pairs, asked_sentences
-from babelclip.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
 from babelclip.errors import ImageError, InputError, ModelMismatchError
 from babelclip.indexing.indexer import IndexProgress
 from babelclip.models.model import Model
 from babelclip.query.expressions import Term
-from babelclip.search import Index, text_queries
+from babelclip.search.confidence import BIAS, HUB_SHARPNESS, NEAR_WORDS, NEAREST, SHARPNESS, WEIGHTS, word_vectors
+from babelclip.search.index import Index, text_queries
+from babelclip.search.tuning_queries import PAIRS, asked_pairs, asked_sentences
 from babelclip.text.languages import BY_CODE
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.everyday_words import everyday_words
@@ -194,7 +194,7 @@ def test_what_another_process_adds_is_found(tmp_path: Path, pair: Model, photos:
 RUN = """
 import sys
 from babelclip.models.model import Model
-from babelclip.search import Index
+from babelclip.search.index import Index
 with Index.open(sys.argv[1], Model.load(text=sys.argv[2], image=sys.argv[3])) as index:
     index.add_folder(sys.argv[4], progress=lambda state: print(state.done, flush=True))
 """
@@ -418,7 +418,7 @@ def test_options_out_of_range_are_errors(many: Index, options: dict[str, int], m
 
 def test_neighbours_are_tuned_with_words_and_with_sentences_in_known_languages(pair: Model) -> None:
     words, sentences = text_queries(pair)
-    lines = resources.files("babelclip").joinpath("asked.tsv").read_text(encoding="utf-8").splitlines()
+    lines = resources.files("babelclip.search").joinpath("tuning_queries.tsv").read_text(encoding="utf-8").splitlines()
     assert words.shape == (400, pair.dimension)
     assert sentences.shape == (len(lines) + len(asked_pairs()), pair.dimension)
     assert len(set(lines)) == len(lines)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from babelclip.models.model import Model
-from babelclip.search import Index
+from babelclip.search.index import Index
 from babelclip.vectors import unit_rows
 from serving import encoded, picture, running
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from babelclip.media.thumbnails import as_jpeg, read_small
 from babelclip.models.model import Model
-from babelclip.search import Index
+from babelclip.search.index import Index
 from babelclip.service.app import create_app
 from babelclip.service.service import Service
 from babelclip.settings import service_settings

@@ -9,7 +9,7 @@ from PIL import Image
 
 from babelclip.cli.contact_sheet import write_contact_sheet
 from babelclip.cli.page import readable
-from babelclip.search import Hit
+from babelclip.search.index import Hit
 from media import make_video
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip import confidence
 from babelclip.evaluation.captions import Caption, read_captions, read_pictures
 from babelclip.evaluation.scores import Figure, bootstrap
 from babelclip.models.model import Model
+from babelclip.search import confidence
 from babelclip.text.languages import BY_CODE, CODES
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.calibration import confidence_error

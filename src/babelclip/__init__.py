@@ -7,7 +7,7 @@ from babelclip.version import __version__
 if TYPE_CHECKING:
     from babelclip.errors import BabelclipError
     from babelclip.models.model import Model
-    from babelclip.search import Hit, Index
+    from babelclip.search.index import Hit, Index
     from babelclip.zeroshot import Classifier, Prediction, classify
 
 __all__ = ["BabelclipError", "Classifier", "Hit", "Index", "Model", "Prediction", "__version__", "classify"]
@@ -15,8 +15,8 @@ __all__ = ["BabelclipError", "Classifier", "Hit", "Index", "Model", "Prediction"
 _HOMES = {
     "BabelclipError": "babelclip.errors",
     "Classifier": "babelclip.zeroshot",
-    "Hit": "babelclip.search",
-    "Index": "babelclip.search",
+    "Hit": "babelclip.search.index",
+    "Index": "babelclip.search.index",
     "Model": "babelclip.models.model",
     "Prediction": "babelclip.zeroshot",
     "classify": "babelclip.zeroshot",

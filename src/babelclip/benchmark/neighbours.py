@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip import confidence
 from babelclip.ann.exact import Ids, is_among
 from babelclip.ann.hnsw import exact_nearest
 from babelclip.benchmark import autofaiss_choice
@@ -26,7 +25,8 @@ from babelclip.benchmark.made_collections import SEED, fill, made_catalog, made_
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.models.model import Model
-from babelclip.search import text_queries
+from babelclip.search import confidence
+from babelclip.search.index import text_queries
 from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.vectors import FloatArray, unit_rows
 

@@ -22,7 +22,7 @@ from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
 from babelclip.pipeline import chunks
 from babelclip.runtimes import capabilities
-from babelclip.search import Index
+from babelclip.search.index import Index
 from babelclip.settings import settings
 from babelclip.vectors import unit_rows
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from babelclip.cautions import caution
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, Count, IndexName, ModelName, Precision, Runtime, load
 from babelclip.errors import InputError
 from babelclip.models.registry import DEFAULT
 from babelclip.query.expressions import read_expression
-from babelclip.search import Hit, Index
+from babelclip.search.index import Hit, Index
+from babelclip.search.language_warnings import caution
 from babelclip.settings import settings
 from babelclip.text.language_id import read_ahead
 from babelclip.text.languages import BY_CODE

@@ -19,7 +19,7 @@ from babelclip.media.archives import inside_archive
 from babelclip.media.crawl import settled
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
-from babelclip.search import Index
+from babelclip.search.index import Index
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot import Classifier
 from babelclip.zeroshot.everyday_words import everyday_words, word_languages

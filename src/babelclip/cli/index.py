@@ -10,14 +10,14 @@ import typer
 from babelclip.catalog.catalog import Catalog
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
-from babelclip.confidence import ANY
 from babelclip.errors import InputError
 from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
-from babelclip.search import Index
+from babelclip.search.confidence import ANY
+from babelclip.search.index import Index
 from babelclip.settings import settings
 from babelclip.vectors import StoredForm
 

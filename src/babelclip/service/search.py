@@ -21,7 +21,7 @@ from babelclip.service.service import Service, read_form, service_of
 from babelclip.vectors import unit_rows
 
 if TYPE_CHECKING:
-    from babelclip.search import Hit, Index
+    from babelclip.search.index import Hit, Index
 
 ROUTER = APIRouter(tags=["search"])
 LEAST_NORM = 1e-4

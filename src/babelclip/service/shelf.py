@@ -12,7 +12,7 @@ from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
 
 if TYPE_CHECKING:
-    from babelclip.search import Index
+    from babelclip.search.index import Index
 
 Result = TypeVar("Result")
 
@@ -75,7 +75,7 @@ class Shelf:
 
 def _open(name: str, file: Path, engines: Mapping[str, Engine]) -> Mounted:
     """The index, with the first model that it is of; what searches is imported only where there is one."""
-    from babelclip.search import Index
+    from babelclip.search.index import Index
 
     if not file.expanduser().is_file():
         raise ModelMismatchError(f"index {name}: there is no file {file}; babelclip index makes one")

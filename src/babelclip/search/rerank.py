@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babelclip.confidence import HUB_SHARPNESS, hubness
-from babelclip.diversity import diverse_order, group_alike
+from babelclip.search.confidence import HUB_SHARPNESS, hubness
+from babelclip.search.diversity import diverse_order, group_alike
 from babelclip.vectors import FloatArray
 
 

@@ -34,5 +34,5 @@ def asked_pairs() -> tuple[str, ...]:
 @cache
 def _sentences() -> tuple[tuple[str, str], ...]:
     """Language and text."""
-    lines = resources.files("babelclip").joinpath("asked.tsv").read_text(encoding="utf-8").splitlines()
+    lines = resources.files("babelclip.search").joinpath("tuning_queries.tsv").read_text(encoding="utf-8").splitlines()
     return tuple((language, text) for language, text in (line.split("\t") for line in lines))

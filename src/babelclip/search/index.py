@@ -8,17 +8,17 @@ from typing import TypeGuard
 
 import numpy as np
 
-from babelclip import confidence
-from babelclip.asked import asked_pairs, asked_sentences
 from babelclip.catalog.catalog import Catalog, Photo
-from babelclip.choosing import Choice
-from babelclip.confidence import Evidence, Nearest, Strength
 from babelclip.errors import InputError
 from babelclip.indexing.indexer import IndexProgress, IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
 from babelclip.media.images import ImageSource
 from babelclip.models.model import Model
 from babelclip.query.expressions import Term, checked, sole_text
+from babelclip.search import confidence
+from babelclip.search.confidence import Evidence, Nearest, Strength
+from babelclip.search.rerank import Choice
+from babelclip.search.tuning_queries import asked_pairs, asked_sentences
 from babelclip.stores import DEEPEST, Match, ModelFacts, Store, StoreProgress, open_store
 from babelclip.stores.sqlite import CatalogStore
 from babelclip.text.languages import BY_CODE

@@ -1,0 +1,1 @@
+"""Search: ranking, confidence, diversity, language warnings."""
