@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from babelclip.atlas import reduce
-from babelclip.clusters import gather, hdbscan, k_means, name_by_contrast
 from babelclip.errors import InputError, MissingDependencyError
+from babelclip.explore.clusters import gather, hdbscan, k_means, name_by_contrast
+from babelclip.explore.projection import reduce
 from babelclip.vectors import FloatArray, unit_rows
 
 AXES = np.eye(8, dtype=np.float32)

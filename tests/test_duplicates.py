@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from babelclip.catalog.catalog import Photo
-from babelclip.duplicates import EXACT_UP_TO, Group, find_duplicates, near_pairs
 from babelclip.errors import InputError
+from babelclip.explore.duplicates import EXACT_UP_TO, Group, find_duplicates, near_pairs
 from babelclip.vectors import FloatArray, unit_rows
 
 

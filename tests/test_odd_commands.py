@@ -10,8 +10,8 @@ import pytest
 
 from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
-from babelclip.duplicates import on_disk
 from babelclip.errors import InputError
+from babelclip.explore.duplicates import on_disk
 from babelclip.indexing.watch import follow
 from babelclip.models.model import Model
 from test_cli import lines, model, run

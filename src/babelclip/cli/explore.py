@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from babelclip import duplicates as dup
 from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
 from babelclip.cli.collection import open_existing
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language
-from babelclip.clusters import Cluster, gather, hdbscan, k_means
 from babelclip.errors import InputError
+from babelclip.explore import duplicates as dup
+from babelclip.explore.clusters import Cluster, gather, hdbscan, k_means
 from babelclip.media.archives import inside_archive
 from babelclip.media.crawl import settled
 from babelclip.models.model import Model
@@ -186,8 +186,8 @@ def map(
     precision: Precision = "auto",
 ) -> None:
     """Draw photos as a map, what is alike side by side: one HTML page to zoom into."""
-    from babelclip.atlas import reduce
     from babelclip.cli.map_page import Spot, write_map
+    from babelclip.explore.projection import reduce
 
     with open_existing(index_file, model, runtime, precision) as opened:
         photos, vectors = _pictures(opened, folder)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babelclip.cli.page import figure, readable, write_page
-from babelclip.clusters import Cluster
-from babelclip.duplicates import Group, Member
+from babelclip.explore.clusters import Cluster
+from babelclip.explore.duplicates import Group, Member
 
 MOST_GROUPS = 500
 MOST_MEMBERS = 24

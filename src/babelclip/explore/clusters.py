@@ -12,8 +12,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.atlas import reduce
 from babelclip.errors import InputError, MissingDependencyError
+from babelclip.explore.projection import reduce
 from babelclip.vectors import FloatArray, unit_rows
 
 Labels = NDArray[np.int64]

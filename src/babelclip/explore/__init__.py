@@ -1,0 +1,1 @@
+"""Duplicates, clusters and projections of a collection."""
