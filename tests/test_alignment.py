@@ -19,9 +19,9 @@ from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError
 from babelclip.evaluation.captions import read_pictures
 from babelclip.models.model import Model
-from babelclip.training import alignment
-from babelclip.training.align import ClassifierHead, Names, Settings, class_vectors
+from babelclip.training import alignment_run
 from babelclip.training.features import read_features, source_of
+from babelclip.training.heads import ClassifierHead, Names, Settings, class_vectors
 from babelclip.training.student import make_student
 from babelclip.training.teacher import teacher_vectors
 from babelclip.vectors import FloatArray
@@ -182,7 +182,7 @@ def test_templates_put_every_class_name_in_a_prompt_of_its_language(
         read.extend(texts)
         return teacher_vectors(teachers, texts, **more)
 
-    monkeypatch.setattr(alignment, "teacher_vectors", spy)
+    monkeypatch.setattr(alignment_run, "teacher_vectors", spy)
     plain = aligned(school, classifier, gallery, tmp_path / "plain", "--classes", classes, "--steps", 5)
     without = set(read)
     read.clear()

@@ -19,9 +19,9 @@ from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError, LayoutError
 from babelclip.models.model import Model
 from babelclip.training.distill import last_checkpoint
-from babelclip.training.store import VectorStore
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, parse_layers, write_dense
 from babelclip.training.teacher import Ensemble, read_vectors
+from babelclip.training.vector_cache import VectorStore
 from babelclip.training.vocabulary import choose_tokens, count_tokens, prune_tokenizer
 from babelclip.vectors import FloatArray, unit_rows
 

@@ -22,7 +22,7 @@ from babelclip.models import registry
 from babelclip.models.export import CARD, export_folder, write_manifest
 from babelclip.models.quantize import calibrate_towers, write_calibrations
 from babelclip.text.languages import CODES
-from babelclip.training.alignment import LOG
+from babelclip.training.alignment_run import LOG
 from int8_samples import sample_pictures, sample_texts
 from quality_page import JUDGED, Measured, bars_table, languages_table, measures_table, page, verdicts
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from babelclip.errors import MissingDependencyError
 from babelclip.media.images import Pixels
-from babelclip.quiet import silence
+from babelclip.training.quiet import silence
 from babelclip.vectors import FloatArray
 
 try:

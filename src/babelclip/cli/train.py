@@ -13,9 +13,9 @@ from babelclip.cli.report import show_report
 from babelclip.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from babelclip.training.alignment import CaptionSet
+    from babelclip.training.add_language import Extended
+    from babelclip.training.alignment_run import CaptionSet
     from babelclip.training.distill import Progress
-    from babelclip.training.extension import Extended
     from babelclip.training.teacher import Teacher
 
 PAIRS_HELP = (
@@ -70,8 +70,8 @@ def distill(
 ) -> None:
     """Teach a multilingual student the vectors of an English teacher (multilingual knowledge distillation)."""
     with _train_extra():
-        from babelclip.training import course as courses
-        from babelclip.training import extension
+        from babelclip.training import distillation_run as courses
+        from babelclip.training.add_language import Extension, run_extension
         from babelclip.training.distill import Settings
         from babelclip.training.pairs import parse_corpus
     settings = Settings(
@@ -92,7 +92,7 @@ def distill(
     if bool(teacher) == bool(add_language):
         raise typer.BadParameter("give --teacher, or --add-language, one of them")
     if add_language:
-        job = extension.Extension(
+        job = Extension(
             model=student,
             out=out,
             corpora=corpora,
@@ -105,7 +105,7 @@ def distill(
             training=settings,
         )
         with _shown() as show:
-            extended = extension.run_extension(job, say=output.message, show=show)
+            extended = run_extension(job, say=output.message, show=show)
         _show_extension(extended, add_language)
         output.message(f"model: {out}")
         return
@@ -169,10 +169,10 @@ def align(
 ) -> None:
     """Tie an image encoder to a text space: a head on its frozen features, learned from captions in any language."""
     with _train_extra():
-        from babelclip.training import alignment
-        from babelclip.training.align import Settings
+        from babelclip.training import alignment_run
+        from babelclip.training.heads import Settings
     names = held_out.read_text(encoding="utf-8").split("\n") if held_out else []
-    job = alignment.Alignment(
+    job = alignment_run.Alignment(
         text=text,
         image=image,
         out=out,
@@ -191,7 +191,7 @@ def align(
         def show(step: int, total: int, entry: dict[str, float]) -> None:
             bar(step, total, f"loss {entry['contrastive']:.3f}")
 
-        aligned = alignment.run_alignment(job, say=output.message, show=show)
+        aligned = alignment_run.run_alignment(job, say=output.message, show=show)
     figures = [name for name in aligned.log[-1] if name not in ("step", "contrastive", "classes")]
     rows = [(f"{entry['step']:.0f}", *(f"{entry[name]:.3f}" for name in figures)) for entry in aligned.log]
     output.table(("step#", *(f"{name}#" for name in figures)), rows, title="T>I R@10 of pictures held out")
@@ -239,7 +239,7 @@ def _teacher(option: str) -> "Teacher":
 
 def _caption_set(option: str) -> "CaptionSet":
     """PICTURES:CAPTIONS, perhaps with a weight."""
-    from babelclip.training.alignment import CaptionSet
+    from babelclip.training.alignment_run import CaptionSet
     from babelclip.training.pairs import parse_numbers
 
     place, numbers = parse_numbers(option, "weight")

@@ -27,7 +27,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from babelclip.errors import InputError
 from babelclip.pipeline import chunks
-from babelclip.quiet import silence
+from babelclip.training.quiet import silence
 from babelclip.training.sampling import Plan
 from babelclip.vectors import FloatArray, unit_rows
 

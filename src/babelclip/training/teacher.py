@@ -16,7 +16,7 @@ from babelclip.models.hub import sha256
 from babelclip.models.model import Model
 from babelclip.runtimes import Precision
 from babelclip.settings import settings
-from babelclip.training.store import VectorStore
+from babelclip.training.vector_cache import VectorStore
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 512

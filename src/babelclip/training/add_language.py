@@ -20,8 +20,8 @@ from babelclip.evaluation.translation import evaluate_translation
 from babelclip.filesystem import require_empty
 from babelclip.models.export import copy_tower
 from babelclip.models.model import Model
-from babelclip.training.course import held_out_pairs
 from babelclip.training.distill import Progress, Settings, distill
+from babelclip.training.distillation_run import held_out_pairs
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
 from babelclip.training.sampling import ALPHA, Plan, draw, shares
 from babelclip.training.teacher import Say, Teacher, teacher_vectors

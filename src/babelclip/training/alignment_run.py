@@ -20,7 +20,8 @@ from babelclip.evaluation.retrieval import best_ranks
 from babelclip.filesystem import read_unzipped, require_empty
 from babelclip.models import registry
 from babelclip.models.export import copy_tower
-from babelclip.training.align import (
+from babelclip.training.features import Features, read_features, source_of
+from babelclip.training.heads import (
     Aligned,
     CaptionedSet,
     ClassifierHead,
@@ -33,7 +34,6 @@ from babelclip.training.align import (
     captioned,
     class_vectors,
 )
-from babelclip.training.features import Features, read_features, source_of
 from babelclip.training.teacher import Say, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.class_names import read_numbered_names

@@ -16,6 +16,7 @@ from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figu
 from babelclip.evaluation.translation import Pairs, evaluate_translation
 from babelclip.filesystem import require_empty
 from babelclip.models.model import Model
+from babelclip.training.artifacts import CARD, PLOT, plot_log, write_card
 from babelclip.training.distill import (
     CHECKPOINTS,
     Progress,
@@ -26,11 +27,10 @@ from babelclip.training.distill import (
     processes,
 )
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, place, read_corpora
-from babelclip.training.record import CARD, PLOT, plot_log, write_card
 from babelclip.training.sampling import ALPHA, Plan, draw, shares
-from babelclip.training.store import VectorStore
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, write_dense
 from babelclip.training.teacher import Say, Teacher, teacher_vectors
+from babelclip.training.vector_cache import VectorStore
 from babelclip.training.vocabulary import count_tokens
 from babelclip.vectors import FloatArray, unit_rows
 
