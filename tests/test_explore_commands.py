@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from babelclip.cli.map_page import EXTENT, Spot, spread, write_map
+from babelclip.cli.map_html import EXTENT, Spot, spread, write_map
 from babelclip.cli.options import system_language
 from test_cli import lines, model, run
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from babelclip.cli.contact_sheet import write_contact_sheet
-from babelclip.cli.page import readable
+from babelclip.cli.html import readable
 from babelclip.search.index import Hit
 from media import make_video
 

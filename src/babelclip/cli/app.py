@@ -12,8 +12,8 @@ from babelclip.cli import output
 COMMANDS = {
     "index": "index",
     "tag": "index",
-    "search": "collection",
-    "similar": "collection",
+    "search": "search",
+    "similar": "search",
     "duplicates": "explore",
     "cluster": "explore",
     "map": "explore",

@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from babelclip.cli.page import figure, write_page
+from babelclip.cli.html import figure, write_page
 from babelclip.search.index import Hit
 
 

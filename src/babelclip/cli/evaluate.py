@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from babelclip.cli import output
+from babelclip.cli.evaluation_table import show_report
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load, words
-from babelclip.cli.report import show_report
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.classification import (
     embed_named,

@@ -10,8 +10,8 @@ import typer
 
 from babelclip.catalog.catalog import Photo
 from babelclip.cli import output
-from babelclip.cli.collection import open_existing
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language
+from babelclip.cli.search import open_existing
 from babelclip.errors import InputError
 from babelclip.explore import duplicates as dup
 from babelclip.explore.clusters import Cluster, gather, hdbscan, k_means
@@ -81,7 +81,7 @@ def duplicates(
     else:
         _show_groups(groups, len(photos))
     if html is not None:
-        from babelclip.cli.explore_sheets import write_duplicates
+        from babelclip.cli.explore_html import write_duplicates
 
         write_duplicates(html, groups)
         output.message(f"page: {html}")
@@ -154,7 +154,7 @@ def cluster(
     else:
         _show_clusters(clusters, paths)
     if html is not None:
-        from babelclip.cli.explore_sheets import write_clusters
+        from babelclip.cli.explore_html import write_clusters
 
         write_clusters(html, [(one, [paths[i] for i in one.members[:SHOWN_ON_SHEET]]) for one in clusters])
         output.message(f"page: {html}")
@@ -186,7 +186,7 @@ def map(
     precision: Precision = "auto",
 ) -> None:
     """Draw photos as a map, what is alike side by side: one HTML page to zoom into."""
-    from babelclip.cli.map_page import Spot, write_map
+    from babelclip.cli.map_html import Spot, write_map
     from babelclip.explore.projection import reduce
 
     with open_existing(index_file, model, runtime, precision) as opened:

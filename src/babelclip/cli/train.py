@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from babelclip.cli import output
+from babelclip.cli.evaluation_table import show_report
 from babelclip.cli.options import words
-from babelclip.cli.report import show_report
 from babelclip.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from babelclip.cli.page import figure, readable, write_page
+from babelclip.cli.html import figure, readable, write_page
 from babelclip.explore.clusters import Cluster
 from babelclip.explore.duplicates import Group, Member
 

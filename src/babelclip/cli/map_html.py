@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.cli.page import small
+from babelclip.cli.html import small
 from babelclip.media.thumbnails import as_jpeg
 from babelclip.pipeline import ordered_map
 
