@@ -15,7 +15,7 @@ from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.catalog.catalog import Catalog
 from babelclip.models.model import Model
-from babelclip.service.tables import open_database
+from babelclip.service.metering.tables import open_database
 from babelclip.settings import settings
 from updating import Update, opened
 

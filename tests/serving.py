@@ -12,9 +12,9 @@ import httpx2
 from PIL import Image
 
 from babelclip.models.model import Model
-from babelclip.service.accounts import SCOPES, Key, KeyLimits
 from babelclip.service.app import create_app
-from babelclip.service.service import Service
+from babelclip.service.metering.keys import SCOPES, Key, KeyLimits
+from babelclip.service.state import Service
 from babelclip.settings import service_settings
 
 

@@ -15,9 +15,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, select, text
 
 from babelclip.errors import InputError, StoreError
-from babelclip.service import tables
-from babelclip.service.accounts import Accounts, KeyLimits, now_ms
-from babelclip.service.tables import METADATA, open_database
+from babelclip.service.metering import tables
+from babelclip.service.metering.keys import Accounts, KeyLimits, now_ms
+from babelclip.service.metering.tables import METADATA, open_database
 
 
 @pytest.fixture

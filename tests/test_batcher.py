@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from babelclip.errors import BusyError
-from babelclip.service.batcher import Batcher
+from babelclip.service.inference.batcher import Batcher
 from babelclip.vectors import FloatArray
 
 pytestmark = pytest.mark.anyio
@@ -114,8 +114,8 @@ async def crowd_and_late(batcher: Batcher, gate: Gate, size: int, late: int) -> 
 async def test_in_a_crowd_a_batch_waits_until_it_is_as_large_as_the_last(
     make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.service.batcher.GATHER_SECONDS", 60)
-    monkeypatch.setattr("babelclip.service.batcher.GATHER_PAUSE_SECONDS", 20)
+    monkeypatch.setattr("babelclip.service.inference.batcher.GATHER_SECONDS", 60)
+    monkeypatch.setattr("babelclip.service.inference.batcher.GATHER_PAUSE_SECONDS", 20)
     batcher = make()
     await crowd(batcher, gate, 4)
     again = []
@@ -130,7 +130,7 @@ async def test_who_came_alone_while_a_batch_ran_waits_for_those_it_answered_and_
     make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GATHER_SECONDS", "GATHER_PAUSE_SECONDS", "LAST_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"babelclip.service.batcher.{name}", 20)
+        monkeypatch.setattr(f"babelclip.service.inference.batcher.{name}", 20)
     batcher = make()
     waiting = await crowd_and_late(batcher, gate, 5, 1)
     await asyncio.sleep(0.05)
@@ -143,7 +143,7 @@ async def test_many_who_came_while_a_batch_ran_run_at_once(
     make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GATHER_SECONDS", "GATHER_PAUSE_SECONDS", "LAST_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"babelclip.service.batcher.{name}", 60)
+        monkeypatch.setattr(f"babelclip.service.inference.batcher.{name}", 60)
     waiting = await crowd_and_late(make(), gate, 5, 2)
     async with asyncio.timeout(20):
         await asyncio.gather(*waiting)
@@ -153,13 +153,13 @@ async def test_many_who_came_while_a_batch_ran_run_at_once(
 async def test_a_batch_waits_no_longer_when_nobody_comes_or_it_is_full(
     make: Callable[..., Batcher], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.service.batcher.GATHER_SECONDS", 60)
+    monkeypatch.setattr("babelclip.service.inference.batcher.GATHER_SECONDS", 60)
     batcher = make()
     await crowd(batcher, gate, 4)
     await batcher.run("k", "text", ["alone"], [1])
     await batcher.run("k", "text", ["alone"], [1])
     assert [len(batch) for batch in gate.batches[2:]] == [1, 1]
-    monkeypatch.setattr("babelclip.service.batcher.GATHER_PAUSE_SECONDS", 20)
+    monkeypatch.setattr("babelclip.service.inference.batcher.GATHER_PAUSE_SECONDS", 20)
     gate.batches.clear()
     await crowd(batcher, gate, 4)
     await batcher.run("k", "text", ["large"], [10])

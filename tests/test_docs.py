@@ -6,7 +6,8 @@ import typer
 
 import write_reference
 from babelclip.cli.app import APP
-from babelclip.service import classify, embeddings, inference, photos, reports, search, static
+from babelclip.service.http import page
+from babelclip.service.routes import classify, deepinfra, embeddings, photos, search, status
 
 ROOT = Path(__file__).parents[1]
 COMMANDS_PAGE = (ROOT / "docs/guides/command-line.md").read_text()
@@ -55,7 +56,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 
 def test_every_route_is_documented_and_no_other() -> None:
-    modules = (embeddings, inference, classify, search, photos, reports, static)
+    modules = (embeddings, deepinfra, classify, search, photos, status, page)
     routes = {(method, route.path) for m in modules for route in m.ROUTER.routes for method in route.methods}
     table = (ROOT / "docs/guides/http-api.md").read_text()
     documented = set(re.findall(r"`(GET|POST) (/[^`]*)`", table.split("## ")[0]))

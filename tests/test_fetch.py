@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from babelclip.service.errors import ApiError
-from babelclip.service.fetch import Fetcher, is_public
+from babelclip.service.inference.fetch import Fetcher, is_public
 
 pytestmark = pytest.mark.anyio
 

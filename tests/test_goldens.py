@@ -24,8 +24,8 @@ from babelclip.cli.app import APP
 from babelclip.models.model import Model
 from babelclip.search.index import Index
 from babelclip.service.app import create_app
-from babelclip.service.service import Service
-from babelclip.service.tables import open_database
+from babelclip.service.metering.tables import open_database
+from babelclip.service.state import Service
 from babelclip.settings import service_settings
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from babelclip.errors import InputError, StoreError
-from babelclip.service import ledger as ledgers
-from babelclip.service.ledger import Entry, Ledger, day_of
+from babelclip.service.metering import ledger as ledgers
+from babelclip.service.metering.ledger import Entry, Ledger, day_of
 from babelclip.service.request_id import new_request_id
 
 ROW = Entry("", "k1", 1_790_000_000_000, "2026-09-21", "mini", "/v1/embeddings", 7, 1, 100, 3, 35_000)

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Engine
 
 from babelclip.errors import InputError, StoreError
-from babelclip.service.accounts import Accounts, Key, KeyLimits, now_ms
 from babelclip.service.errors import ApiError
-from babelclip.service.ledger import Entry, Ledger, day_of
-from babelclip.service.limits import Quotas, Rates
-from babelclip.service.prices import picodollars
+from babelclip.service.metering.keys import Accounts, Key, KeyLimits, now_ms
+from babelclip.service.metering.ledger import Entry, Ledger, day_of
+from babelclip.service.metering.prices import picodollars
+from babelclip.service.metering.quotas import Quotas, Rates
 from babelclip.service.request_id import new_request_id
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +119,7 @@ async def test_what_is_under_way_counts_as_spent(open_again: Callable[[], Engine
 async def test_what_was_charged_counts_once_when_the_sums_are_read_again(
     open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.service.limits.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("babelclip.service.metering.quotas.REFRESH_SECONDS", 0.0)
     ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
     ledger.start()
     quotas = Quotas(ledger)
@@ -134,7 +134,7 @@ async def test_a_new_day_begins_with_all_of_its_tokens(
     open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_778_500_000_000]
-    monkeypatch.setattr("babelclip.service.limits.now_ms", lambda: now[0])
+    monkeypatch.setattr("babelclip.service.metering.quotas.now_ms", lambda: now[0])
     ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
     ledger.start()
     await ledger.record(Entry(new_request_id(), limited.id, now[0], day_of(now[0]), "mini", "/", 100, 0, 0, 0, 0))
@@ -149,7 +149,7 @@ async def test_a_new_day_begins_with_all_of_its_tokens(
 async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
     open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.service.limits.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("babelclip.service.metering.quotas.REFRESH_SECONDS", 0.0)
     ledger = Ledger(open_again())
     ledger.start()
     limited = key(tokens_per_day=100)

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from babelclip.models.model import Model
 from babelclip.search.index import Index
 from babelclip.service.app import create_app
-from babelclip.service.service import Service
+from babelclip.service.state import Service
 from babelclip.settings import service_settings, settings
 
 ROOT = Path(__file__).parents[1]

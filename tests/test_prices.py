@@ -1,7 +1,7 @@
 import pytest
 
 from babelclip.errors import InputError
-from babelclip.service.prices import dollars, microdollars, picodollars, price_of, read_prices
+from babelclip.service.metering.prices import dollars, microdollars, picodollars, price_of, read_prices
 
 
 def test_ten_tokens_at_the_default_price_cost_exactly_fifty_nanodollars() -> None:

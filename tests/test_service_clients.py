@@ -19,9 +19,9 @@ import pytest
 import uvicorn
 
 from babelclip.models.model import Model
-from babelclip.service.accounts import SCOPES
 from babelclip.service.app import create_app
-from babelclip.service.service import Service
+from babelclip.service.metering.keys import SCOPES
+from babelclip.service.state import Service
 from babelclip.settings import service_settings
 from serving import picture
 

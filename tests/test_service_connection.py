@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 
 from babelclip.models.model import Model
-from babelclip.service import connection
 from babelclip.service.app import create_app
+from babelclip.service.http import protocol
 from serving import Running, running
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ async def listening(pair: Model, *, most: int = 1000) -> AsyncIterator[tuple[Run
         config = uvicorn.Config(
             create_app(here.service),
             port=0,
-            http=connection.BoundedConnection,
+            http=protocol.BoundedConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -75,7 +75,7 @@ async def test_what_is_no_http_gets_the_form_of_all_errors(pair: Model) -> None:
 
 
 async def test_a_head_that_does_not_come_is_not_waited_for(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     async with listening(pair) as (_, port):
         slow, silent = await asyncio.gather(exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n"), exchange(port, b""))
     assert (slow[0], slow[1]["code"]) == (408, "headers_too_slow")
@@ -83,7 +83,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(pair: Model, monkeypa
 
 
 async def test_a_head_without_end_is_refused(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_HEAD_BYTES", 1000)
+    monkeypatch.setattr(protocol, "MAX_HEAD_BYTES", 1000)
     async with listening(pair) as (_, port):
         status, error = await exchange(port, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200)
     assert (status, error["code"]) == (431, "headers_too_large")
@@ -92,7 +92,7 @@ async def test_a_head_without_end_is_refused(pair: Model, monkeypatch: pytest.Mo
 async def test_a_second_slow_head_on_a_connection_is_not_waited_for_either(
     pair: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     async with listening(pair) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -109,7 +109,7 @@ async def test_a_second_slow_head_on_a_connection_is_not_waited_for_either(
 async def test_the_rest_of_a_refused_body_is_not_waited_for_without_end(
     pair: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "REST_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.2)
     async with listening(pair) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{")
@@ -119,7 +119,7 @@ async def test_the_rest_of_a_refused_body_is_not_waited_for_without_end(
 
 
 async def test_a_client_that_does_not_take_its_answer_is_left(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "ANSWER_SECONDS", 0.2)
     async with listening(pair) as (here, port):
         body = json.dumps({"model": "pair", "input": ["dog"] * 2048}).encode()
         head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {here.secret}\r\n"

@@ -15,7 +15,7 @@ from babelclip.media.thumbnails import as_jpeg, read_small
 from babelclip.models.model import Model
 from babelclip.search.index import Index
 from babelclip.service.app import create_app
-from babelclip.service.service import Service
+from babelclip.service.state import Service
 from babelclip.settings import service_settings
 from media import make_raw, make_video
 

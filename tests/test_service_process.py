@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from babelclip.service.accounts import Accounts
-from babelclip.service.tables import open_database
+from babelclip.service.metering.keys import Accounts
+from babelclip.service.metering.tables import open_database
 
 
 class Process:

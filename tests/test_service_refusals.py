@@ -8,9 +8,9 @@ import pytest
 from starlette.requests import Request
 
 from babelclip.models.model import Model
-from babelclip.service import openapi
-from babelclip.service.accounts import KeyLimits, now_ms
-from babelclip.service.guard import while_there
+from babelclip.service.http import openapi
+from babelclip.service.http.middleware import while_there
+from babelclip.service.metering.keys import KeyLimits, now_ms
 from serving import encoded, picture, running
 
 pytestmark = pytest.mark.anyio
@@ -111,7 +111,7 @@ async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_its_lengt
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.service.guard.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("babelclip.service.http.middleware.BODY_SECONDS", 0.05)
 
     async def never() -> object:
         yield b"{"
@@ -156,7 +156,7 @@ async def test_a_key_may_only_what_its_scopes_say(pair: Model) -> None:
 async def test_a_revoked_key_is_refused_when_it_is_looked_at_again(
     pair: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babelclip.service.desk.KEY_SECONDS", 0)
+    monkeypatch.setattr("babelclip.service.metering.access.KEY_SECONDS", 0)
     async with running(pair) as here:
         assert (await here.embed("x")).status_code == 200
         here.service.accounts.revoke(here.key.id)
@@ -188,10 +188,10 @@ async def test_a_store_that_fails_is_a_503_and_nothing_is_answered(
     def broken(*_: object) -> None:
         raise OperationalError("INSERT", {}, OSError("full"))
 
-    monkeypatch.setattr("babelclip.service.ledger.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("babelclip.service.metering.ledger.PAUSE_SECONDS", 0)
     async with running(pair) as here:
         with monkeypatch.context() as away:
-            away.setattr("babelclip.service.ledger._insert", broken)
+            away.setattr("babelclip.service.metering.ledger._insert", broken)
             answer = await here.embed("x")
         assert here.rows() == 0
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
@@ -204,7 +204,7 @@ async def test_an_unexpected_error_is_a_fixed_sentence_and_its_text_is_not_logge
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError(TEXT)
 
-    monkeypatch.setattr("babelclip.service.embeddings._reply", broken)
+    monkeypatch.setattr("babelclip.service.routes.embeddings._reply", broken)
     async with running(pair) as here:
         with caplog.at_level(logging.DEBUG):
             answer = await here.embed(TEXT)

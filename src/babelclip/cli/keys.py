@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
 from babelclip.errors import InputError
-from babelclip.service.accounts import Accounts, Key, KeyLimits
-from babelclip.service.ledger import Ledger
-from babelclip.service.prices import dollars, picodollars
-from babelclip.service.tables import open_database
-from babelclip.service.usage import COLUMNS, read_groups, usage_row
+from babelclip.service.metering.keys import Accounts, Key, KeyLimits
+from babelclip.service.metering.ledger import Ledger
+from babelclip.service.metering.prices import dollars, picodollars
+from babelclip.service.metering.tables import open_database
+from babelclip.service.metering.usage import COLUMNS, read_groups, usage_row
 from babelclip.settings import service_settings
 
 APP = typer.Typer(help="Keys of the service.", no_args_is_help=True)

@@ -15,10 +15,10 @@ import uvicorn
 from babelclip.cli import output
 from babelclip.cli.options import Precision, Runtime, load
 from babelclip.models.registry import DEFAULT
-from babelclip.service.accounts import SCOPES
 from babelclip.service.app import create_app
-from babelclip.service.connection import BoundedConnection
-from babelclip.service.service import Service
+from babelclip.service.http.protocol import BoundedConnection
+from babelclip.service.metering.keys import SCOPES
+from babelclip.service.state import Service
 from babelclip.settings import service_settings, settings
 
 KEEP_ALIVE_SECONDS = 75

@@ -11,11 +11,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from babelclip.errors import BabelclipError
-from babelclip.service import classify, embeddings, inference, openapi, photos, reports, search, static
 from babelclip.service.errors import ApiError, as_api_error, json_response
-from babelclip.service.guard import ClientLeftError, Guard
-from babelclip.service.service import Service
-from babelclip.service.shortcut import Shortcut
+from babelclip.service.http import openapi, page
+from babelclip.service.http.fast_path import Shortcut
+from babelclip.service.http.middleware import ClientLeftError, Guard
+from babelclip.service.routes import classify, deepinfra, embeddings, photos, search, status
+from babelclip.service.state import Service
 
 DESCRIPTION = "Text in 50+ languages and images in one vector space: embeddings, classification and search."
 CORS_SECONDS = 600
@@ -44,7 +45,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for module in (embeddings, inference, classify, search, photos, reports, static):
+    for module in (embeddings, deepinfra, classify, search, photos, status, page):
         app.include_router(module.ROUTER)
     app.add_api_route("/openapi.json", lambda: json_response(openapi.document(app)), include_in_schema=False)
     for kind in (ApiError, BabelclipError, HTTPException, RequestValidationError):

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from babelclip.errors import BusyError, ImageError, ImageTooLargeError, InputError, StoreError
-from babelclip.service.engine import TextTooLongError
+from babelclip.service.inference.worker import TextTooLongError
 
 LOG = logging.getLogger("babelclip.service")
 STORE_RETRY_SECONDS = 5

@@ -11,7 +11,7 @@ from babelclip.errors import InputError, MissingDependencyError
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
 from babelclip.service.app import create_app
-from babelclip.service.service import Service
+from babelclip.service.state import Service
 from babelclip.settings import keep_ray_from_reporting, service_settings
 
 ONGOING_TARGET = 16

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from babelclip.service.tables import METADATA, take_turns
+from babelclip.service.metering.tables import METADATA, take_turns
 
 connection = context.config.attributes["connection"]
 take_turns(connection)

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError, json_response
-from babelclip.service.prices import price_of
-from babelclip.service.replies import ModelCard, ModelsReply, Reply, UsageReply
-from babelclip.service.service import Service, service_of
-from babelclip.service.usage import read_groups, usage_csv, usage_row
+from babelclip.service.inference.worker import Engine
+from babelclip.service.metering.prices import price_of
+from babelclip.service.metering.usage import read_groups, usage_csv, usage_row
+from babelclip.service.schemas.responses import ModelCard, ModelsReply, Reply, UsageReply
+from babelclip.service.state import Service, service_of
 
 ROUTER = APIRouter()
 PICO_TO_MILLION = 1e-6

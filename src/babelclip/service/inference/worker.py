@@ -12,7 +12,7 @@ from PIL import Image
 from babelclip.errors import ImageError, ImageTooLargeError, InputError
 from babelclip.media.images import Pixels
 from babelclip.models.model import Model
-from babelclip.service.batcher import Batcher
+from babelclip.service.inference.batcher import Batcher
 from babelclip.vectors import FloatArray
 
 INLINE_CHARACTERS = 2000

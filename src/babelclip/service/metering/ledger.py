@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from babelclip.errors import InputError, StoreError
-from babelclip.service.tables import LEDGER, TOTALS, first_line
+from babelclip.service.metering.tables import LEDGER, TOTALS, first_line
 
 MOST_AT_ONCE = 500
 ATTEMPTS = 3

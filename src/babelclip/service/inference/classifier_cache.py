@@ -7,7 +7,7 @@ from typing import Any, cast
 import orjson
 
 from babelclip.models.model import Model
-from babelclip.service.engine import Engine
+from babelclip.service.inference.worker import Engine
 from babelclip.vectors import FloatArray, unit_rows
 from babelclip.zeroshot import Classifier
 

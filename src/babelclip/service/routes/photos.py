@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from babelclip.service.errors import ApiError
-from babelclip.service.service import service_of
-from babelclip.service.thumbnails import SMALL_PIXELS
+from babelclip.service.inference.thumbnail_cache import SMALL_PIXELS
+from babelclip.service.state import service_of
 
 ROUTER = APIRouter(tags=["search"])
 PIXELS = {"small": SMALL_PIXELS, "large": 1280}

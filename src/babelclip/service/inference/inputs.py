@@ -11,7 +11,7 @@ import numpy as np
 
 from babelclip.errors import ImageError, InputError
 from babelclip.media.images import Pixels
-from babelclip.service.engine import Engine, Texts
+from babelclip.service.inference.worker import Engine, Texts
 from babelclip.vectors import FloatArray
 
 Fetch = Callable[[str], Awaitable[bytes]]

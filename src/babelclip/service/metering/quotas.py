@@ -17,10 +17,10 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 
 from babelclip.errors import InputError, MissingDependencyError, StoreError
-from babelclip.service.accounts import Key, now_ms
 from babelclip.service.errors import ApiError, too_many
-from babelclip.service.ledger import Ledger, day_of, month_start
-from babelclip.service.prices import dollars
+from babelclip.service.metering.keys import Key, now_ms
+from babelclip.service.metering.ledger import Ledger, day_of, month_start
+from babelclip.service.metering.prices import dollars
 
 REDIS_SECONDS = 2.0
 """How long Redis may take to answer."""

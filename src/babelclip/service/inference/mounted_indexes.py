@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from babelclip.errors import ModelMismatchError
-from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
+from babelclip.service.inference.worker import Engine
 
 if TYPE_CHECKING:
     from babelclip.search.index import Index

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from babelclip.service.accounts import Accounts, Key, now_ms
 from babelclip.service.errors import ApiError, unauthorized
-from babelclip.service.ledger import Entry, Ledger, day_of
-from babelclip.service.limits import Quotas, Rates
-from babelclip.service.prices import Price, dollars, price_of
+from babelclip.service.metering.keys import Accounts, Key, now_ms
+from babelclip.service.metering.ledger import Entry, Ledger, day_of
+from babelclip.service.metering.prices import Price, dollars, price_of
+from babelclip.service.metering.quotas import Quotas, Rates
 
 KEY_SECONDS = 2.0
 """How long a key is remembered: a revoked one may work so long."""

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, Row, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from babelclip.errors import InputError, StoreError
-from babelclip.service.tables import KEYS, first_line
+from babelclip.service.metering.tables import KEYS, first_line
 
 SCOPES = ("embed", "classify", "search", "admin")
 MAX_NAME = 200

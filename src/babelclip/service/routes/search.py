@@ -11,13 +11,13 @@ from starlette.responses import Response
 
 from babelclip.errors import InputError
 from babelclip.query.expressions import sole_text
-from babelclip.service.embeddings import charged, embed
 from babelclip.service.errors import json_response
-from babelclip.service.forms import SearchRequest
-from babelclip.service.inputs import read_inputs
-from babelclip.service.openapi import takes
-from babelclip.service.replies import IndexesReply, Reply, SearchReply
-from babelclip.service.service import Service, read_form, service_of
+from babelclip.service.http.openapi import takes
+from babelclip.service.inference.inputs import read_inputs
+from babelclip.service.routes.embeddings import charged, embed
+from babelclip.service.schemas.requests import SearchRequest
+from babelclip.service.schemas.responses import IndexesReply, Reply, SearchReply
+from babelclip.service.state import Service, read_form, service_of
 from babelclip.vectors import unit_rows
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from starlette.responses import Response
 
 from babelclip.errors import InputError
 from babelclip.media.images import Pixels
-from babelclip.service.desk import Visit
-from babelclip.service.embeddings import charged
-from babelclip.service.engine import Engine
 from babelclip.service.errors import json_response
-from babelclip.service.forms import MAX_LABELS, ClassifyRequest
-from babelclip.service.guard import while_there
-from babelclip.service.inputs import read_images
-from babelclip.service.openapi import takes
-from babelclip.service.replies import ClassifyReply, Reply
-from babelclip.service.service import Service, read_form, service_of
+from babelclip.service.http.middleware import while_there
+from babelclip.service.http.openapi import takes
+from babelclip.service.inference.inputs import read_images
+from babelclip.service.inference.worker import Engine
+from babelclip.service.metering.access import Visit
+from babelclip.service.routes.embeddings import charged
+from babelclip.service.schemas.requests import MAX_LABELS, ClassifyRequest
+from babelclip.service.schemas.responses import ClassifyReply, Reply
+from babelclip.service.state import Service, read_form, service_of
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier, Prediction, Ranked
 from babelclip.zeroshot.labels import as_labels

@@ -7,18 +7,18 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from babelclip.media.images import Pixels
-from babelclip.service.classify import classified
-from babelclip.service.desk import Visit
-from babelclip.service.embeddings import charged, embed
-from babelclip.service.engine import Engine, Texts
 from babelclip.service.errors import ApiError, json_response
-from babelclip.service.forms import InferenceRequest
-from babelclip.service.inputs import Inputs, image_bytes
-from babelclip.service.multipart import read_parts
-from babelclip.service.openapi import takes
-from babelclip.service.prices import PICO_A_DOLLAR
-from babelclip.service.replies import InferenceReply, Reply
-from babelclip.service.service import Service, parse_form, read_form, service_of
+from babelclip.service.http.multipart import read_parts
+from babelclip.service.http.openapi import takes
+from babelclip.service.inference.inputs import Inputs, image_bytes
+from babelclip.service.inference.worker import Engine, Texts
+from babelclip.service.metering.access import Visit
+from babelclip.service.metering.prices import PICO_A_DOLLAR
+from babelclip.service.routes.classify import classified
+from babelclip.service.routes.embeddings import charged, embed
+from babelclip.service.schemas.requests import InferenceRequest
+from babelclip.service.schemas.responses import InferenceReply, Reply
+from babelclip.service.state import Service, parse_form, read_form, service_of
 from babelclip.vectors import unit_rows
 
 ROUTER = APIRouter(tags=["inference"])

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from babelclip.service.errors import ApiError, as_api_error
-from babelclip.service.metrics import Metrics
+from babelclip.service.http.metrics import Metrics
 from babelclip.service.request_id import new_request_id
 
 LOG = logging.getLogger("babelclip.service")

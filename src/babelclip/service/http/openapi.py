@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from babelclip import __version__
-from babelclip.service.forms import ImageItem, TextItem
-from babelclip.service.replies import ErrorReply
+from babelclip.service.schemas.requests import ImageItem, TextItem
+from babelclip.service.schemas.responses import ErrorReply
 
 _REF = "#/components/schemas/{model}"
 _FORMS: set[type[BaseModel]] = {ErrorReply, ImageItem, TextItem}

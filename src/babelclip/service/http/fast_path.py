@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from babelclip.service.errors import as_api_error
-from babelclip.service.guard import ClientLeftError
+from babelclip.service.http.middleware import ClientLeftError
 
 
 class Shortcut:

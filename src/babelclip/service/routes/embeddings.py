@@ -7,15 +7,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from babelclip.errors import InputError
-from babelclip.service.desk import Visit
-from babelclip.service.engine import Engine
 from babelclip.service.errors import json_response
-from babelclip.service.forms import EmbeddingsRequest
-from babelclip.service.guard import while_there
-from babelclip.service.inputs import Inputs, read_inputs
-from babelclip.service.openapi import takes
-from babelclip.service.replies import EmbeddingsReply, Reply
-from babelclip.service.service import Service, read_form, service_of
+from babelclip.service.http.middleware import while_there
+from babelclip.service.http.openapi import takes
+from babelclip.service.inference.inputs import Inputs, read_inputs
+from babelclip.service.inference.worker import Engine
+from babelclip.service.metering.access import Visit
+from babelclip.service.schemas.requests import EmbeddingsRequest
+from babelclip.service.schemas.responses import EmbeddingsReply, Reply
+from babelclip.service.state import Service, read_form, service_of
 from babelclip.vectors import FloatArray, unit_rows
 
 ROUTER = APIRouter(tags=["embeddings"])

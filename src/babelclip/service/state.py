@@ -9,19 +9,19 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from babelclip.models.model import Model
-from babelclip.service.accounts import Accounts
-from babelclip.service.classifiers import Classifiers
-from babelclip.service.desk import Desk, Visit
-from babelclip.service.engine import Engine
 from babelclip.service.errors import ApiError
-from babelclip.service.fetch import Fetcher
-from babelclip.service.ledger import Ledger
-from babelclip.service.limits import Rates
-from babelclip.service.metrics import Metrics
-from babelclip.service.prices import read_prices
-from babelclip.service.shelf import Shelf
-from babelclip.service.tables import open_database
-from babelclip.service.thumbnails import Thumbnails
+from babelclip.service.http.metrics import Metrics
+from babelclip.service.inference.classifier_cache import Classifiers
+from babelclip.service.inference.fetch import Fetcher
+from babelclip.service.inference.mounted_indexes import Shelf
+from babelclip.service.inference.thumbnail_cache import Thumbnails
+from babelclip.service.inference.worker import Engine
+from babelclip.service.metering.access import Desk, Visit
+from babelclip.service.metering.keys import Accounts
+from babelclip.service.metering.ledger import Ledger
+from babelclip.service.metering.prices import read_prices
+from babelclip.service.metering.quotas import Rates
+from babelclip.service.metering.tables import open_database
 from babelclip.settings import ServiceSettings
 
 FormT = TypeVar("FormT", bound=BaseModel)

@@ -5,8 +5,8 @@ import io
 from typing import Any
 
 from babelclip.errors import InputError
-from babelclip.service.ledger import Grouping, Usage
-from babelclip.service.prices import dollars, microdollars
+from babelclip.service.metering.ledger import Grouping, Usage
+from babelclip.service.metering.prices import dollars, microdollars
 
 COLUMNS = ("requests", "tokens", "images", "bytes", "milliseconds", "cost_microdollars", "cost_dollars")
 

@@ -1,0 +1,1 @@
+"""HTTP: middleware, protocol, metrics, static page, OpenAPI."""

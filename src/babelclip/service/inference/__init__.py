@@ -1,0 +1,1 @@
+"""Models at work behind the service: workers, batches, inputs, caches."""

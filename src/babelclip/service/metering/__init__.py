@@ -1,0 +1,1 @@
+"""Keys, quotas, prices and the ledger."""
