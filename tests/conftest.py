@@ -17,7 +17,7 @@ from babelclip.catalog.catalog import Catalog
 from babelclip.models.model import Model
 from babelclip.service.metering.tables import open_database
 from babelclip.settings import settings
-from updating import Update, opened
+from tests.helpers.updating import Update, opened
 
 ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
 """The letters of three made languages, word for word translations of each other."""
@@ -29,7 +29,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--rewrite-goldens`` writes down what tests/test_goldens.py compares with."""
+    """``--rewrite-goldens`` writes down what tests/end_to_end/test_goldens.py compares with."""
     parser.addoption("--rewrite-goldens", action="store_true", help="write the golden files instead of comparing")
 
 

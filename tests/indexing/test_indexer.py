@@ -1,0 +1,138 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from babelclip.errors import CatalogError, InputError
+from babelclip.indexing.indexer import IndexReport
+from babelclip.models.model import Model
+from tests.helpers.updating import XMP, Update, captions, opened
+
+
+def test_a_photo_that_moves_keeps_vector_facts_and_tags(update: Update, photos: Path) -> None:
+    update()
+    update.catalog.tag([str(photos / "a.jpg")], add=["sea"], favourite=True)
+    (photos / "new").mkdir()
+    (photos / "a.jpg").rename(photos / "new/z.jpg")
+    report = update()
+    assert (report.added, report.known_content, report.removed) == (0, 1, 1)
+    assert update.catalog.tag([str(photos / "new")]) == [(str(photos / "new/z.jpg"), True, ["sea"])]
+
+
+def test_tags_are_added_and_taken_away_and_those_of_the_file_stay(update: Update, photos: Path) -> None:
+    (photos / "a.jpg.xmp").write_text(XMP.replace("dc:title", "dc:subject"))
+    update()
+    path = str(photos / "a.jpg")
+    assert update.catalog.tag([path], add=["sea", "sun"]) == [(path, False, ["TITLE", "sea", "sun"])]
+    assert update.catalog.tag([path], remove=["sun", "TITLE"]) == [(path, False, ["TITLE", "sea"])]
+    with pytest.raises(InputError, match=r"none\.jpg is not in the index; add it with: babelclip index"):
+        update.catalog.tag([str(photos / "none.jpg")], add=["x"])
+
+
+def test_a_sidecar_that_comes_changes_and_goes_is_followed_without_encoding(
+    update: Update, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update()
+    monkeypatch.setattr(Model, "stream_images", None)
+    changes = ((XMP, "TITLE"), (XMP.replace("TITLE", "Other"), "Other"), (None, None))
+    for moment, (text, said) in enumerate(changes, 1):
+        sidecar = photos / "b.xmp"
+        if text is None:
+            sidecar.unlink()
+        else:
+            sidecar.write_text(text)
+            os.utime(sidecar, ns=(moment, moment))
+        assert update() == IndexReport(unchanged=5)
+        assert captions(update.catalog)["b.png"] == said
+
+
+def test_facts_that_an_older_version_did_not_read_are_read_without_encoding(
+    update: Update, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update()
+    with update.catalog._transaction():
+        update.catalog._db.execute("UPDATE contents SET facts = 0, width = NULL")
+    monkeypatch.setattr(Model, "stream_images", None)
+    assert update() == IndexReport(unchanged=5)
+    assert update.catalog.rows("SELECT count(*) FROM contents WHERE width >= 90 AND facts > 0") == [(5,)]
+
+
+def test_a_folder_that_goes_is_forgotten_and_comes_back_without_encoding(
+    update: Update, photos: Path, tmp_path: Path
+) -> None:
+    update()
+    (photos / "inner").rename(tmp_path / "away")
+    assert update().removed == 2
+    assert update.names() == ["a.jpg", "b.png", "c.webp"]
+    (tmp_path / "away").rename(photos / "inner")
+    report = update()
+    assert (report.added, report.known_content) == (0, 2)
+
+
+def test_what_no_file_has_had_for_long_is_purged(update: Update, photos: Path) -> None:
+    update()
+    (photos / "a.jpg").unlink()
+    update()
+    assert update.catalog.purge(days=1) == 0
+    assert update.catalog.purge(days=0) == 1
+    assert update.catalog.rows("SELECT count(*) FROM contents") == [(4,)]
+
+
+RUN = """
+import sys
+from pathlib import Path
+from babelclip.catalog.catalog import Catalog
+from babelclip.indexing.indexer import bring_up_to_date
+from babelclip.models.model import Model
+model = Model.load(text=sys.argv[2], image=sys.argv[3])
+catalog = Catalog(Path(sys.argv[1]), model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
+bring_up_to_date(catalog, model, Path(sys.argv[4]), progress=lambda state: print(state.done, flush=True))
+"""
+
+
+def test_two_processes_that_index_at_once_lose_nothing(
+    tmp_path: Path, text_folder: Path, clip_folder: Path, pair: Model
+) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(300):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{i:03}.png")
+    arguments = [str(tmp_path / "two.bc"), str(text_folder), str(clip_folder), str(folder)]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", RUN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for run in runs:
+        _, said = run.communicate()
+        assert run.returncode == 0, said
+    catalog = opened(tmp_path / "two.bc", pair)
+    assert len(catalog.vectors()[0]) == catalog.count() == 300
+    assert catalog.rows("SELECT count(*) FROM vectors") == [(300,)]
+    assert catalog.rows("SELECT count(*) FROM retired") == [(0,)]
+    catalog.close()
+
+
+def test_a_full_disk_is_said_and_what_was_saved_stands(
+    update: Update, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update()
+    rng = np.random.default_rng(0)
+    for i in range(700):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(photos / f"{i:03}.png")
+    catalog = update.catalog
+    pages = catalog.rows("PRAGMA page_count")[0][0]
+    catalog.rows(f"PRAGMA max_page_count = {pages + 4}")
+    with pytest.raises(CatalogError, match=r"full.*Make room; what was saved before stands"):
+        update()
+    have = catalog.count()
+    assert catalog.rows("PRAGMA integrity_check") == [("ok",)]
+    assert have >= 5
+    catalog.rows("PRAGMA max_page_count = 1000000")
+    report = update()
+    assert report.unchanged == have
+    assert catalog.count() == 705
