@@ -1,6 +1,6 @@
 """Write the generated pages of docs/reference: commands.md from the command line, http.md from the OpenAPI document.
 
-The OpenAPI document is tests/goldens/openapi.json, which a test compares with the one that the service sends.
+The OpenAPI document is a golden file, which a test compares with the one that the service sends.
 """
 
 import json
@@ -14,7 +14,7 @@ import typer
 from babelclip.cli.app import APP
 
 ROOT = Path(__file__).parents[1]
-OPENAPI = ROOT / "tests/goldens/openapi.json"
+OPENAPI = ROOT / "tests/end_to_end/goldens/openapi.json"
 WRITTEN = "<!-- Written by tools/write_reference.py; edits are lost. -->"
 Schema = Mapping[str, Any]
 
