@@ -81,3 +81,15 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_every_decision_has_its_sections_and_stands_in_the_index() -> None:
+    folder = ROOT / "docs/decisions"
+    decisions = sorted(folder.glob("[0-9]*.md"))
+    listed = re.findall(r"\]\(([0-9][^)]+)\)", (folder / "index.md").read_text())
+    assert [page.name for page in decisions] == listed
+    for number, page in enumerate(decisions, 1):
+        text = page.read_text()
+        assert text.startswith(f"# {number}. ")
+        assert re.findall("^## (.*)", text, re.MULTILINE) == ["Context", "Decision", "Consequences", "Evidence"]
+        assert re.search("^Status: (proposed|accepted|replaced by ADR [0-9]+)$", text, re.MULTILINE)

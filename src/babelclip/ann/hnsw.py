@@ -4,7 +4,7 @@ The graph holds the vectors' principal components, a byte each, and links. A sea
 drawn at random, the gates, walks the graph from the nearest of them towards the query, and then scores the best
 candidates by their float16 vectors, which are in a file. Texts lie far from all pictures, and the ten nearest pictures
 of a text lie far from each other: from the graph's own one entry a walk ends beside some of them; from gates it reaches
-more than twice as much for the same work. What else was measured, such as lists (IVF), is in docs/decisions/design.md.
+more than twice as much for the same work. What else was measured, such as lists (IVF), is in docs/decisions.
 
 A byte is the same step in every component, so that bytes are compared as whole numbers, which is twice as fast; for
 that the components are turned at random, which makes them alike in size. Nodes that are near each other are side by
