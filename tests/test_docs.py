@@ -87,9 +87,9 @@ def test_every_decision_has_its_sections_and_stands_in_the_index() -> None:
     folder = ROOT / "docs/decisions"
     decisions = sorted(folder.glob("[0-9]*.md"))
     listed = re.findall(r"\]\(([0-9][^)]+)\)", (folder / "index.md").read_text())
-    assert [page.name for page in decisions] == listed
-    for number, page in enumerate(decisions, 1):
-        text = page.read_text()
+    assert [decision.name for decision in decisions] == listed
+    for number, decision in enumerate(decisions, 1):
+        text = decision.read_text()
         assert text.startswith(f"# {number}. ")
         assert re.findall("^## (.*)", text, re.MULTILINE) == ["Context", "Decision", "Consequences", "Evidence"]
         assert re.search("^Status: (proposed|accepted|replaced by ADR [0-9]+)$", text, re.MULTILINE)
