@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.stores.base import MILVUS, ModelFacts, Store
-from babelclip.stores.sqlite import CatalogStore
 from babelclip.vectors import FloatArray
 
 
@@ -28,6 +26,10 @@ def open_store(
         from babelclip.stores.milvus import MilvusStore
 
         return MilvusStore(str(name), model, create=create)
+    # FAISS and the catalog are loaded when an index file is opened, not by those who only name a store.
+    from babelclip.catalog.catalog import Catalog
+    from babelclip.stores.sqlite import CatalogStore
+
     file = Path(name).expanduser()
     if not create and not file.is_file():
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")

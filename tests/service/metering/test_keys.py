@@ -130,7 +130,10 @@ def test_a_database_at_another_migration_is_migrated_and_nothing_else_is(
 
 
 def test_a_new_database_and_one_that_is_up_to_date_are_opened_without_what_migrates(tmp_path: Path) -> None:
-    said = "import sys; from babelclip.service import tables; tables.open_database(sys.argv[1]); print(*sys.modules)"
+    said = (
+        "import sys; from babelclip.service.metering.tables import open_database;"
+        " open_database(sys.argv[1]); print(*sys.modules)"
+    )
     for _ in range(2):
         run = [sys.executable, "-c", said, f"sqlite:///{tmp_path / 'service.db'}"]
         loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
