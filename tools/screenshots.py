@@ -57,7 +57,7 @@ class Shots:
     def run(self, *arguments: str) -> str:
         """Run a command of babelclip on the index.
 
-        :param arguments: the command and its options
+        :param *arguments: the command and its options
         :return: what it printed on stdout, with colours
         """
         environment = os.environ | {
@@ -97,7 +97,7 @@ class Shots:
 
         :param page: the page of playwright
         :param name: of the picture, without its ending
-        :param options: of playwright's screenshot
+        :param **options: of playwright's screenshot
         """
         page.wait_for_timeout(400)
         with Image.open(io.BytesIO(page.screenshot(**options))) as picture:
