@@ -76,16 +76,20 @@ async def test_a_store_that_is_away_is_named_without_its_password() -> None:
     assert "secret" not in str(bad.value)
 
 
+def named(count: int) -> list[str]:
+    return [new_request_id() for _ in range(count)]
+
+
 async def test_tokens_a_day_are_never_passed_however_many_come_at_once(open_again: Callable[[], Engine]) -> None:
-    quotas, limited = Quotas(Ledger(open_again())), key(tokens_per_day=100)
-    tries = await asyncio.gather(*(quotas.reserve(limited, 30, 0) for _ in range(10)), return_exceptions=True)
+    quotas, limited, ids = Quotas(Ledger(open_again())), key(tokens_per_day=100), named(10)
+    tries = await asyncio.gather(*(quotas.reserve(limited, name, 30, 0) for name in ids), return_exceptions=True)
     assert sum(result is None for result in tries) == 3
     with pytest.raises(ApiError, match="90 are used") as refused:
-        await quotas.reserve(limited, 11, 0)
+        await quotas.reserve(limited, "other", 11, 0)
     assert refused.value.code == "insufficient_quota"
     assert 1 <= int(refused.value.headers["retry-after"]) <= 86_400
-    quotas.settle(limited, 30, 0, charged=False)
-    await quotas.reserve(limited, 40, 0)
+    quotas.settle(limited, ids[[result is None for result in tries].index(True)], charged=False)
+    await quotas.reserve(limited, "other", 40, 0)
 
 
 async def test_spend_of_the_month_counts_what_the_ledger_has(open_again: Callable[[], Engine]) -> None:
@@ -100,20 +104,20 @@ async def test_spend_of_the_month_counts_what_the_ledger_has(open_again: Callabl
     ledger.close()
     quotas = Quotas(ledger)
     with pytest.raises(ApiError, match=r"\$1 a month \(\$0.9 is spent\)"):
-        await quotas.reserve(spender, 0, picodollars("0.2"))
-    await quotas.reserve(spender, 0, picodollars("0.1"))
-    quotas.settle(spender, 0, picodollars("0.1"), charged=True)
+        await quotas.reserve(spender, "a", 0, picodollars("0.2"))
+    await quotas.reserve(spender, "b", 0, picodollars("0.1"))
+    quotas.settle(spender, "b", charged=True)
     with pytest.raises(ApiError):
-        await quotas.reserve(spender, 0, 1)
+        await quotas.reserve(spender, "c", 0, 1)
 
 
 async def test_what_is_under_way_counts_as_spent(open_again: Callable[[], Engine]) -> None:
     quotas, spender = Quotas(Ledger(open_again())), key(picodollars_per_month=picodollars("1"))
-    await quotas.reserve(spender, 0, picodollars("0.6"))
+    await quotas.reserve(spender, "a", 0, picodollars("0.6"))
     with pytest.raises(ApiError, match=r"\$0.6 is spent"):
-        await quotas.reserve(spender, 0, picodollars("0.6"))
-    quotas.settle(spender, 0, picodollars("0.6"), charged=False)
-    await quotas.reserve(spender, 0, picodollars("0.6"))
+        await quotas.reserve(spender, "b", 0, picodollars("0.6"))
+    quotas.settle(spender, "a", charged=False)
+    await quotas.reserve(spender, "b", 0, picodollars("0.6"))
 
 
 async def test_what_was_charged_counts_once_when_the_sums_are_read_again(
@@ -123,11 +127,14 @@ async def test_what_was_charged_counts_once_when_the_sums_are_read_again(
     ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
     ledger.start()
     quotas = Quotas(ledger)
-    await quotas.reserve(limited, 50, 0)
-    await ledger.record(Entry(new_request_id(), limited.id, 0, day_of(now_ms()), "mini", "/", 50, 0, 0, 0, 0))
-    quotas.settle(limited, 50, 0, charged=True)
+    (name,) = named(1)
+    await quotas.reserve(limited, name, 50, 0)
+    await ledger.record(Entry(name, limited.id, 0, day_of(now_ms()), "mini", "/", 50, 0, 0, 0, 0))
+    assert await quotas.used(limited) == (50, 0)
+    quotas.settle(limited, name, charged=True)
+    assert await quotas.used(limited) == (50, 0)
     ledger.close()
-    await quotas.reserve(limited, 50, 0)
+    await quotas.reserve(limited, "other", 50, 0)
 
 
 async def test_a_new_day_begins_with_all_of_its_tokens(
@@ -141,9 +148,9 @@ async def test_a_new_day_begins_with_all_of_its_tokens(
     ledger.close()
     quotas = Quotas(ledger)
     with pytest.raises(ApiError, match="100 are used"):
-        await quotas.reserve(limited, 1, 0)
+        await quotas.reserve(limited, "a", 1, 0)
     now[0] += 86_400_000
-    await quotas.reserve(limited, 100, 0)
+    await quotas.reserve(limited, "b", 100, 0)
 
 
 async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
@@ -154,9 +161,92 @@ async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
     ledger.start()
     limited = key(tokens_per_day=100)
     quotas = Quotas(ledger)
-    await quotas.reserve(limited, 50, 0)
-    quotas.settle(limited, 50, 0, charged=False)
+    await quotas.reserve(limited, "a", 50, 0)
+    quotas.settle(limited, "a", charged=False)
     await ledger.record(Entry(new_request_id(), limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
     ledger.close()
     with pytest.raises(ApiError, match="60 are used"):
-        await quotas.reserve(limited, 50, 0)
+        await quotas.reserve(limited, "b", 50, 0)
+
+
+@pytest.mark.parametrize("clients", [1, 4, 8, 16, 32])
+@pytest.mark.parametrize("limit", [{"tokens_per_day": 600}, {"picodollars_per_month": 1400}])
+@pytest.mark.parametrize("refresh_seconds", [0.0, 0.01])
+async def test_exactly_what_the_quota_allows_is_answered_by_any_number_of_clients(
+    open_again: Callable[[], Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    clients: int,
+    limit: dict[str, int],
+    refresh_seconds: float,
+) -> None:
+    monkeypatch.setattr("babelclip.service.metering.quotas.REFRESH_SECONDS", refresh_seconds)
+    ledger = Ledger(open_again())
+    ledger.start()
+    quotas, limited, day = Quotas(ledger), key(**limit), day_of(now_ms())
+    before = [Entry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7) for name in named(100)]
+    await asyncio.gather(*map(ledger.record, before))
+    answered, seen = 0, []
+
+    async def client(number: int) -> None:
+        nonlocal answered
+        for turn in range(300 // clients):
+            (name,) = named(1)
+            try:
+                await quotas.reserve(limited, name, 3, 7)
+            except ApiError:
+                continue
+            if turn % 5 == 4 and number % 2:
+                # The work failed: nothing is charged.
+                quotas.settle(limited, name, charged=False)
+                continue
+            await ledger.record(Entry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7))
+            await asyncio.sleep(0.001 * (number % 3))
+            quotas.settle(limited, name, charged=True)
+            answered += 1
+            seen.append(await quotas.used(limited))
+
+    await asyncio.gather(*map(client, range(clients)))
+    while True:
+        (name,) = named(1)
+        try:
+            await quotas.reserve(limited, name, 3, 7)
+        except ApiError:
+            break
+        await ledger.record(Entry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7))
+        quotas.settle(limited, name, charged=True)
+        answered += 1
+    assert answered == 100
+    assert all(300 <= tokens <= 600 and 700 <= pico <= 1400 for tokens, pico in seen)
+    assert await quotas.used(limited) == (600, 1400)
+    (sums,) = ledger.usage([], key_id=limited.id)
+    assert (sums.requests, sums.tokens, sums.picodollars) == (200, 600, 1400)
+    ledger.close()
+
+
+async def test_a_row_whose_client_left_while_it_was_written_counts(open_again: Callable[[], Engine]) -> None:
+    ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
+    ledger.start()
+    quotas = Quotas(ledger)
+    (name,) = named(1)
+    await quotas.reserve(limited, name, 60, 0)
+    writing = asyncio.create_task(
+        ledger.record(Entry(name, limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
+    )
+    await asyncio.sleep(0)
+    writing.cancel()
+    quotas.settle(limited, name, charged=True)
+    with pytest.raises(ApiError, match="60 are used"):
+        await quotas.reserve(limited, "other", 60, 0)
+    ledger.close()
+
+
+async def test_a_row_that_was_never_written_is_let_go(
+    open_again: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.service.metering.quotas.REFRESH_SECONDS", 0.0)
+    quotas, limited = Quotas(Ledger(open_again())), key(tokens_per_day=100)
+    await quotas.reserve(limited, "a", 60, 0)
+    quotas.settle(limited, "a", charged=True)
+    assert await quotas.used(limited) == (60, 0)
+    monkeypatch.setattr("babelclip.service.metering.quotas.UNWRITTEN_SECONDS", 0.0)
+    assert await quotas.used(limited) == (0, 0)

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 import re
@@ -9,6 +10,7 @@ import pytest
 
 from babelclip.models.model import Model
 from babelclip.search.index import Index
+from babelclip.service.metering.keys import KeyLimits
 from babelclip.vectors import unit_rows
 from tests.helpers.serving import encoded, picture, running
 
@@ -276,3 +278,24 @@ async def test_the_page_and_every_answer_carry_the_headers_of_safety(pair: Model
     assert allowed.headers["access-control-allow-origin"] == "https://a.test"
     assert "access-control-allow-credentials" not in allowed.headers
     assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("clients", [1, 8, 32])
+async def test_a_quota_answers_exactly_what_it_allows(
+    pair: Model, monkeypatch: pytest.MonkeyPatch, clients: int
+) -> None:
+    monkeypatch.setattr("babelclip.service.metering.quotas.REFRESH_SECONDS", 0.01)
+    async with running(pair) as free:
+        tokens = (await free.embed("a dog")).json()["usage"]["prompt_tokens"]
+    async with running(pair, limits=KeyLimits(tokens_per_day=40 * tokens)) as service:
+        statuses: list[int] = []
+
+        async def client() -> None:
+            for _ in range(96 // clients):
+                statuses.append((await service.embed("a dog")).status_code)
+
+        rows = service.rows()
+        await asyncio.gather(*(client() for _ in range(clients)))
+        assert sorted(statuses) == [200] * 40 + [429] * 56
+        assert service.rows() == rows + 40

@@ -34,6 +34,7 @@ class Visit:
     bytes: int = 0
     pico: int = 0
     charged: bool = False
+    """Whether its row was given to the ledger."""
 
 
 class Desk:
@@ -71,7 +72,7 @@ class Desk:
         try:
             yield visit
         finally:
-            self.quotas.settle(key, visit.tokens, visit.pico, charged=visit.charged)
+            self.quotas.settle(key, visit.request_id, charged=visit.charged)
 
     async def reserve(self, visit: Visit, model: str, *, tokens: int = 0, images: int = 0) -> None:
         """Ask for room before the work is done; once a visit.
@@ -83,7 +84,7 @@ class Desk:
         :raises ApiError: 429, if a limit is reached
         """
         pico = price_of(self.prices, model).of(tokens, images)
-        await self.quotas.reserve(visit.key, tokens, pico)
+        await self.quotas.reserve(visit.key, visit.request_id, tokens, pico)
         visit.tokens, visit.images, visit.pico = tokens, images, pico
         await self.rates.tokens(visit.key, tokens)
 
@@ -97,6 +98,8 @@ class Desk:
         """
         milliseconds = round((time.perf_counter() - visit.began) * 1000)
         at = now_ms()
+        # Set before the row is written: if the client leaves meanwhile, the row may be there all the same.
+        visit.charged = True
         await self.ledger.record(
             Entry(
                 request_id=visit.request_id,
@@ -112,7 +115,6 @@ class Desk:
                 picodollars=visit.pico,
             )
         )
-        visit.charged = True
         return {"x-cost-usd": dollars(visit.pico), "x-processing-ms": str(milliseconds)}
 
     async def key_of(self, request: Request, *scopes: str) -> Key:

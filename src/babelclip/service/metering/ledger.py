@@ -12,12 +12,12 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, case, func, literal, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from babelclip.errors import InputError, StoreError
@@ -62,6 +62,17 @@ class Usage:
     bytes: int
     milliseconds: int
     picodollars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a key has used by the ledger: tokens of a day, picodollars of its month; and the requests asked about that
+    are in these sums.
+    """
+
+    tokens: int
+    picodollars: int
+    request_ids: frozenset[str]
 
 
 def day_of(at_ms: int) -> str:
@@ -161,6 +172,32 @@ class Ledger:
             Usage(*(row.get(group, "") for group in _GROUPS), *(int(row[name]) for name in names))
             for row in rows
         ]
+
+    def spent(self, key_id: str, today: str, request_ids: Collection[str]) -> Spent:
+        """Sum what a key has used today and this month, and tell which requests are in these sums.
+
+        :param key_id: of the key
+        :param today: YYYY-MM-DD
+        :param request_ids: requests whose rows may or may not be written yet
+        :return: the sums, and those of the requests that they include, as of one moment
+        :raises StoreError: if the database cannot be read
+        """
+        tokens = case((TOTALS.c.day == today, TOTALS.c.tokens), else_=0)
+        sums = select(
+            literal("").label("request_id"),
+            func.coalesce(func.sum(tokens), 0).label("tokens"),
+            func.coalesce(func.sum(TOTALS.c.picodollars), 0).label("picodollars"),
+        ).where(TOTALS.c.key_id == key_id, TOTALS.c.day >= month_start(today))
+        zero = literal(0)
+        written = select(LEDGER.c.request_id, zero, zero).where(LEDGER.c.request_id.in_(request_ids))
+        try:
+            with self._engine.connect() as connection:
+                # One statement, so that both parts see the same moment on every database.
+                rows = connection.execute(union_all(sums, written)).all()
+        except SQLAlchemyError as error:
+            raise StoreError(f"usage cannot be read: {first_line(error)}") from None
+        (total,) = (row for row in rows if not row[0])
+        return Spent(int(total[1]), int(total[2]), frozenset(row[0] for row in rows if row[0]))
 
     def rows(self, *, since: str = "", until: str = "", key_id: str | None = None) -> Iterator[Entry]:
         """The rows themselves, in flat memory.

@@ -1,13 +1,14 @@
 """What a key may use: requests and tokens a minute (memory or Redis), tokens a day and spend a month (ledger).
 
-Rates are sliding windows of the ``limits`` library. Quotas are sums of the ledger, plus what is under way here: one
-service never passes them. Several see each other's rows two seconds late at most, and may pass a quota by that.
+Rates are sliding windows of the ``limits`` library. Quotas are sums of the ledger, plus the requests of this service
+that these sums do not include, each by its id: one service never passes a quota and never refuses below it. Several see
+each other's rows REFRESH_SECONDS late at most, and may pass a quota by what they answer in that time.
 """
 
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -19,13 +20,15 @@ from limits.storage import storage_from_string
 from babelclip.errors import InputError, MissingDependencyError, StoreError
 from babelclip.service.errors import ApiError, too_many
 from babelclip.service.metering.keys import Key, now_ms
-from babelclip.service.metering.ledger import Ledger, day_of, month_start
+from babelclip.service.metering.ledger import Ledger, day_of
 from babelclip.service.metering.prices import dollars
 
 REDIS_SECONDS = 2.0
 """How long Redis may take to answer."""
 REFRESH_SECONDS = 2.0
 """How old a sum of the ledger may be."""
+UNWRITTEN_SECONDS = 60.0
+"""After which a row that should have been written, and is in no sum, was never written."""
 
 
 class Rates:
@@ -116,21 +119,30 @@ def _redis_pool(url: str) -> Any:
 
 
 @dataclass(slots=True)
-class _Spent:
-    """What a key has used: by the ledger, by rows written since it was read, and by requests under way."""
+class _Account:
+    """What a key has used: the ledger's sums when they were last read, and the requests that they do not include."""
 
     day: str = ""
     tokens: int = 0
     pico: int = 0
-    tokens_since: int = 0
-    pico_since: int = 0
-    tokens_under_way: int = 0
-    pico_under_way: int = 0
     read_at: float = -math.inf
+    reserved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Tokens and picodollars of requests under way."""
+    settled: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    """The same of requests that were charged, and when; their rows are not in the sums yet."""
+    reading: "asyncio.Task[None] | None" = None
+
+    def used(self) -> tuple[int, int]:
+        """Tokens of the day and picodollars of the month, with all that is under way.
+
+        What is under way at midnight is counted on the new day, as its row will be.
+        """
+        apart = [*self.reserved.values(), *(row[:2] for row in self.settled.values())]
+        return self.tokens + sum(tokens for tokens, _ in apart), self.pico + sum(pico for _, pico in apart)
 
 
 class Quotas:
-    """Tokens a day and spend a month, by key."""
+    """Tokens a day and spend a month, by key. One event loop uses it."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Count by a ledger.
@@ -138,66 +150,88 @@ class Quotas:
         :param ledger: the ledger
         """
         self._ledger = ledger
-        self._spent: dict[str, _Spent] = {}
+        self._accounts: dict[str, _Account] = {}
 
-    async def reserve(self, key: Key, tokens: int, pico: int) -> None:
+    async def reserve(self, key: Key, request_id: str, tokens: int, pico: int) -> None:
         """Hold what a request will use, until ``settle``.
 
-        :param key: whose
+        :param key: the key that pays
+        :param request_id: of the request; its row in the ledger has the same
         :param tokens: that the model will read
-        :param pico: what they will cost
+        :param pico: what they will cost, in picodollars
         :raises ApiError: 429, if the key's quota has no room for it
         :raises StoreError: if the ledger cannot be read
         """
         if not _has_quota(key):
             return
-        spent = await self._fresh(key)
+        account = await self._current(key)
+        # From here to the end nothing awaits: what was compared is what is reserved.
+        used, spent = account.used()
         limits = key.limits
-        used = spent.tokens + spent.tokens_since + spent.tokens_under_way
         if limits.tokens_per_day is not None and used + tokens > limits.tokens_per_day:
             message = f"{tokens} more tokens are over this key's {limits.tokens_per_day} a day ({used} are used)"
             raise too_many(message, _seconds_to(_next_day()), "insufficient_quota")
-        cost = spent.pico + spent.pico_since + spent.pico_under_way
-        if limits.picodollars_per_month is not None and cost + pico > limits.picodollars_per_month:
+        if limits.picodollars_per_month is not None and spent + pico > limits.picodollars_per_month:
             most = dollars(limits.picodollars_per_month)
-            message = f"${dollars(pico)} more is over this key's ${most} a month (${dollars(cost)} is spent)"
+            message = f"${dollars(pico)} more is over this key's ${most} a month (${dollars(spent)} is spent)"
             raise too_many(message, _seconds_to(_next_month()), "insufficient_quota")
-        spent.tokens_under_way += tokens
-        spent.pico_under_way += pico
+        account.reserved[request_id] = (tokens, pico)
 
-    def settle(self, key: Key, tokens: int, pico: int, *, charged: bool) -> None:
+    def settle(self, key: Key, request_id: str, *, charged: bool) -> None:
         """End what ``reserve`` began.
 
-        :param key: whose
-        :param tokens: as they were reserved
-        :param pico: as it was reserved
-        :param charged: whether the ledger has it
+        :param key: the key that pays
+        :param request_id: of the request
+        :param charged: whether the ledger has its row, or may have it: the next reading of the sums tells
         """
-        spent = self._spent.get(key.id)
-        if spent is None or not _has_quota(key):
-            return
-        spent.tokens_under_way = max(0, spent.tokens_under_way - tokens)
-        spent.pico_under_way = max(0, spent.pico_under_way - pico)
-        if charged:
-            spent.tokens_since += tokens
-            spent.pico_since += pico
+        account = self._accounts.get(key.id)
+        amount = account.reserved.pop(request_id, None) if account is not None else None
+        if account is not None and amount is not None and charged:
+            account.settled[request_id] = (*amount, time.monotonic())
 
-    async def _fresh(self, key: Key) -> _Spent:
-        """What a key has used, read anew where it is old or of yesterday."""
-        spent = self._spent.setdefault(key.id, _Spent())
-        today = day_of(now_ms())
-        if spent.day == today and time.monotonic() - spent.read_at < REFRESH_SECONDS:
-            return spent
-        # Rows that are written while the sums are read may be counted twice until the next reading, never missed.
-        began, tokens_before, pico_before = time.monotonic(), spent.tokens_since, spent.pico_since
-        month = await asyncio.to_thread(self._ledger.usage, ["day"], since=month_start(today), key_id=key.id)
-        if spent.read_at < began:
-            spent.tokens = sum(row.tokens for row in month if row.day == today)
-            spent.pico = sum(row.picodollars for row in month)
-            spent.tokens_since -= tokens_before
-            spent.pico_since -= pico_before
-            spent.day, spent.read_at = today, began
-        return spent
+    async def used(self, key: Key) -> tuple[int, int]:
+        """Read what a key with a quota has used, with what is under way here.
+
+        :param key: the key
+        :return: tokens of today, picodollars of this month
+        :raises StoreError: if the ledger cannot be read
+        """
+        return (await self._current(key)).used()
+
+    async def _current(self, key: Key) -> _Account:
+        """The account of a key, whose sums are at most REFRESH_SECONDS old and of today."""
+        account = self._accounts.setdefault(key.id, _Account())
+        # One reading at a time: two that overlap could each take the same rows for new ones. Reservations wait for it,
+        # so that every request that may be in the sums is among those that it asks about.
+        has_waited = False
+        while account.reading is not None or not (has_waited or _is_fresh(account)):
+            if account.reading is None:
+                account.reading = asyncio.create_task(self._read(key, account))
+            await asyncio.shield(account.reading)
+            has_waited = True
+        return account
+
+    async def _read(self, key: Key, account: _Account) -> None:
+        """Read the sums, and drop the requests that they include."""
+        try:
+            today, began = day_of(now_ms()), time.monotonic()
+            asked = [*account.reserved, *account.settled]
+            sums = await asyncio.to_thread(self._ledger.spent, key.id, today, asked)
+            account.day, account.tokens, account.pico, account.read_at = today, sums.tokens, sums.picodollars, began
+            for request_id in sums.request_ids:
+                account.reserved.pop(request_id, None)
+            account.settled = {
+                request_id: row
+                for request_id, row in account.settled.items()
+                if request_id not in sums.request_ids and began - row[2] < UNWRITTEN_SECONDS
+            }
+        finally:
+            account.reading = None
+
+
+def _is_fresh(account: _Account) -> bool:
+    """Whether the sums of an account can be used."""
+    return account.day == day_of(now_ms()) and time.monotonic() - account.read_at < REFRESH_SECONDS
 
 
 def _has_quota(key: Key) -> bool:
