@@ -156,7 +156,7 @@ class MilvusStore:
             consistency_level="Session",
             properties={
                 "babelclip.format": str(FORMAT),
-                "babelclip.models.model": model.name,
+                "babelclip.model": model.name,
                 "babelclip.fingerprint": model.fingerprint,
             },
         )
@@ -169,7 +169,7 @@ class MilvusStore:
         if int(stated["babelclip.format"]) > FORMAT:
             raise CatalogError(f"{where} was made by a newer babelclip; update to use it")
         if stated["babelclip.fingerprint"] != model.fingerprint:
-            other, fingerprint = stated["babelclip.models.model"], stated["babelclip.fingerprint"]
+            other, fingerprint = stated["babelclip.model"], stated["babelclip.fingerprint"]
             raise ModelMismatchError(
                 f"{where} was made by model {other} ({fingerprint[:12]}), not by {model.name} "
                 f"({model.fingerprint[:12]}). Use that model (--model), or give a new name"
