@@ -1,22 +1,25 @@
 """Fixtures: a home of its own for every test, and tiny models saved by the reference libraries."""
 
+import importlib
 import os
 import random
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.catalog.catalog import Catalog
 from babelclip.models.model import Model
 from babelclip.service.metering.tables import open_database
 from babelclip.settings import settings
+from tests.helpers import rings, tiny_models
 from tests.helpers.updating import Update, opened
 
 ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
@@ -29,8 +32,29 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--rewrite-goldens`` writes down what tests/end_to_end/test_goldens.py compares with."""
+    """``--rewrite-goldens`` writes down what tests/end_to_end/test_goldens.py compares with; ``--quick``: see rings."""
     parser.addoption("--rewrite-goldens", action="store_true", help="write the golden files instead of comparing")
+    parser.addoption("--quick", action="store_true", help="only the tests without torch, servers and a browser")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Select the quick ring and keep torch out of it."""
+    if config.getoption("--quick"):
+        config.option.markexpr = " and ".join(f"not {ring}" for ring in rings.RINGS)
+        sys.meta_path.insert(0, rings.TorchBlocker())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out modules that import torch at their top, where it is kept out."""
+    module = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if config.getoption("--quick") and module and rings.torch_imports(collection_path)[0] else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its rings, before they are selected."""
+    for item in items:
+        rings.add_markers(item)
 
 
 @pytest.fixture(autouse=True)
@@ -101,16 +125,44 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP pair as transformers saves it."""
+    """A tiny CLIP pair in the layout of transformers, written without torch."""
     folder = tmp_path_factory.mktemp("clip") / "clip"
-    reference.save_clip_model(folder, ALL)
+    tiny_models.save_clip(folder, ALL)
     return folder
 
 
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny DistilBERT text tower as sentence-transformers saves it today."""
+    """A tiny DistilBERT text tower in the layout of sentence-transformers, written without torch."""
     folder = tmp_path_factory.mktemp("text") / "text"
+    tiny_models.save_text(folder, ALL, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> Any:
+    """The module that saves and runs models with the reference libraries; marks a test ``torch``."""
+    return importlib.import_module("babelclip.benchmark.reference")
+
+
+@pytest.fixture(scope="session")
+def parity() -> Any:
+    """The module that compares with them; marks a test ``torch``."""
+    return importlib.import_module("babelclip.benchmark.parity")
+
+
+@pytest.fixture(scope="session")
+def reference_clip_folder(tmp_path_factory: pytest.TempPathFactory, reference: Any) -> Path:
+    """A tiny CLIP pair as transformers saves it."""
+    folder = tmp_path_factory.mktemp("reference") / "clip"
+    reference.save_clip_model(folder, ALL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_text_folder(tmp_path_factory: pytest.TempPathFactory, reference: Any) -> Path:
+    """A tiny DistilBERT text tower as sentence-transformers saves it today."""
+    folder = tmp_path_factory.mktemp("reference") / "text"
     reference.save_text_model(folder, ALL)
     return folder
 
@@ -148,7 +200,7 @@ def update(catalog: Catalog, pair: Model, photos: Path) -> Update:
 
 
 @pytest.fixture(scope="session")
-def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def school(tmp_path_factory: pytest.TempPathFactory, reference: Any) -> Path:
     """A teacher, students of two families, and parallel text between the made languages."""
     folder = tmp_path_factory.mktemp("school")
     rng = random.Random(0)

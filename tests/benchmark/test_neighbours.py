@@ -23,6 +23,7 @@ def test_made_vectors_keep_the_spectrum_within_a_tenth_and_come_from_their_seed(
     np.testing.assert_allclose(np.cumsum(other)[:8] / other.sum(), np.cumsum(own)[:8] / own.sum(), atol=0.1)
 
 
+@pytest.mark.slow
 def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_ann, "EXACT_UP_TO", 1000)
     monkeypatch.setattr("babelclip.benchmark.neighbours.QUERIES", 20)

@@ -46,6 +46,7 @@ def test_the_page_has_machine_bars_and_what_the_tail_could_be() -> None:
     assert "Resident" not in alone
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_service_and_writes_its_page(
     clip_folder: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

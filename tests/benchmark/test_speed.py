@@ -297,6 +297,7 @@ def test_imports_are_timed_without_any_model(tmp_path: Path) -> None:
     assert not (tmp_path / "text").exists()
 
 
+@pytest.mark.slow
 def test_the_memory_of_the_service_is_that_of_its_own_process(tmp_path: Path) -> None:
     options = ["--engines", "babelclip-serve-mini", "--rounds", 1, "--small", "--scratch", tmp_path, "--json"]
     done = run("speed", "--only", "memory", *options)

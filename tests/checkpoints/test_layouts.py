@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from babelclip.benchmark import reference
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import LayoutError, ModelNotFoundError
 
@@ -27,14 +26,20 @@ def clip(clip_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(clip_folder, tmp_path / "clip"))
 
 
-def test_todays_form_and_the_published_form_say_the_same(text: Path) -> None:
+def test_todays_form_and_the_published_form_say_the_same(
+    reference_text_folder: Path, tmp_path: Path, reference: Any
+) -> None:
+    text = Path(shutil.copytree(reference_text_folder, tmp_path / "text"))
     new = read_text_spec(text)
     reference.rewrite_as_published(text)
     assert read_text_spec(text) == new
     assert (new.family, new.pooling, new.max_length, new.dimension) == ("distilbert", "mean", 128, 24)
 
 
-def test_the_published_config_is_understood_to_the_letter(text: Path) -> None:
+def test_the_published_config_is_understood_to_the_letter(
+    reference_text_folder: Path, tmp_path: Path, reference: Any
+) -> None:
+    text = Path(shutil.copytree(reference_text_folder, tmp_path / "text"))
     reference.rewrite_as_published(text)
     published = {
         "activation": "gelu",
@@ -117,7 +122,8 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
         read_image_spec(tmp_path / "none")
 
 
-def test_the_three_image_forms_say_the_same(clip: Path, tmp_path: Path) -> None:
+def test_the_three_image_forms_say_the_same(reference_clip_folder: Path, tmp_path: Path, reference: Any) -> None:
+    clip = reference_clip_folder
     reference.save_as_clip_vit_b_32(clip, tmp_path / "st")
     reference.save_vision_only(clip, tmp_path / "vision")
     specs = [read_image_spec(folder) for folder in (clip, tmp_path / "st", tmp_path / "vision")]

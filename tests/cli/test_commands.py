@@ -231,6 +231,7 @@ def test_evaluate_prints_and_writes_the_table(home: Path, model: Path, photos: P
     assert [row["language"] for row in rows] == ["de"]
 
 
+@pytest.mark.torch
 def test_benchmark_parity_writes_its_table(home: Path, tmp_path: Path) -> None:
     run("benchmark", "parity", "--small", "--runtimes", "openvino", "--markdown", tmp_path / "p.md", home=home)
     page = (tmp_path / "p.md").read_text()

@@ -2,12 +2,12 @@
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage
 
-from babelclip.benchmark import parity, reference
 from babelclip.benchmark.samples import ALL
 from babelclip.evaluation.captions import beginning_with, read_captions, read_pictures
 from babelclip.evaluation.retrieval import evaluate_retrieval
@@ -77,12 +77,15 @@ def test_real_photos_are_nearer_to_their_names_in_ten_languages(mini: Model) -> 
         assert scores[1, 1] > scores[1, 0], language
 
 
-def test_its_float_export_opens_in_sentence_transformers_and_agrees(mini: Model, tmp_path: Path) -> None:
+def test_its_float_export_opens_in_sentence_transformers_and_agrees(
+    mini: Model, tmp_path: Path, reference: Any, parity: Any
+) -> None:
     export_folder(registry.find("mini"), tmp_path / "mini")
     theirs = reference.text_vectors(tmp_path / "mini/text", ALL)
     assert parity.compare("mini", "openvino", mini.encode_text(ALL, unit=False), theirs).holds
 
 
+@pytest.mark.torch
 def test_every_runtime_gives_the_same(mini: Model) -> None:
     photo = Path(skimage.__file__).parent / "data/chelsea.png"
     expected = mini.encode(["ein Hund", photo])
@@ -90,6 +93,7 @@ def test_every_runtime_gives_the_same(mini: Model) -> None:
         np.testing.assert_allclose(Model.load(runtime=runtime).encode(["ein Hund", photo]), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_retrieval_keeps_its_bars_on_real_pictures(mini: Model, shared: Path) -> None:
     captions = [c for c in read_captions(shared / "captions/tuxpaint.tsv.gz") if c.language in QUALITY_LANGUAGES]
     pictures = beginning_with(read_pictures(shared / "images/tuxpaint.tar"), NATURAL_OBJECTS)
@@ -102,6 +106,7 @@ def test_retrieval_keeps_its_bars_on_real_pictures(mini: Model, shared: Path) ->
     assert min(scores.values()) >= 0.4
 
 
+@pytest.mark.slow
 def test_photographs_find_their_captions(mini: Model, shared: Path, tmp_path: Path) -> None:
     with tarfile.open(shared / "images/flickr8k.tar") as archive:
         archive.extractall(tmp_path, archive.getmembers()[:100], filter="data")

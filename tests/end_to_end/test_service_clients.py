@@ -123,6 +123,7 @@ def test_deepinfra_s_client(live: Live, pair: Model, tmp_path: Path) -> None:
     assert from_bytes["results"] == from_path["results"]
 
 
+@pytest.mark.slow
 def test_no_request_that_schemathesis_thinks_of_breaks_the_service(live: Live) -> None:
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{live.url}/openapi.json"),

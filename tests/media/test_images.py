@@ -3,6 +3,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -10,7 +11,6 @@ import pytest
 import skimage
 from PIL import ExifTags, Image, ImageCms
 
-from babelclip.benchmark import reference
 from babelclip.checkpoints.specs import PixelSpec
 from babelclip.errors import ImageError, ImageTooLargeError
 from babelclip.media.images import read_image, to_pixels
@@ -53,7 +53,7 @@ def test_there_are_real_jpegs_to_test_on() -> None:
 
 @pytest.mark.parametrize("photo", REAL_PHOTOS, ids=lambda path: path.name)
 @pytest.mark.parametrize("side", [224, 37])
-def test_preprocessing_equals_clips_processor_on_real_jpegs(photo: Path, side: int) -> None:
+def test_preprocessing_equals_clips_processor_on_real_jpegs(photo: Path, side: int, reference: Any) -> None:
     spec = PixelSpec(resize=side, crop=(side, side), resample=3, mean=(0.5,) * 3, std=(0.5,) * 3)
     with Image.open(photo) as image:
         # The processor knows nothing of colour profiles; apart from them both must see the same.
@@ -64,7 +64,7 @@ def test_preprocessing_equals_clips_processor_on_real_jpegs(photo: Path, side: i
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (224, 224), (223, 225), (500, 333), (31, 7)])
-def test_preprocessing_equals_clips_processor_at_odd_sizes(size: tuple[int, int]) -> None:
+def test_preprocessing_equals_clips_processor_at_odd_sizes(size: tuple[int, int], reference: Any) -> None:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     np.testing.assert_array_equal(to_pixels(image, CLIP), reference.processor_pixels([image], 224)[0])
@@ -112,7 +112,7 @@ def test_all_eight_exif_orientations_are_turned_upright(orientation: int) -> Non
     assert near(colour(image, 35, 15), WHITE)
 
 
-def test_preprocessing_equals_clips_processor_on_photos_by_path(shared: Path, tmp_path: Path) -> None:
+def test_preprocessing_equals_clips_processor_on_photos_by_path(shared: Path, tmp_path: Path, reference: Any) -> None:
     with tarfile.open(shared / "images/flickr8k.tar") as archive:
         archive.extractall(tmp_path, archive.getmembers()[:40], filter="data")
     photos = sorted(tmp_path.glob("*.jpg"))

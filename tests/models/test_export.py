@@ -1,12 +1,12 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from babelclip.benchmark import parity, reference
 from babelclip.benchmark.samples import ALL
 from babelclip.errors import InputError, ModelError
 from babelclip.models import hub, registry
@@ -37,7 +37,7 @@ def test_an_exported_folder_gives_the_same_vectors(
 
 
 def test_the_exported_text_folder_opens_in_sentence_transformers_and_agrees(
-    folders: registry.ModelFolders, tmp_path: Path
+    folders: registry.ModelFolders, tmp_path: Path, reference: Any, parity: Any
 ) -> None:
     export_folder(folders, tmp_path / "out")
     theirs = reference.text_vectors(tmp_path / "out/text", ALL)
@@ -46,11 +46,11 @@ def test_the_exported_text_folder_opens_in_sentence_transformers_and_agrees(
 
 
 def test_a_published_pair_is_exported_from_its_old_forms(
-    folders: registry.ModelFolders, clip_folder: Path, tmp_path: Path
+    reference_clip_folder: Path, tmp_path: Path, reference: Any
 ) -> None:
-    reference.save_as_clip_vit_b_32(clip_folder, tmp_path / "st")
+    reference.save_as_clip_vit_b_32(reference_clip_folder, tmp_path / "st")
     export_folder(registry.ModelFolders("pair", tmp_path / "st", tmp_path / "st", {}), tmp_path / "out")
-    expected = Model.load(clip_folder).encode_text(ALL)
+    expected = Model.load(reference_clip_folder).encode_text(ALL)
     np.testing.assert_allclose(Model.load(tmp_path / "out").encode_text(ALL), expected, atol=1e-6)
 
 
@@ -82,9 +82,10 @@ def test_an_export_that_fails_leaves_nothing(clip_folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_graph_files_give_unit_rows_of_the_torch_model(
-    clip_folder: Path, text_folder: Path, tmp_path: Path, form: Form
+    reference_clip_folder: Path, reference_text_folder: Path, tmp_path: Path, form: Form, reference: Any
 ) -> None:
-    differences = export_graphs(registry.ModelFolders("pair", text_folder, clip_folder, {}), tmp_path / "out", form)
+    folders = registry.ModelFolders("pair", reference_text_folder, reference_clip_folder, {})
+    differences = export_graphs(folders, tmp_path / "out", form)
     assert set(differences) == {"text", "image"}
     assert max(differences.values()) <= TOLERANCE
     facts = json.loads((tmp_path / "out" / FACTS).read_text(encoding="utf-8"))
@@ -97,7 +98,7 @@ def test_graph_files_give_unit_rows_of_the_torch_model(
         )
     else:
         session = OPENVINO.open(tmp_path / "out" / "text.xml")
-    theirs = unit_rows(reference.text_vectors(text_folder, ALL[:40]))
+    theirs = unit_rows(reference.text_vectors(reference_text_folder, ALL[:40]))
     assert np.abs(session.run({"ids": ids, "mask": mask}) - theirs).max() <= TOLERANCE
 
 

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.benchmark import reference
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
 from babelclip.media.images import ImageSource
 from babelclip.models.model import Model
@@ -151,7 +150,7 @@ def test_a_missing_tower_is_an_error_that_says_how_to_load_it(text_folder: Path,
         Model.load(image=clip_folder).encode("a")
 
 
-def test_what_no_patch_covers_is_left_out_as_the_reference_does(tmp_path: Path) -> None:
+def test_what_no_patch_covers_is_left_out_as_the_reference_does(tmp_path: Path, reference: Any) -> None:
     size = reference.Size(width=32, layers=1, heads=4, feed_forward=64, dimension=24, image=37, patch=16)
     reference.save_clip_model(tmp_path / "clip", ["a dog"], vision=size)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8))

@@ -265,6 +265,7 @@ def test_int8_hardware_is_read_off_the_processors_flags(tmp_path: Path, said: st
     assert precision.int8_hardware(tmp_path / "none") is None
 
 
+@pytest.mark.torch
 def test_int8_without_a_calibration_or_on_another_engine_is_an_error(text_folder: Path) -> None:
     with pytest.raises(ModelError, match="babelclip quantize"):
         Model.load(text=text_folder, precision="int8").encode("a")

@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from babelclip.benchmark import reference
 from babelclip.errors import LayoutError, ModelNotFoundError
 from babelclip.models import hub, registry
 
@@ -54,8 +54,10 @@ def test_a_clip_folder_holds_both_towers(clip_folder: Path) -> None:
     assert found.text == found.image == clip_folder
 
 
-def test_a_sentence_transformers_clip_folder_holds_both_towers(clip_folder: Path, tmp_path: Path) -> None:
-    reference.save_as_clip_vit_b_32(clip_folder, tmp_path / "st")
+def test_a_sentence_transformers_clip_folder_holds_both_towers(
+    reference_clip_folder: Path, tmp_path: Path, reference: Any
+) -> None:
+    reference.save_as_clip_vit_b_32(reference_clip_folder, tmp_path / "st")
     found = registry.find(str(tmp_path / "st"))
     assert found.text == found.image == tmp_path / "st"
 

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from babelclip.benchmark import parity
 from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import InputError, ModelError, WeightsError
@@ -21,7 +21,7 @@ from babelclip.vectors import cosine
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_published_folder_agrees_with_its_authors_code(runtime: str) -> None:
+def test_every_published_folder_agrees_with_its_authors_code(runtime: str, parity: Any) -> None:
     rows = parity.run_parity(parity.SMALL, [runtime])
     assert len(rows) == 9
     assert [row for row in rows if not row.holds] == []
@@ -75,9 +75,9 @@ def test_openvino_in_bfloat16_stays_near_float32(text_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["cls", "max"])
-def test_other_poolings_agree_with_sentence_transformers(text_folder: Path, tmp_path: Path, pooling: str) -> None:
-    from babelclip.benchmark import reference
-
+def test_other_poolings_agree_with_sentence_transformers(
+    text_folder: Path, tmp_path: Path, pooling: str, reference: Any, parity: Any
+) -> None:
     folder = Path(shutil.copytree(text_folder, tmp_path / "m"))
     config = folder / "1_Pooling/config.json"
     config.write_text(config.read_text().replace('"mean"', f'"{pooling}"'))
@@ -90,9 +90,9 @@ def test_other_poolings_agree_with_sentence_transformers(text_folder: Path, tmp_
     assert row.holds
 
 
-def test_a_dense_with_bias_and_tanh_agrees_with_sentence_transformers(text_folder: Path, tmp_path: Path) -> None:
-    from babelclip.benchmark import reference
-
+def test_a_dense_with_bias_and_tanh_agrees_with_sentence_transformers(
+    text_folder: Path, tmp_path: Path, reference: Any, parity: Any
+) -> None:
     folder = Path(shutil.copytree(text_folder, tmp_path / "m"))
     weights = load_file(folder / "2_Dense/model.safetensors")
     save_file(
@@ -115,9 +115,7 @@ def test_weights_without_a_tensor_are_an_error_that_names_it(text_folder: Path, 
         build_text_graph(read_text_spec(folder))
 
 
-def test_old_names_and_prefixes_of_tensors_are_understood(tmp_path: Path) -> None:
-    from babelclip.benchmark import reference
-
+def test_old_names_and_prefixes_of_tensors_are_understood(tmp_path: Path, reference: Any) -> None:
     reference.save_text_model(tmp_path / "m", ALL, family="bert")
     expected = Model.load(text=tmp_path / "m").encode_text(ALL)
     weights = load_file(tmp_path / "m/model.safetensors")

@@ -318,6 +318,7 @@ def test_a_worker_with_another_model_says_so_instead_of_writing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time_and_every_row_is_there_once(
     photos: Path, clip_folder: Path, tmp_path: Path
 ) -> None:

@@ -200,6 +200,7 @@ with Index.open(sys.argv[1], Model.load(text=sys.argv[2], image=sys.argv[3])) as
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
     tmp_path: Path, text_folder: Path, clip_folder: Path, how: signal.Signals

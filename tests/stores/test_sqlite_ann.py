@@ -280,6 +280,7 @@ def test_files_are_opened_again_and_follow_what_comes_and_goes(catalog: Catalog)
         np.testing.assert_allclose(neighbours.vectors_of(ids[:, 0]), new[:3], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_enough_new_vectors_are_taken_into_the_files(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_ann, "LEAST_TAIL", 100)
     fill(catalog, 0, 2000)
@@ -313,6 +314,7 @@ def test_a_renewal_that_fails_leaves_nothing_half_taken_in(catalog: Catalog, mon
     assert recall(neighbours, follower(catalog, 10**9)) >= 0.96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "truncated", "vectors", "other", "garbage", "swapped"])
 def test_missing_damaged_and_foreign_files_are_made_anew(catalog: Catalog, damage: str) -> None:
     fill(catalog, 0, 2000)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
 from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.models import registry
@@ -122,7 +121,7 @@ def test_of_paths_that_are_equal_the_librarys_is_taken(small: Callable[..., Path
     assert opened(path).encode_counted(texts) == by_library(path, texts)
 
 
-def test_an_xlm_roberta_tokenizer_is_read_here_and_by_the_library_alike(tmp_path: Path) -> None:
+def test_an_xlm_roberta_tokenizer_is_read_here_and_by_the_library_alike(tmp_path: Path, reference: Any) -> None:
     reference.save_text_model(tmp_path / "m", ALL, family="xlm-roberta")
     path = tmp_path / "m" / "tokenizer.json"
     texts = [*ALL, *made_up(tokens_of(path), seed=3, texts=500)]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
@@ -113,6 +112,8 @@ def classes(tmp_path: Path) -> Path:
 
 
 def test_a_painted_class_gains_in_the_classifiers_own_logits() -> None:
+    import torch
+
     rng = np.random.default_rng(0)
     weight, bias = rng.standard_normal((6, 16)).astype(np.float32), rng.standard_normal(6).astype(np.float32)
     features = torch.from_numpy(np.abs(rng.standard_normal((500, 22))).astype(np.float32))

@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from babelclip.benchmark import reference
 from babelclip.checkpoints.layouts import read_text_spec
 from babelclip.cli.app import APP
 from babelclip.errors import DataError, InputError, LayoutError
@@ -45,7 +45,7 @@ def test_layers_are_a_number_or_places(option: str, chosen: list[int] | None) ->
 
 @pytest.mark.parametrize("family", ["teacher", "bert", "xlm-roberta"])
 def test_a_student_of_all_layers_gives_the_pooled_vectors_of_its_base(
-    school: Path, tmp_path: Path, family: str
+    school: Path, tmp_path: Path, family: str, reference: Any
 ) -> None:
     make_student(school / family, tmp_path / "student")
     texts = ["abc def", "ijkl", ""]
@@ -73,7 +73,7 @@ def test_clip_cannot_be_a_student(clip_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["teacher", "xlm-roberta"])
 def test_a_pruned_student_gives_the_same_vectors_for_the_words_it_kept(
-    school: Path, tmp_path: Path, family: str
+    school: Path, tmp_path: Path, family: str, reference: Any
 ) -> None:
     tokenizer = load_tokenizer(school / family)
     texts = ["abcdef gh", "hgfedcba"]
@@ -152,7 +152,7 @@ def test_vectors_of_another_program_are_read_from_parquet(pair: Model, tmp_path:
         read_vectors(tmp_path / "none.parquet")
 
 
-def test_a_student_learns_what_its_teacher_says(school: Path, tmp_path: Path) -> None:
+def test_a_student_learns_what_its_teacher_says(school: Path, tmp_path: Path, reference: Any) -> None:
     out = tmp_path / "student"
     shown = run(
         *("distill", out, "--teacher", school / "teacher", "--student", school / "bert", "--pairs", school / "pairs"),
