@@ -24,11 +24,11 @@ def make_video(path: Path, *, seconds: int = 12, rate: int = 10, key_every: int 
         out.mux(stream.encode())
 
 
-def make_raw(path: Path, *, orientation: int = 1) -> None:
-    """A DNG without a preview: a mosaic of 640 x 480 whose red is bright (Adobe DNG 1.4)."""
+def make_raw(path: Path, *, orientation: int = 1, red_rows: int = 480) -> None:
+    """A DNG without a preview: a mosaic of 640 x 480 whose upper rows are bright red (Adobe DNG 1.4)."""
     width, height = 640, 480
     mosaic = np.zeros((height, width), "<u2")
-    mosaic[0::2, 0::2] = 60000
+    mosaic[0:red_rows:2, 0::2] = 60000
     formats = {1: "B", 3: "H", 4: "I", 5: "I", 10: "i"}
     identity = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]
     tags: list[tuple[int, int, bytes | list[int]]] = [

@@ -1,6 +1,9 @@
+import io
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,13 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import CatalogError, InputError
-from babelclip.indexing.indexer import IndexReport
+from babelclip.indexing.indexer import NO_VECTOR, IndexReport
+from babelclip.media.loader import read_original
 from babelclip.models.model import Model
+from babelclip.pipeline import ordered_map
+from babelclip.vectors import FloatArray, from_bytes
+from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty
+from tests.helpers.media_files import make_raw, make_video
 from tests.helpers.updating import XMP, Update, captions, opened
 
 
@@ -80,6 +88,92 @@ def test_what_no_file_has_had_for_long_is_purged(update: Update, photos: Path) -
     assert update.catalog.purge(days=1) == 0
     assert update.catalog.purge(days=0) == 1
     assert update.catalog.rows("SELECT count(*) FROM contents") == [(4,)]
+
+
+@pytest.fixture
+def varied(photos: Path) -> Path:
+    """Photos, a copy, archives, RAW pictures beside and in an archive, and a video, all of different contents."""
+    rng = np.random.default_rng(7)
+    for archive, names in (("x.zip", "ghi"), ("y.zip", "jkl")):
+        with zipfile.ZipFile(photos / archive, "w") as out:
+            for name in names:
+                coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+                content = io.BytesIO()
+                Image.fromarray(coarse).resize((80, 60)).save(content, "PNG")
+                out.writestr(f"{name}.png", content.getvalue())
+            make_raw(photos / "raw.dng", red_rows=160 if archive == "x.zip" else 320)
+            out.write(photos / "raw.dng", "m.dng")
+            out.writestr("n.dng", archive.encode())
+    make_raw(photos / "raw.dng")
+    make_video(photos / "v.mp4")
+    shutil.copy(photos / "a.jpg", photos / "copy.jpg")
+    return photos
+
+
+def stored_vectors(update: Update) -> dict[tuple[str, int | None], FloatArray]:
+    query = "SELECT path, at_ms, vector FROM photos JOIN vectors USING (content)"
+    rows = update.catalog.rows(query)
+    return {(path, at_ms): from_bytes(vector, update.model.dimension)[0] for path, at_ms, vector in rows}
+
+
+def assert_every_vector_is_of_its_own_content(update: Update) -> None:
+    """Compares each stored vector with that of its file or frame, encoded alone."""
+    for (path, at_ms), vector in stored_vectors(update).items():
+        alone = update.model.encode_images(read_original(path, at_ms))
+        np.testing.assert_allclose(vector, alone, atol=2e-3, err_msg=f"{path} {at_ms}")
+
+
+MEMBERS = {"x.zip": ("g.png", "h.png", "i.png", "m.dng"), "y.zip": ("j.png", "k.png", "l.png", "m.dng")}
+VARIED_FILES = 16
+"""Files and members of ``varied`` that have vectors: two more are damaged."""
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=fault_name)
+@pytest.mark.parametrize("stage", ["encoder", "decoder"])
+def test_no_vector_is_stored_under_another_content_when_the_encoder_is_faulty(
+    update: Update, varied: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, stage: str
+) -> None:
+    if stage == "encoder":
+        monkeypatch.setattr(Model, "stream_images", faulty(Model.stream_images, fault))
+    else:
+        monkeypatch.setattr("babelclip.models.model.ordered_map", faulty(ordered_map, fault))
+    report = update()
+    assert_every_vector_is_of_its_own_content(update)
+    no_vector = {path for path, reason in report.failed if reason == NO_VECTOR}
+    damaged = {path for path, reason in report.failed if reason != NO_VECTOR}
+    assert damaged == {f"{varied}/x.zip!/n.dng", f"{varied}/y.zip!/n.dng"}
+    assert bool(no_vector) == (fault is dropped)
+    assert no_vector.isdisjoint(path for path, _ in stored_vectors(update))
+    assert report.added + report.known_content + len(no_vector) == VARIED_FILES
+    monkeypatch.undo()
+    again = update()
+    assert again.added + again.known_content == len(no_vector)
+    assert {path for path, _ in stored_vectors(update)} == {
+        str(path) for path in varied.rglob("*.*") if path.suffix != ".zip"
+    } | {f"{varied}/{archive}!/{name}" for archive, names in MEMBERS.items() for name in names}
+    assert_every_vector_is_of_its_own_content(update)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=fault_name)
+def test_no_vector_is_stored_under_another_content_when_the_scan_is_faulty(
+    update: Update, varied: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr("babelclip.indexing.indexer.ordered_map", faulty(ordered_map, fault))
+    update()
+    assert_every_vector_is_of_its_own_content(update)
+    monkeypatch.undo()
+    update()
+    assert len({path for path, _ in stored_vectors(update)}) == VARIED_FILES
+    assert_every_vector_is_of_its_own_content(update)
+
+
+def test_the_vectors_of_the_varied_photos_differ_by_more_than_the_tolerance(update: Update, varied: Path) -> None:
+    update()
+    vectors = stored_vectors(update)
+    copies = {str(varied / "copy.jpg")}
+    rows = np.stack([vector for (path, _), vector in vectors.items() if path not in copies])
+    apart = np.abs(rows[:, None] - rows[None]).max(axis=2) + np.eye(len(rows))
+    assert apart.min() > 4e-3
 
 
 RUN = """

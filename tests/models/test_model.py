@@ -10,7 +10,9 @@ from PIL import Image
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
 from babelclip.media.images import ImageSource
 from babelclip.models.model import Model
+from babelclip.pipeline import ordered_map
 from babelclip.vectors import FloatArray
+from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty, reordered, repeated
 
 
 def test_a_mixed_list_keeps_its_order(pair: Model, photos: Path) -> None:
@@ -70,15 +72,45 @@ def test_one_bad_image_ends_encode_images_and_is_named(pair: Model, photos: Path
 def test_a_stream_goes_on_after_bad_images_and_keeps_the_order(pair: Model, photos: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     sources = [photos / name for name in ("a.jpg", "bad.jpg", "b.png", "none.jpg")] * 20
-    results = list(pair.stream_images(sources))
+    results = list(pair.stream_images((source, source) for source in sources))
     assert [source for source, _ in results] == sources
     kinds = [isinstance(vector, ImageError) for _, vector in results]
     assert kinds == [False, True, False, True] * 20
     np.testing.assert_allclose(results[0][1], results[4][1], atol=1e-5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=fault_name)
+def test_vectors_carry_the_tags_of_their_images_when_decoding_is_faulty(
+    pair: Model, photos: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    paths = sorted(path for path in photos.rglob("*.*"))
+    expected = {path: pair.encode_images(path) for path in paths}
+    monkeypatch.setattr("babelclip.models.model.ordered_map", faulty(ordered_map, fault))
+    results = list(pair.stream_images((path, path) for path in paths))
+    assert len(results) == len(list(fault(range(5))))
+    for path, vector in results:
+        assert not isinstance(vector, ImageError)
+        np.testing.assert_allclose(vector, expected[path], atol=1e-5)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=fault_name)
+def test_encode_images_never_gives_a_vector_of_another_image(
+    pair: Model, photos: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    paths = sorted(path for path in photos.rglob("*.*"))
+    expected = pair.encode_images(paths)
+    monkeypatch.setattr("babelclip.models.model.ordered_map", faulty(ordered_map, fault))
+    if fault is dropped:
+        with pytest.raises(ModelError, match="2 of 5 images got no vector; the first is image 1"):
+            pair.encode_images(paths)
+        return
+    counts: list[int] = []
+    np.testing.assert_allclose(pair.encode_images(paths, progress=counts.append), expected, atol=1e-5)
+    assert sum(counts) == 5
+
+
 def test_a_stream_of_bad_images_alone_gives_their_errors(pair: Model) -> None:
-    assert [isinstance(vector, ImageError) for _, vector in pair.stream_images([b"x", b"y"])] == [True, True]
+    assert [isinstance(vector, ImageError) for _, vector in pair.stream_images([(1, b"x"), (2, b"y")])] == [True, True]
 
 
 @pytest.mark.parametrize("item", [None, 5, {"image": "a.jpg"}])
@@ -123,6 +155,17 @@ def test_texts_beyond_one_window_keep_their_order(pair: Model, monkeypatch: pyte
     assert counts == [6] * 6 + [4]
 
 
+@pytest.mark.parametrize("fault", [repeated, reordered], ids=fault_name)
+def test_windows_of_texts_keep_their_vectors_when_they_are_repeated_or_reordered(
+    pair: Model, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    texts = [f"word {i} " * (1 + i % 7) for i in range(40)]
+    expected = pair.encode_text(texts)
+    monkeypatch.setattr("babelclip.models.model.TOKENIZED_AT_ONCE", 6)
+    monkeypatch.setattr("babelclip.models.model.ordered_map", faulty(ordered_map, fault))
+    np.testing.assert_allclose(pair.encode_text(texts), expected, atol=1e-5)
+
+
 def test_a_large_jpeg_in_the_middle_of_bad_files_keeps_its_place(pair: Model, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     sources: list[Path] = []
@@ -132,7 +175,7 @@ def test_a_large_jpeg_in_the_middle_of_bad_files_keeps_its_place(pair: Model, tm
         if i % 5 == 2:
             path.write_bytes(path.read_bytes()[: 100 * i])
         sources.append(path)
-    results = list(pair.stream_images(sources))
+    results = list(pair.stream_images((source, source) for source in sources))
     assert [source for source, _ in results] == sources
     for i, (source, vector) in enumerate(results):
         if i % 5 == 2:

@@ -22,10 +22,12 @@ from PIL import ExifTags, Image
 
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.models.model import Model
+from babelclip.pipeline import ordered_map
 from babelclip.scale.bulk import BulkReport, Pool, RayWorker, embed_all
-from babelclip.scale.embedding import Job
+from babelclip.scale.embedding import NO_VECTOR, Job
 from babelclip.scale.sources import Source, find_kind, plan
 from babelclip.scale.vector_files import Manifest, VectorFolder, vectors_of
+from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty
 
 HERE = Pool(workers=0)
 Embed = Callable[..., BulkReport]
@@ -102,6 +104,30 @@ def test_what_cannot_be_read_is_in_the_error_table_and_nowhere_else(embed: Embed
     assert {Path(path).name for path in failures} == {"cut.jpg", "empty.png", "gone.jpg"}
     assert all(failures.values())
     assert not {row["path"] for row in rows(tmp_path / "out")} & failures.keys()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=fault_name)
+@pytest.mark.parametrize("stage", ["encoder", "decoder"])
+def test_no_row_has_the_vector_of_another_picture_when_the_encoder_is_faulty(
+    embed: Embed, clip: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, stage: str
+) -> None:
+    contents = [picture(i) for i in range(7)] + [b"no picture"]
+    write_tar(tmp_path / "in.tar", {f"{i}.jpg": content for i, content in enumerate(contents)})
+    with monkeypatch.context() as patched:
+        if stage == "encoder":
+            patched.setattr(Model, "stream_images", faulty(Model.stream_images, fault))
+        else:
+            patched.setattr("babelclip.models.model.ordered_map", faulty(ordered_map, fault))
+        report = embed(tmp_path / "in.tar")
+    kept = {int(row["path"].rpartition("#")[2][0]): row for row in rows(tmp_path / "out")}
+    assert len(kept) == report.rows == (4 if fault is dropped else 7)
+    for number, row in kept.items():
+        assert row["hash"] == hashlib.sha256(contents[number]).digest()
+        np.testing.assert_allclose(row["vector"], clip.encode_images(contents[number]), atol=1e-3)
+    failures = dict(VectorFolder(str(tmp_path / "out")).failures())
+    assert len(failures) == len(contents) - len(kept)
+    assert set(failures) == {f"{tmp_path}/in.tar#{number}.jpg" for number in range(8) if number not in kept}
+    assert list(failures.values()).count(NO_VECTOR) == (4 if fault is dropped else 0)
 
 
 def test_names_that_are_not_text_are_reported_and_pipes_passed_over(embed: Embed, photos: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import signal
@@ -80,11 +81,11 @@ def test_copies_that_come_together_are_encoded_once(tmp_path: Path, pair: Model,
         def __getattr__(self, name: str) -> object:
             return getattr(pair, name)
 
-        def stream_images(self, images: Iterator[Path]) -> object:
-            def watched() -> Iterator[Path]:
-                for image in images:
+        def stream_images(self, images: Iterator[tuple[bytes, Path]]) -> object:
+            def watched() -> Iterator[tuple[bytes, Path]]:
+                for tag, image in images:
                     drawn.append(image)
-                    yield image
+                    yield tag, image
 
             return original(watched())
 
@@ -241,12 +242,14 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored_under_its_old_conten
 ) -> None:
     original = Model.stream_images
 
-    def touching(self: Model, images: Iterator[Path]) -> Iterator[object]:
-        for path, vector in original(self, images):
-            if path.name == "a.jpg":
+    first = hashlib.sha256((photos / "a.jpg").read_bytes()).digest()
+
+    def touching(self: Model, images: Iterator[tuple[bytes, Path]]) -> Iterator[object]:
+        for digest, vector in original(self, images):
+            if digest == first:
                 time.sleep(0.01)
-                Image.new("RGB", (9, 9), "red").save(path)
-            yield path, vector
+                Image.new("RGB", (9, 9), "red").save(photos / "a.jpg")
+            yield digest, vector
 
     monkeypatch.setattr(Model, "stream_images", touching)
     report = index.add_folder(photos)

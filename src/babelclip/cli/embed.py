@@ -82,18 +82,17 @@ def _embed_images(model: Model, paths: list[Path], *, unit: bool) -> tuple[list[
     files = [file for path in paths for file in photos_below(path.expanduser(), unreadable.append)]
     for error in unreadable:
         output.message(f"{error.filename}: {error.strerror}")
-    names: list[str] = []
-    rows: list[FloatArray] = []
+    vectors: dict[Path, FloatArray] = {}
     with output.progress("embedding images", len(files)) as bar:
-        for done, (file, vector) in enumerate(model.stream_images(files, unit=unit), 1):
+        for done, (file, vector) in enumerate(model.stream_images(zip(files, files, strict=True), unit=unit), 1):
             if isinstance(vector, ImageError):
                 output.message(str(vector))
             else:
-                names.append(str(file))
-                rows.append(vector)
+                vectors[file] = vector
             bar(done)
-    vectors = np.stack(rows) if rows else np.empty((0, model.dimension), dtype=np.float32)
-    return names, vectors, len(files) - len(rows) + len(unreadable)
+    encoded = [file for file in files if file in vectors]
+    rows = [vectors[file] for file in encoded] or np.empty((0, model.dimension), dtype=np.float32)
+    return [str(file) for file in encoded], np.array(rows), len(files) - len(encoded) + len(unreadable)
 
 
 def _write(path: Path | None, kind: str, names: list[str], vectors: FloatArray) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from babelclip.cli.html import small
 from babelclip.media.thumbnails import as_jpeg
-from babelclip.pipeline import ordered_map
+from babelclip.pipeline import chunks, ordered_map
 
 THUMBNAIL_PIXELS = 72
 SHEET_SIDE = 16
@@ -121,24 +121,24 @@ def _sheets(
 ) -> tuple[list[str], list[tuple[int, int]]]:
     """Thumbnails on sheets as base64 JPEG, and the size of each; 0 x 0 for those that cannot be read."""
     sheets: list[str] = []
-    sizes: list[tuple[int, int]] = []
-    sheet = _blank()
-    each = SHEET_SIDE**2
-    for done, (_, image) in enumerate(ordered_map(_small, paths, workers=2, ahead=READ_AHEAD), 1):
-        place = (done - 1) % each
-        if image is not None:
-            sheet.paste(image, (place % SHEET_SIDE * THUMBNAIL_PIXELS, place // SHEET_SIDE * THUMBNAIL_PIXELS))
-        sizes.append(image.size if image is not None else (0, 0))
-        if done % each == 0 or done == len(paths):
-            sheets.append(base64.b64encode(as_jpeg(sheet, JPEG_QUALITY)).decode("ascii"))
-            sheet = _blank()
-        if progress is not None:
-            progress(done, len(paths))
+    sizes = [(0, 0)] * len(paths)
+    done = 0
+    for numbered in chunks(enumerate(paths), SHEET_SIDE**2):
+        sheet = _blank()
+        for (number, _), image in ordered_map(_small, numbered, workers=2, ahead=READ_AHEAD):
+            row, column = divmod(number % SHEET_SIDE**2, SHEET_SIDE)
+            if image is not None:
+                sheet.paste(image, (column * THUMBNAIL_PIXELS, row * THUMBNAIL_PIXELS))
+                sizes[number] = image.size
+            done += 1
+            if progress is not None:
+                progress(done, len(paths))
+        sheets.append(base64.b64encode(as_jpeg(sheet, JPEG_QUALITY)).decode("ascii"))
     return sheets, sizes
 
 
-def _small(path: str) -> Image.Image | None:
-    return small(path, THUMBNAIL_PIXELS)
+def _small(numbered: tuple[int, str]) -> Image.Image | None:
+    return small(numbered[1], THUMBNAIL_PIXELS)
 
 
 def _blank() -> Image.Image:

@@ -5,8 +5,8 @@ every picture that has captions in the language is a query over all captions of 
 right. Cosine of unit rows, always.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,23 +31,26 @@ def encode_pictures(
     :param pictures: names and bytes of files
     :return: names of those that can be read, float32 (n, d) unit rows, and (name, reason) of the others
     """
-    waiting: deque[str] = deque()
+    pending: dict[int, str] = {}
 
-    def contents() -> Iterable[bytes]:
-        for name, content in pictures:
-            waiting.append(name)
-            yield content
+    def contents() -> Iterator[tuple[int, bytes]]:
+        for number, (name, content) in enumerate(pictures):
+            pending[number] = name
+            yield number, content
 
     names: list[str] = []
     vectors: list[FloatArray] = []
     failed: list[tuple[str, str]] = []
-    for _, vector in model.stream_images(contents()):
-        name = waiting.popleft()
+    for number, vector in model.stream_images(contents()):
+        name = pending.pop(number, None)
+        if name is None:
+            continue
         if isinstance(vector, ImageError):
             failed.append((name, str(vector)))
         else:
             names.append(name)
             vectors.append(vector)
+    failed += [(name, "the encoder gave no vector for it") for name in pending.values()]
     stacked = np.stack(vectors) if vectors else np.empty((0, model.dimension), dtype=np.float32)
     return names, stacked, failed
 

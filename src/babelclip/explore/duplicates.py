@@ -210,8 +210,9 @@ def _prints(
 ) -> defaultdict[int, _Print | None]:
     """The prints of pictures; None for those that cannot be read any more."""
     found: defaultdict[int, _Print | None] = defaultdict(lambda: None)
-    read = ordered_map(_print, paths, workers=2, ahead=READ_AHEAD)
-    for done, (item, (_, seen)) in enumerate(zip(items, read, strict=True), 1):
+    named = zip(items, paths, strict=True)
+    read = ordered_map(lambda named: _print(named[1]), named, workers=2, ahead=READ_AHEAD)
+    for done, ((item, _), seen) in enumerate(read, 1):
         found[item] = seen
         if progress is not None:
             progress(done, len(items))

@@ -26,6 +26,7 @@ SAVE_EVERY_SECONDS = 2.0
 SAVE_EVERY_PHOTOS = 256
 HASHED_AHEAD = 64
 FRAMES_AT_ONCE = 32
+NO_VECTOR = "the encoder gave no vector for it; run again"
 MEMBER_BYTES_AT_ONCE = 64 * 2**20
 """Members of an archive are in memory until they are encoded; this many bytes of them, and one more, at once."""
 
@@ -51,8 +52,9 @@ class IndexProgress:
 
 @dataclass(slots=True)
 class _Job:
-    """A content under way: the files that have it, and what they say of themselves."""
+    """A content that is being encoded: its sha256, the files that have it, and what they say of themselves."""
 
+    hash: bytes
     photos: list[Photo]
     facts: Facts
 
@@ -154,24 +156,25 @@ class _Run:
                 elif self._wanted(found):
                     self._videos.append((found, known.get(found.path)))
 
-    def _new(self, looks: Iterable[Look]) -> Iterator[ImageSource]:
-        """The pictures whose content must be encoded."""
+    def _new(self, looks: Iterable[Look]) -> Iterator[tuple[bytes, ImageSource]]:
+        """The pictures whose content must be encoded, each with the hash of that content."""
         for seen in looks:
-            if self._settled(seen) or seen.photo is None:
+            job = self._begin(seen)
+            if job is None:
                 continue
-            path = seen.photo.path
+            path = job.photos[0].path
             if seen.data is None:
-                yield Path(path)
+                yield job.hash, Path(path)
                 continue
             try:
                 picture = raw.as_picture(seen.data, path)
             except ImageError as error:
-                self._done(self._under_way.popitem()[1], None, str(error))
+                self._done(self._under_way.pop(job.hash), None, str(error))
             else:
-                yield picture
+                yield job.hash, picture
 
-    def _settled(self, seen: Look) -> bool:
-        """Whether a file needs no encoding; if it does, it is under way now, or waits beside a copy that is."""
+    def _begin(self, seen: Look) -> _Job | None:
+        """Start the job of a file whose content must be encoded; None where it needs none, or a copy has one."""
         photo = seen.photo
         if photo is None:
             self._writer.unchanged()
@@ -185,20 +188,24 @@ class _Run:
             error = self._writer.error_of(photo.hash) or self._catalog.error_of(photo.hash)
             self._writer.known_content(photo, seen.facts, error)
         else:
-            self._under_way[photo.hash] = _Job([photo], seen.facts)
-            return False
-        return True
+            job = self._under_way[photo.hash] = _Job(photo.hash, [photo], seen.facts)
+            return job
+        return None
 
-    def _encode(self, sources: Iterator[ImageSource]) -> None:
-        """Encode pictures; they come back in the order in which they got under way."""
+    def _encode(self, sources: Iterator[tuple[bytes, ImageSource]]) -> None:
+        """Encode pictures. A vector belongs to the content whose hash comes with it, in whatever order they come."""
         # Without a picture the model's image side is not even made.
         first = list(itertools.islice(sources, 1))
-        for _, vector in self._model.stream_images(itertools.chain(first, sources)) if first else ():
-            job = self._under_way.pop(next(iter(self._under_way)))
+        for digest, vector in self._model.stream_images(itertools.chain(first, sources)) if first else ():
+            job = self._under_way.pop(digest, None)
+            if job is None:
+                continue
             if isinstance(vector, ImageError):
                 self._done(job, None, str(vector))
             else:
                 self._done(job, vector, None)
+        while self._under_way:
+            self._writer.skip(self._under_way.popitem()[1].photos, NO_VECTOR)
 
     def _done(self, job: _Job, vector: FloatArray | None, error: str | None, at_ms: tuple[int, ...] = ()) -> None:
         """Hand over what a content became."""
@@ -254,20 +261,32 @@ class _Run:
 
     def _video(self, found: Found, known: Known | None) -> None:
         """The frames of a video."""
-        seen = look(found, known)
-        if self._settled(seen) or seen.photo is None:
+        job = self._begin(look(found, known))
+        if job is None:
             return
-        job = self._under_way.pop(seen.photo.hash or b"")
-        times: list[int] = []
-        rows: list[FloatArray] = []
+        del self._under_way[job.hash]
         try:
-            for some in chunks(frames(found.path, self._every_seconds), FRAMES_AT_ONCE):
-                times.extend(at for at, _ in some)
-                rows.append(self._model.encode_images([image for _, image in some]))
+            times, vectors = self._frame_vectors(found.path)
         except ImageError as error:
             self._done(job, None, str(error))
-        else:
-            self._done(job, np.concatenate(rows), None, tuple(times))
+            return
+        if vectors.keys() != set(times):
+            self._writer.skip(job.photos, NO_VECTOR)
+            return
+        times = sorted(vectors)
+        self._done(job, np.stack([vectors[at_ms] for at_ms in times]), None, tuple(times))
+
+    def _frame_vectors(self, path: str) -> tuple[list[int], dict[int, FloatArray]]:
+        """The times of a video's frames in ms, and the vectors of the frames by their times."""
+        times: list[int] = []
+        vectors: dict[int, FloatArray] = {}
+        for batch in chunks(frames(path, self._every_seconds), FRAMES_AT_ONCE):
+            times += [at_ms for at_ms, _ in batch]
+            for at_ms, vector in self._model.stream_images(batch):
+                if isinstance(vector, ImageError):
+                    raise vector
+                vectors[at_ms] = vector
+        return times, vectors
 
     def _find_lost_folders(self) -> None:
         """Note as gone what is in folders that are not there any more."""
@@ -344,10 +363,7 @@ class _Writer:
             self._step(1)
 
     def content(self, job: _Job, vector: FloatArray | None, error: str | None, at_ms: tuple[int, ...]) -> None:
-        digest = job.photos[0].hash
-        if digest is None:
-            raise ValueError("a content has a hash")
-        self._contents[digest] = Content(digest, vector, error, job.facts, at_ms)
+        self._contents[job.hash] = Content(job.hash, vector, error, job.facts, at_ms)
         self._photos.extend(job.photos)
         if error is None:
             self._report.added += len(job.photos)

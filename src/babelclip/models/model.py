@@ -44,7 +44,7 @@ LOGIT_SCALE = 100.0
 DECODED_AHEAD = 2 * IMAGE_BATCH
 """Decoded pictures that may wait for the encoder: 10 MB at 224 pixels square."""
 
-Source = TypeVar("Source", str, Path, bytes, Image.Image, NDArray[Any], ImageSource)
+Tag = TypeVar("Tag")
 _IMAGE_TYPES = (str, Path, bytes, Image.Image, np.ndarray)
 Progress = Callable[[int], None]
 
@@ -191,7 +191,6 @@ class Model:
         copies = np.bincount(rows, minlength=len(places))
         tokenizer = self._open_text()
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
-        done = 0
         windows = list(chunks(places, TOKENIZED_AT_ONCE))
         tokenized: Iterable[tuple[list[str], list[list[int]]]] = (
             ordered_map(tokenizer.encode, windows, workers=1, ahead=TOKENIZED_AHEAD)
@@ -199,10 +198,10 @@ class Model:
             else [(window, tokenizer.encode(window)) for window in windows]
         )
         for window, ids in tokenized:
-            vectors[done : done + len(window)] = self.encode_tokens(ids, unit=unit)
+            start = places[window[0]]
+            vectors[start : start + len(window)] = self.encode_tokens(ids, unit=unit)
             if progress is not None:
-                progress(int(copies[done : done + len(window)].sum()))
-            done += len(window)
+                progress(int(copies[start : start + len(window)].sum()))
         return vectors if len(places) == len(texts) else vectors[rows]
 
     def _open_text(self) -> TextTokenizer:
@@ -260,30 +259,37 @@ class Model:
         if isinstance(images, _IMAGE_TYPES):
             return _only_row(self.encode_images([images], unit=unit))
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
-        for position, (_, vector) in enumerate(self.stream_images(images, unit=unit)):
+        missing = set(range(len(images)))
+        for position, vector in self.stream_images(enumerate(images), unit=unit):
             if isinstance(vector, ImageError):
                 raise vector
-            vectors[position] = vector
-            if progress is not None:
+            if position in missing and progress is not None:
                 progress(1)
+            missing.discard(position)
+            vectors[position] = vector
+        if missing:
+            raise ModelError(f"{len(missing)} of {len(images)} images got no vector; the first is image {min(missing)}")
         return vectors
 
     def stream_images(
-        self, images: Iterable[Source], *, unit: bool = True
-    ) -> Iterator[tuple[Source, FloatArray | ImageError]]:
+        self, images: Iterable[tuple[Tag, ImageSource]], *, unit: bool = True
+    ) -> Iterator[tuple[Tag, FloatArray | ImageError]]:
         """Vectors of any number of images in flat memory: decoding runs ahead of encoding, in threads.
 
-        :param images: paths, bytes, PIL images or arrays; drawn as they are needed
+        Each image comes with a tag that identifies it, and its vector with the same tag; identify a vector by its tag,
+        not by its position in the stream.
+
+        :param images: (tag, image) pairs, an image being a path, bytes, a PIL image or an array; drawn as needed
         :param unit: scale to length one
-        :yield: in the order given, the image as it came and its float32 (dimension,) vector, or why it has none
+        :yield: a tag, and the float32 (dimension,) vector of its image, or why it has none; in the order given
         :raises ModelError: if the model has no image tower
         """
         self._require_image()
         session = self._towers.session("image")
 
-        def decode(image: Source) -> Pixels | ImageError:
+        def decode(item: tuple[Tag, ImageSource]) -> Pixels | ImageError:
             try:
-                return self.pixels(image)
+                return self.pixels(item[1])
             except ImageError as error:
                 return error
 
@@ -292,8 +298,8 @@ class Model:
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = session.run({"pixels": np.stack(good)}) if good else np.empty((0, self.dimension), np.float32)
             rows = iter(unit_rows(vectors) if unit else vectors)
-            for image, pixels in batch:
-                yield image, pixels if isinstance(pixels, ImageError) else next(rows)
+            for (tag, _), pixels in batch:
+                yield tag, pixels if isinstance(pixels, ImageError) else next(rows)
 
     def pixels(self, image: ImageSource) -> Pixels:
         """One picture as the image tower reads it.

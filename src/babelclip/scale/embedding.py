@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,8 @@ from babelclip.pipeline import chunks
 from babelclip.scale.sources import Picture, Source, Unreadable, as_json, pictures
 from babelclip.scale.vector_files import ERROR_SCHEMA, ROW_GROUP, Manifest, Row, VectorFolder, row_schema, table_of
 from babelclip.vectors import FloatArray
+
+NO_VECTOR = "the encoder gave no vector for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ class ShardEmbedder:
 
     def _rows(self, found: Iterable[Picture | Unreadable], errors: list[Unreadable]) -> Iterator[Row]:
         """A row for every picture that can be used; the others go to the errors."""
-        waiting: deque[Picture] = deque()
+        pending: dict[int, Picture] = {}
 
-        def contents() -> Iterator[ImageSource]:
-            for picture in found:
+        def contents() -> Iterator[tuple[int, ImageSource]]:
+            for number, picture in enumerate(found):
                 if isinstance(picture, Unreadable):
                     errors.append(picture)
                     continue
@@ -112,15 +113,18 @@ class ShardEmbedder:
                 except ImageError as error:
                     errors.append(Unreadable(picture.path, str(error)))
                     continue
-                waiting.append(picture)
-                yield image
+                pending[number] = picture
+                yield number, image
 
-        for _, vector in self._model.stream_images(contents()):
-            picture = waiting.popleft()
+        for number, vector in self._model.stream_images(contents()):
+            picture = pending.pop(number, None)
+            if picture is None:
+                continue
             if isinstance(vector, ImageError):
                 errors.append(Unreadable(picture.path, str(vector)))
             else:
                 yield _row(picture, vector)
+        errors.extend(Unreadable(picture.path, NO_VECTOR) for picture in pending.values())
 
     def _write(self, stream: object, rows: Iterator[Row]) -> int:
         """Write rows group by group; gives how many."""

@@ -211,7 +211,7 @@ class Classifier:
         :param top: how many labels are ranked; None is all
         :yield: in the order given, the picture and its prediction, or why it has none
         """
-        for batch in chunks(self.model.stream_images(images), PICTURES_AT_ONCE):
+        for batch in chunks(self.model.stream_images((image, image) for image in images), PICTURES_AT_ONCE):
             good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
             found = iter(self.predict(np.stack(good), top) if good else ())
             for image, vector in batch:
