@@ -42,19 +42,19 @@ EXAMPLES = (1, 2, 4)
 """Pictures of every label that teach it, for abstention."""
 EXPLAINED = """
 Written by `tools/measure_classification.py`; `babelclip evaluate --zero-shot --precision auto` gives the same figures
-for any model and data. Intervals are 95% bootstrap over the pictures, for means over the languages, for AUC over the
-ways of parting the classes. ImageNet's classes, not these pictures, were seen in the training of the image tower; of
-Caltech-101 nothing was.
+for any model and data. Intervals are 95% bootstrap over the images, for means over the languages, for AUC over the
+splits of the classes. The image tower was trained on ImageNet's classes, but not on these images; nothing of
+Caltech-101 was used in training.
 
-The calibration error (ECE, 15 bins) is measured on one half of the pictures, with temperature and doubt fitted on the
-other, in five random ways. Beside it stands what a perfectly calibrated classifier of just these confidences would get
-on so many pictures, by chance alone: on few pictures no fit can come near 0. That doubt is fitted beside the
-temperature was chosen among a dozen forms on random halves of these same pictures.
+The calibration error (ECE, 15 bins) is measured on one half of the images, with temperature and label smoothing fitted
+on the other, in five random splits. The figure of a perfect classifier is what a perfectly calibrated classifier with
+the same confidences would show on as many images by chance: on few images no fit can approach 0. Label smoothing was
+chosen among a dozen forms on random halves of these images.
 
-AUC is the chance that a picture of a class that is no label gets a higher probability of "none of these" than one of a
-class that is, with half of the classes as labels, in five random ways. Nothing was tuned for it. "AUC if named" is what
-it would be if the names of the left out classes themselves stood in the place of the everyday words, which only
-somebody could do who knows what will come: no better list of words can be hoped for.
+AUC is the probability that an image of a class that is not a label gets a higher probability of "none of these" than
+one of a class that is, with half of the classes as labels, in five random splits. Nothing was tuned for it. "AUC if
+named" is the value with the names of the left-out classes in place of the background vocabulary: an upper bound for any
+list of words.
 """
 
 Bars = list[tuple[str, str, str]]
@@ -77,7 +77,7 @@ def main() -> None:
     bars: Bars = []
     sections = [*imagenet(model, data, bars), *caltech(model, data, bars), *cost(model, data, bars)]
     table = [
-        "| bar | asked | measured |",
+        "| measure | threshold | measured |",
         "|---|---|---|",
         *(f"| {what} | {asked} | {found} |" for what, asked, found in bars),
     ]
@@ -107,14 +107,14 @@ def imagenet(model: Model, data: Path, bars: Bars) -> list[str]:
     worst = min(gains, key=gains.__getitem__)
     bars += [
         (
-            f"templates cost no language with {FEWEST_NAMES} names more than",
+            f"largest loss by templates in a language with {FEWEST_NAMES} names",
             "1 point of top-1",
             f"worst {100 * gains[worst]:+.1f} ({worst})",
         ),
         ("calibration error, ImageNet sample, English", "<= 0.08", _error(_english(calibration))),
         ("calibration error, ImageNet sample, mean of languages", "<= 0.08", _error(calibration.mean(CODES))),
-        ("AUC of abstention, ImageNet sample, English", "", _area(_english(abstention))),
-        ("AUC of abstention, ImageNet sample, mean of languages", "", _area(abstention.mean(CODES))),
+        ("AUC of rejection, ImageNet sample, English", "", _area(_english(abstention))),
+        ("AUC of rejection, ImageNet sample, mean of languages", "", _area(abstention.mean(CODES))),
     ]
     gain = (
         f"Templates bring {100 * np.mean(list(gains.values())):+.1f} points of top-1 in the mean of the {len(gains)} "
@@ -139,7 +139,7 @@ def caltech(model: Model, data: Path, bars: Bars) -> list[str]:
     )
     bars += [
         ("calibration error, Caltech-101", "<= 0.08", _error(_english(calibration))),
-        ("AUC of abstention, Caltech-101", ">= 0.85", _area(_english(abstention))),
+        ("AUC of rejection, Caltech-101", ">= 0.85", _area(_english(abstention))),
     ]
     (english,) = classes
     vectors, truth = named.of(english.names)
@@ -161,7 +161,7 @@ def _abstention_with_examples(model: Model, named: NamedPictures, classes: Class
     """How well other classes are noticed where every label has a few pictures, which are not judged themselves."""
     labels = _labels(model, classes, abstain=0.5)
     vectors, truth = named.of(classes.names)
-    lines = ["| examples a label, at most | AUC of abstention |", "|---:|---:|"]
+    lines = ["| examples a label, at most | AUC of rejection |", "|---:|---:|"]
     for most in EXAMPLES:
         areas = []
         for split, known in enumerate(partings(len(labels.labels))):

@@ -182,11 +182,11 @@ def page(models: Mapping[str, Measured], shipped: str, speed: Path) -> str:
     parts = [
         "# Quality of mini",
         "Written by `tools/ship_mini.py` from what `tools/measure_mini.py` measured; `babelclip evaluate` gives the "
-        "same figures for any model. Cosine of unit rows. R@10: a caption finds its own picture among the first ten, "
-        "of the pictures named. Held out: a third of the stamps, emoji and stories by their concept, in whose pictures "
-        "nothing was trained; seen: the other two thirds. Intervals are 95% bootstrap over the queries.",
-        "## Against the bars",
-        "English / mean of the other listed languages present, each language alike.",
+        "same figures for any model. R@10: the share of captions whose image is among the first ten by cosine. Held "
+        "out: a third of the stamps, emoji and stories, by concept, that no training read; seen: the other two thirds. "
+        "Intervals are 95% bootstrap over the queries.",
+        "## Thresholds",
+        "English / unweighted mean of the other listed languages present.",
         bars_table(models),
         "## All measures",
         measures_table(models),

@@ -29,7 +29,7 @@ def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.Mon
     monkeypatch.setattr("babelclip.benchmark.neighbours.QUERIES", 20)
     sample = pair.encode_images(list(drawn_pictures(60)))
     rows = measure_sizes(pair, sample, [500, 1500], captions=["a dog", "ein Hund", "кот"])
-    assert rows[0].method == "comparing with all"
+    assert rows[0].method == "exact search"
     assert rows[1].method.startswith("graph")
     for row in rows:
         assert row.text_recall > 0.9
@@ -43,7 +43,7 @@ def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.Mon
     assert [round(one.share, 1) for one in rows[1].filtered] == [0.5, 0.1, 0.2, 0.2]
     page = as_markdown(rows, source="made here")
     assert "| 1,500 | graph" in page
-    assert "| 1,500 | the fifth that is least like it | 20% | " in page
+    assert "| 1,500 | the fifth least similar to it | 20% | " in page
     assert "filter" not in as_markdown(rows[:1], source="made here")
 
 
@@ -66,7 +66,7 @@ def test_what_autofaiss_chooses_is_asked_the_same(pair: Model, tmp_path: Path, m
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     sample = pair.encode_images(list(drawn_pictures(60)))
     own, other = measure_sizes(pair, sample, [500], captions=["a dog", "кот"], autofaiss=Path(sys.executable))
-    assert own.method == "comparing with all"
+    assert own.method == "exact search"
     assert other.method == "autofaiss: IVF1,Flat, nprobe=1"
     assert other.vectors == 500
     assert (other.text_recall, other.image_recall) == (own.text_recall, own.image_recall) == (1, 1)
@@ -81,7 +81,7 @@ def test_an_interpreter_without_autofaiss_is_named_and_left_out(
     sample = pair.encode_images(list(drawn_pictures(60)))
     said: list[str] = []
     rows = measure_sizes(pair, sample, [200], captions=["a dog"], autofaiss=Path(sys.executable), left_out=said.append)
-    assert [row.method for row in rows] == ["comparing with all"]
+    assert [row.method for row in rows] == ["exact search"]
     assert len(said) == 1
     assert said[0].startswith("200 vectors: ")
     assert said[0].endswith("no such thing; autofaiss must be installed there")

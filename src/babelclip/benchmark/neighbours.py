@@ -137,10 +137,10 @@ def _measure(
     built = CatalogNeighbours(catalog, asked.shape[1], lambda: text_queries(model))
     built.follow()
     build_seconds = time.perf_counter() - start
-    method = "comparing with all"
+    method = "exact search"
     if built.files is not None:
         steps = built.files.generation.efforts.steps
-        method = "graph, open nodes / candidates: " + ", ".join(f"{step.breadth} / {step.candidates}" for step in steps)
+        method = "graph, ef_search / candidates: " + ", ".join(f"{step.breadth} / {step.candidates}" for step in steps)
     filters = _filters(catalog) if built.files is not None else {}
     few = np.concatenate([asked[:texts][:FILTERED_QUERIES], asked[texts:][:FILTERED_QUERIES]])
     progress("asking")
@@ -202,10 +202,10 @@ def _filters(catalog: Catalog) -> dict[str, Ids]:
         cosines.append(vectors @ one)
     known, alike = np.concatenate(ids), np.concatenate(cosines)
     return {
-        "half, at random": known[rng.random(len(known)) < 0.5],
-        "a tenth, at random": known[rng.random(len(known)) < 0.1],
-        "the fifth that is most like one photo": known[alike > np.quantile(alike, 0.8)],
-        "the fifth that is least like it": known[alike < np.quantile(alike, 0.2)],
+        "a random half": known[rng.random(len(known)) < 0.5],
+        "a random tenth": known[rng.random(len(known)) < 0.1],
+        "the fifth most similar to one photo": known[alike > np.quantile(alike, 0.8)],
+        "the fifth least similar to it": known[alike < np.quantile(alike, 0.2)],
     }
 
 
@@ -297,7 +297,7 @@ def as_markdown(rows: Sequence[SizeRow], *, source: str) -> str:
     :return: Markdown
     """
     lines = [
-        "# Finding neighbours",
+        "# Neighbour search",
         "",
         source,
         "",
@@ -324,11 +324,11 @@ def _filtered_lines(rows: Sequence[SizeRow]) -> list[str]:
     ]
     head = [
         "",
-        "## Behind a filter",
+        "## With a filter",
         "",
-        f"The same, of {FILTERED_QUERIES} queries of each kind, where only some may be found.",
+        f"The same, of {FILTERED_QUERIES} queries of each kind, with a filter.",
         "",
-        "| vectors | let through | of all | recall@10, texts | p50 | recall@10, images | p50 |",
+        "| vectors | allowed by the filter | share | recall@10, texts | p50 | recall@10, images | p50 |",
         "|---:|---|---:|---:|---:|---:|---:|",
     ]
     return [*head, *lines] if lines else []

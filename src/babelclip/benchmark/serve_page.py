@@ -9,7 +9,7 @@ from babelclip.benchmark.serve import CLIENTS, MOST_TAIL, OFFLINE_TEXTS, ServeRe
 from babelclip.benchmark.speed_page import ends, number, table
 
 MILLISECONDS = 1e3
-BAR_COLUMNS = ("what", "bar#", "reached (lowest to highest)#", "met")
+BAR_COLUMNS = ("measure", "threshold#", "reached (lowest to highest)#", "met")
 SERVER_COLUMNS = ("", "the model alone#", "babelclip serve#", "plain server#")
 
 
@@ -47,11 +47,11 @@ def server_rows(report: ServeReport) -> list[tuple[str, ...]]:
     rows = [
         row("one client: p50, ms", lambda s: milliseconds(s.single, 0.5), lambda r: r.alone.seconds * MILLISECONDS),
         row("one client: p99, ms", lambda s: milliseconds(s.single, 0.99)),
-        row(f"{many}: texts a second", lambda s: s.crowd.rate, lambda r: r.alone.rate),
+        row(f"{many}: texts/s", lambda s: s.crowd.rate, lambda r: r.alone.rate),
         row(f"{many}: p50, ms", lambda s: milliseconds(s.crowd, 0.5)),
         row(f"{many}: p99, ms", lambda s: milliseconds(s.crowd, 0.99)),
-        row(f"{many}: processors of the server, ms a request", lambda s: _each(s.busy_crowd, s.crowd)),
-        row(f"{many}: processors of the clients, ms a request", lambda s: _each(s.crowd.busy, s.crowd)),
+        row(f"{many}: processors of the server, ms per request", lambda s: _each(s.busy_crowd, s.crowd)),
+        row(f"{many}: processors of the clients, ms per request", lambda s: _each(s.crowd.busy, s.crowd)),
     ]
     return [tuple(cells) for cells in rows]
 
@@ -65,8 +65,8 @@ def notes(report: ServeReport) -> list[str]:
     tail = report.over(lambda own: CLIENTS / own.alone.rate / own.service.single.quantile(0.5))
     need = report.over(lambda own: CLIENTS / (MOST_TAIL * own.service.single.quantile(0.5)) / own.alone.rate)
     lines = [
-        f"{CLIENTS} clients that ask again at once wait {CLIENTS} / throughput on average (Little's law). At the speed "
-        f"of offline batches, with answers that cost nothing, that is {ends(tail)} times the unloaded p50; "
+        f"{CLIENTS} closed-loop clients wait {CLIENTS} / throughput on average (Little's law). At the speed "
+        f"of offline batches, with responses that cost nothing, that is {ends(tail)} times the unloaded p50; "
         f"{MOST_TAIL:g} times need {ends(need, percent=True)} of that speed.",
     ]
     if any(own.plain for own in report.rounds):
@@ -90,14 +90,14 @@ def as_markdown(report: ServeReport) -> str:
     :return: Markdown
     """
     source = (
-        f"Single texts of nine words, from {CLIENTS} clients that ask again as soon as they are answered, on the same "
+        f"Single texts of nine words, from {CLIENTS} closed-loop clients on the same "
         f"machine. {report.model} in float32; the plain server (FastAPI and sentence-transformers) has the same "
-        f"weights; the model alone has {OFFLINE_TEXTS} texts a call. {len(report.rounds)} rounds in turns, "
-        f"{report.seconds:g} s a load; medians, lowest and highest round. Written by `babelclip benchmark serve "
+        f"weights; the model alone has {OFFLINE_TEXTS} texts per call. {len(report.rounds)} rounds in turns, "
+        f"{report.seconds:g} s per load; medians, lowest and highest round. Written by `babelclip benchmark serve "
         "--markdown`."
     )
     parts = [
-        "# The service under load",
+        "# Service under load",
         source,
         *machine_lines(report.machine),
         table(BAR_COLUMNS, bar_rows(report)),

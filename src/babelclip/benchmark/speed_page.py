@@ -10,7 +10,7 @@ from babelclip.benchmark.rounds import MOST_OTHERS, MOST_REPEATS
 
 MILLISECONDS = 1000.0
 NOT_MEASURED = "not measured"
-SUMMARY = ("task", "engine", "reached#", "baseline#", "fastest other library#", "ratio or part#", "bar#", "met")
+SUMMARY = ("task", "engine", "reached#", "baseline#", "fastest other library#", "ratio or part#", "threshold#", "met")
 """Headings of summary_rows; those that end in "#" are of numbers."""
 LIBRARIES = ("sentence-transformers", "fastembed", "open_clip")
 
@@ -135,7 +135,7 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
     """
     machine, versions = machine_lines(report.machine)
     parts = [
-        "# Speed beside others",
+        "# Speed",
         machine,
         "## Summary",
         table((*SUMMARY[:3], report.baseline + "#", *SUMMARY[4:]), summary_rows(report)),
@@ -147,10 +147,10 @@ def as_markdown(report: SpeedReport, *, source: str, plot: str | None) -> str:
         if rows:
             lines = table(columns(task), [cells(task, row) for row in rows])
             parts += [f"## {title_of(task, report)}", lines, *_notes(rows, report)]
-    parts += ["## How", source, versions, *_quiet(report)]
+    parts += ["## Method", source, versions, *_quiet(report)]
     if report.left_out:
         parts += [
-            "## Left out",
+            "## Not measured",
             table(("task", "engine", "why"), [(x.task, x.engine, x.why) for x in report.left_out]),
         ]
     return "\n\n".join(parts) + "\n"
@@ -165,8 +165,8 @@ def _quiet(report: SpeedReport) -> list[str]:
     most = max(known, key=lambda row: row.others.high if row.others else 0.0)
     highest = most.others.high if most.others else 0.0
     return [
-        f"While it was measured, other processes took {middle:.1%} of the machine, and {highest:.0%} in the worst turn "
-        f"({most.task}, {most.engine}); turns over {MOST_OTHERS:.0%} were repeated, up to {MOST_REPEATS} times."
+        f"During the measurement other processes used {middle:.1%} of the machine, and {highest:.0%} in the worst "
+        f"round ({most.task}, {most.engine}); rounds over {MOST_OTHERS:.0%} were repeated, up to {MOST_REPEATS} times."
     ]
 
 

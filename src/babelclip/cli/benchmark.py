@@ -192,9 +192,9 @@ def _write_page(report: "SpeedReport", markdown: Path) -> None:
     plot = markdown.with_suffix(".png")
     draw(report, plot)
     source = (
-        "Seeded random weights at the published sizes, the same for all; every engine in a process of its own, the "
-        f"processes in turn. Medians of rounds, with the lowest and the highest round; ratios are against "
-        f"{report.baseline} in the same round, rows of text, pictures or files a second. GFLOP/s counts the "
+        "Seeded random weights at the published sizes, the same for all engines; each engine in its own process, "
+        f"in turns. Medians of rounds, with the lowest and the highest round; ratios are against "
+        f"{report.baseline} in the same round, texts, images or files per second. GFLOP/s counts the "
         "multiply-adds of the graph's matrix products and convolutions, twice each. Written by `babelclip benchmark "
         "speed --markdown`."
     )

@@ -80,10 +80,10 @@ def search(
         output.table(headings, cells, title="recall@10 and time a query")
     if markdown is not None:
         source = (
-            f"Vectors made after those of {len(sample)} {'pictures' if real else 'drawn pictures'} by {model.name} "
-            f"({model.fingerprint[:12]}), asked by {'captions' if texts else 'everyday words'} and made image vectors, "
-            "one after the other. Recall is against comparing with all; the brute force is a product of float32 "
-            "vectors in numpy. Resident: what an open index takes, after 600 queries. Written by "
-            "`babelclip benchmark search --markdown`."
+            f"Synthetic vectors modelled on those of {len(sample)} {'images' if real else 'drawn images'} by "
+            f"{model.name} ({model.fingerprint[:12]}). Queries are {'captions' if texts else 'everyday words'} "
+            "and synthetic image vectors, one at a time. Recall is relative to exact search; brute force is a product "
+            "of float32 vectors in numpy. Resident: memory of an open index after 600 queries. Written by `babelclip "
+            "benchmark search --markdown`."
         )
         markdown.write_text(as_markdown(rows, source=source), encoding="utf-8")
