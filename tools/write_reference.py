@@ -1,10 +1,14 @@
-"""Write the generated pages of docs/reference: commands.md from the command line, http.md from the OpenAPI document.
+"""Write the generated parts of the documentation.
+
+docs/reference/commands.md comes from the command line, docs/reference/http.md from the OpenAPI document, and the
+drawing of the floors in docs/explanation/architecture.md from pyproject.toml.
 
 The OpenAPI document is a golden file, which a test compares with the one that the service sends.
 """
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from babelclip.cli.app import APP
 
 ROOT = Path(__file__).parents[1]
 OPENAPI = ROOT / "tests/end_to_end/goldens/openapi.json"
+ARCHITECTURE = ROOT / "docs/explanation/architecture.md"
+FLOORS = "<!-- Drawn by tools/write_reference.py from pyproject.toml. -->"
 WRITTEN = "<!-- Written by tools/write_reference.py; edits are lost. -->"
 Schema = Mapping[str, Any]
 
@@ -203,17 +209,37 @@ def http_page() -> str:
     return "\n\n".join(["# HTTP", WRITTEN, intro, "## Routes", *routes, shared, "## Schemas", *schemas]) + "\n"
 
 
+def architecture_page() -> str:
+    """Draw the floors of pyproject.toml into the page on the architecture.
+
+    :return: Markdown
+    """
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = [c["layers"] for c in contracts if c["type"] == "layers" and c["containers"] == ["babelclip"]]
+    boxes = [f'    f{i}["{re.sub(" *[|:] *", " · ", layer)}"]' for i, layer in enumerate(layers)]
+    arrows = " --> ".join(f"f{i}" for i in range(len(layers)))
+    drawing = "\n".join([FLOORS, "```mermaid", "flowchart TB", *boxes, f"    {arrows}", "```"])
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    return re.sub(re.escape(FLOORS) + r"\n```mermaid\n.*?```", lambda _: drawing, page, count=1, flags=re.DOTALL)
+
+
 def pages() -> dict[Path, str]:
     """Write every generated page.
 
     :return: path and Markdown
     """
     reference = ROOT / "docs/reference"
-    return {reference / "commands.md": commands_page(), reference / "http.md": http_page()}
+    return {
+        ARCHITECTURE: architecture_page(),
+        reference / "commands.md": commands_page(),
+        reference / "http.md": http_page(),
+    }
 
 
 def main() -> None:
-    """Write the pages to docs/reference."""
+    """Write the pages."""
     for path, text in pages().items():
         path.write_text(text, encoding="utf-8")
 
