@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import random
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -197,23 +196,3 @@ def catalog(tmp_path: Path, pair: Model) -> Iterator[Catalog]:
 def update(catalog: Catalog, pair: Model, photos: Path) -> Update:
     """Brings that file up to date with ``photos``."""
     return Update(catalog, pair, photos)
-
-
-@pytest.fixture(scope="session")
-def school(tmp_path_factory: pytest.TempPathFactory, reference: Any) -> Path:
-    """A teacher, students of two families, and parallel text between the made languages."""
-    folder = tmp_path_factory.mktemp("school")
-    rng = random.Random(0)
-    words = {code: ["".join(rng.choices(a, k=6)) for _ in range(WORDS)] for code, a in ALPHABETS.items()}
-    (folder / "pairs").mkdir()
-    for code in ("de", "xx"):
-        rows = []
-        for _ in range(600):
-            chosen = [rng.randrange(WORDS) for _ in range(rng.randint(1, 4))]
-            rows.append(" ".join(words["en"][i] for i in chosen) + "\t" + " ".join(words[code][i] for i in chosen))
-        (folder / "pairs" / f"{code}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    texts = [" ".join(own) for own in words.values()]
-    reference.save_text_model(folder / "teacher", texts, seed=1)
-    reference.save_text_model(folder / "bert", texts, seed=2, family="bert")
-    reference.save_text_model(folder / "xlm-roberta", texts, seed=3, family="xlm-roberta")
-    return folder

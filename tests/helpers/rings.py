@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 RINGS = ("torch", "server", "browser", "slow")
 TORCH_PACKAGES = {"torch", "transformers", "sentence_transformers", "datasets", "accelerate", "mteb"}
 """Packages that import torch, and torch."""
-TORCH_FIXTURES = {"reference", "parity", "materials", "reference_clip_folder", "reference_text_folder", "school"}
+TORCH_FIXTURES = {"reference", "parity", "materials", "reference_clip_folder", "reference_text_folder", "inputs"}
 SERVER_PARAMETERS = {"postgresql", "redis"}
 BROWSER_FIXTURES = {"browser", "page"}
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from babelclip.errors import MissingDependencyError
 from babelclip.media.images import Pixels
-from babelclip.training.quiet import silence
+from babelclip.training.logging import silence_libraries
 from babelclip.vectors import FloatArray
 
 try:
@@ -142,7 +142,7 @@ def save_text_model(
     :param normalize: whether a Normalize module follows
     :param seed: of the weights
     """
-    silence()
+    silence_libraries()
     torch.manual_seed(seed)
     tokenizer = _tokenizer(family, texts, vocabulary)
     encoder = _encoder(family, size, len(tokenizer), positions=512)
@@ -209,7 +209,7 @@ def save_clip_model(
     :param text: how large the text side is
     :param seed: of the weights
     """
-    silence()
+    silence_libraries()
     torch.manual_seed(seed)
     vocab, merges = _clip_vocabulary(texts)
     tokenizer = transformers.CLIPTokenizerFast(vocab=vocab, merges=merges, model_max_length=77)
@@ -286,7 +286,7 @@ def text_vectors(folder: Path, texts: Sequence[str]) -> FloatArray:
     :param texts: the texts
     :return: float32 (n, dimension), as the model gives them
     """
-    silence()
+    silence_libraries()
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     return np.asarray(model.encode(list(texts), show_progress_bar=False), dtype=np.float32)
 

@@ -1,80 +1,66 @@
-"""babelclip distill and align: teaching the text side, and tying the image side to it."""
+"""babelclip distill and align: train a text tower on a teacher, and align an image encoder with a text space."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
 from babelclip.cli import output
+from babelclip.cli import training_options as options
 from babelclip.cli.evaluation_table import show_report
 from babelclip.cli.options import words
 from babelclip.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from babelclip.training.add_language import Extended
+    from babelclip.training.add_language import LanguageAdditionResult
     from babelclip.training.alignment_run import CaptionSet
-    from babelclip.training.distill import Progress
+    from babelclip.training.distill import DistillationConfig, TrainingProgress
     from babelclip.training.teacher import Teacher
-
-PAIRS_HELP = (
-    "Parallel text: a file, a folder with a file a language, or hf:NAME; PATH,weight=2,cap=50000 sets its share and "
-    "the most pairs a language gives. May be repeated."
-)
 
 
 def distill(
-    out: Annotated[Path, typer.Argument(help="The folder to make: a sentence-transformers folder.")],
-    student: Annotated[Path, typer.Option(help="A folder of BERT, DistilBERT or XLM-RoBERTa to start from.")],
-    pairs: Annotated[list[str], typer.Option(help=PAIRS_HELP)],
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option(help="A model's name or folder, or a .parquet of text and vector. NAME,weight=2 where several."),
-    ] = None,
-    add_language: Annotated[
-        list[str] | None, typer.Option(help="Add this language to the finished student, its own teacher. Repeatable.")
-    ] = None,
-    bound: Annotated[
-        float, typer.Option(min=0, help="With --add-language: how far the other languages may move, as 1 - cosine.")
-    ] = 0.02,
-    source: Annotated[str, typer.Option(help="The teacher's language.")] = "en",
-    languages: Annotated[str, typer.Option(help="Only these, parted by commas. [default: all]")] = "",
-    layers: Annotated[str, typer.Option(help="Keep the first so many, or these: 0,2,4. [default: all]")] = "",
-    vocabulary: Annotated[int, typer.Option(min=0, help="Keep so many tokens, those the pairs use; 0 is all.")] = 0,
-    dimension: Annotated[int, typer.Option(min=0, help="Numbers a vector; 0 is the teacher's (512 of several).")] = 0,
-    max_length: Annotated[int, typer.Option(min=8, help="Tokens that are read of a text.")] = 128,
-    samples: Annotated[int, typer.Option(min=0, help="Texts to train on, drawn; 0 is as many as there are pairs.")] = 0,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="1 draws by size, 0 all languages alike.")] = 0.5,
-    language_weight: Annotated[
-        list[str] | None, typer.Option(help="ku=2 draws a language twice as often. May be repeated.")
-    ] = None,
-    source_share: Annotated[float, typer.Option(min=0, max=1, help="The part of the texts that are sources.")] = 0.5,
-    held_out: Annotated[int, typer.Option(min=0, help="Pairs a language that training never sees.")] = 200,
-    loss: Annotated[Literal["mse", "cosine"], typer.Option(help="What is made small.")] = "mse",
-    contrast: Annotated[float, typer.Option(min=0, help="Adds the loss of telling a batch's targets apart.")] = 0.0,
-    batch: Annotated[int, typer.Option(min=1, help="Texts a step and process.")] = 256,
-    accumulate: Annotated[int, typer.Option(min=1, help="Steps whose gradients are added up.")] = 1,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-4,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Sums in bfloat16: faster where the processor has it.")] = False,
-    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Part of the units left out at random.")] = 0.0,
-    freeze_words: Annotated[bool, typer.Option("--freeze-words", help="Leave the word table as it is.")] = False,
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between measurements and checkpoints.")] = 1000,
-    patience: Annotated[int, typer.Option(min=0, help="Stop after so many without gain; 0 is never.")] = 0,
-    images: Annotated[Path | None, typer.Option(help="Pictures to measure retrieval on.")] = None,
-    captions: Annotated[Path | None, typer.Option(help="Their captions.")] = None,
-    image_model: Annotated[str, typer.Option(help="The model whose image side embeds them.")] = "mini",
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/checkpoints/runs.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last checkpoint.")] = False,
+    out: options.Out,
+    student: options.Student,
+    pairs: options.Pairs,
+    teacher: options.Teachers = None,
+    add_language: options.AddLanguage = None,
+    bound: options.Bound = 0.02,
+    source: options.Source = "en",
+    languages: options.Languages = "",
+    layers: options.Layers = "",
+    vocabulary: options.Vocabulary = 0,
+    dimension: options.Dimension = 0,
+    max_length: options.MaxLength = 128,
+    samples: options.Samples = 0,
+    alpha: options.Alpha = 0.5,
+    language_weight: options.LanguageWeight = None,
+    source_share: options.SourceShare = 0.5,
+    held_out: options.HeldOutPairs = 200,
+    loss: options.Loss = "mse",
+    contrast: options.Contrast = 0.0,
+    batch: options.TextBatch = 256,
+    accumulate: options.Accumulate = 1,
+    learning_rate: options.LearningRate = 2e-4,
+    bf16: options.Bf16 = False,
+    dropout: options.Dropout = 0.0,
+    freeze_words: options.FreezeWords = False,
+    evaluate_every: options.EvaluateEvery = 1000,
+    patience: options.Patience = 0,
+    images: options.Images = None,
+    captions: options.Captions = None,
+    image_model: options.ImageModel = "mini",
+    tensorboard: options.Tensorboard = False,
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
 ) -> None:
-    """Teach a multilingual student the vectors of an English teacher (multilingual knowledge distillation)."""
+    """Train a multilingual student on the vectors of an English teacher (multilingual knowledge distillation)."""
+    if bool(teacher) == bool(add_language):
+        raise typer.BadParameter("give either --teacher or --add-language")
     with _train_extra():
-        from babelclip.training import distillation_run as courses
-        from babelclip.training.add_language import Extension, run_extension
-        from babelclip.training.distill import Settings
-        from babelclip.training.pairs import parse_corpus
-    settings = Settings(
+        from babelclip.training.distill import DistillationConfig
+    config = DistillationConfig(
         loss=loss,
         contrast=contrast,
         batch=batch,
@@ -88,91 +74,111 @@ def distill(
         tensorboard=tensorboard,
         seed=seed,
     )
-    corpora = tuple(parse_corpus(option) for option in pairs)
-    if bool(teacher) == bool(add_language):
-        raise typer.BadParameter("give --teacher, or --add-language, one of them")
+    data = options.PairOptions(pairs, source, languages, alpha, samples, held_out, language_weight or [], source_share)
     if add_language:
-        job = Extension(
-            model=student,
-            out=out,
-            corpora=corpora,
-            new=tuple(add_language),
-            bound=bound,
-            source=source,
-            alpha=alpha,
-            samples=samples,
-            held_out=held_out,
-            training=settings,
-        )
-        with _shown() as show:
-            extended = run_extension(job, say=output.message, show=show)
-        _show_extension(extended, add_language)
-        output.message(f"model: {out}")
-        return
-    if (images is None) != (captions is None):
-        raise typer.BadParameter("--images and --captions belong together")
-    sets = (courses.ImageSet(images, captions, image_model),) if images and captions else ()
-    weights = dict(_language_weight(option) for option in language_weight or ())
-    course = courses.Course(
-        teachers=tuple(_teacher(option) for option in teacher or ()),
-        student=student,
+        _add_languages(student, out, add_language, bound, data, config)
+    else:
+        initial = options.StudentOptions(student, layers, vocabulary, dimension, max_length)
+        retrieval = options.RetrievalOptions(images, captions, image_model)
+        _distill(out, teacher or [], initial, data, retrieval, config, resume=resume)
+
+
+def _add_languages(
+    student: Path,
+    out: Path,
+    languages: list[str],
+    bound: float,
+    data: options.PairOptions,
+    config: "DistillationConfig",
+) -> None:
+    """Add languages to a finished student, and print accuracy and drift."""
+    from babelclip.training.add_language import LanguageAddition, add_language
+    from babelclip.training.pairs import parse_corpus
+
+    run = LanguageAddition(
+        model=student,
         out=out,
-        corpora=corpora,
-        source=source,
-        languages=words(languages),
-        dimension=dimension,
-        layers=layers,
-        vocabulary=vocabulary,
-        max_length=max_length,
-        alpha=alpha,
-        language_weights=weights,
-        source_share=source_share,
-        samples=samples,
-        held_out=held_out,
-        images=sets,
-        training=settings,
+        corpora=tuple(parse_corpus(option) for option in data.pairs),
+        languages=tuple(languages),
+        bound=bound,
+        source=data.source,
+        alpha=data.alpha,
+        samples=data.samples,
+        held_out=data.held_out,
+        training=config,
     )
-    with _shown() as show:
-        outcome = courses.run_course(course, resume=resume, say=output.message, show=show)
-    for report in outcome.reports:
-        show_report(report, [report.mean(sorted(outcome.languages))])
+    with _training_bar() as progress:
+        result = add_language(run, log_line=output.message, progress=progress)
+    _show_languages(result, languages)
+    output.message(f"model: {out}")
+
+
+def _distill(
+    out: Path,
+    teachers: Sequence[str],
+    initial: options.StudentOptions,
+    data: options.PairOptions,
+    retrieval: options.RetrievalOptions,
+    config: "DistillationConfig",
+    *,
+    resume: bool,
+) -> None:
+    """Make and train a student, and print its evaluation."""
+    from babelclip.training.distillation_run import DistillationRun, ImageSet, run_distillation
+    from babelclip.training.pairs import parse_corpus
+
+    images, captions = retrieval.images, retrieval.captions
+    if (images is None) != (captions is None):
+        raise typer.BadParameter("--images and --captions need each other; give both or neither")
+    run = DistillationRun(
+        teachers=tuple(_teacher(option) for option in teachers),
+        student=initial.student,
+        out=out,
+        corpora=tuple(parse_corpus(option) for option in data.pairs),
+        source=data.source,
+        languages=words(data.languages),
+        dimension=initial.dimension,
+        layers=initial.layers,
+        vocabulary=initial.vocabulary,
+        max_length=initial.max_length,
+        alpha=data.alpha,
+        language_weights=dict(_language_weight(option) for option in data.language_weights),
+        source_share=data.source_share,
+        samples=data.samples,
+        held_out=data.held_out,
+        images=(ImageSet(images, captions, retrieval.image_model),) if images and captions else (),
+        training=config,
+    )
+    with _training_bar() as progress:
+        result = run_distillation(run, resume=resume, log_line=output.message, progress=progress)
+    for report in result.reports:
+        show_report(report, [report.mean(sorted(result.languages))])
     output.message(f"student: {out}")
 
 
 def align(
-    out: Annotated[Path, typer.Argument(help="The folder to make: OUT/text and OUT/image.")],
-    text: Annotated[str, typer.Option(help="The model or folder whose text space pictures are tied to.")],
-    image: Annotated[str, typer.Option(help="The model or folder whose image encoder is tied to it.")],
-    captions: Annotated[
-        list[str],
-        typer.Option(
-            help="PICTURES:CAPTIONS, a tar or folder and a table; PICTURES:CAPTIONS,weight=2. May be repeated."
-        ),
-    ],
-    classes: Annotated[
-        Path | None, typer.Option(help="Names of the image classifier's classes, where it has one.")
-    ] = None,
-    templates: Annotated[
-        bool, typer.Option(help="Learn from the class names in the prompt templates of their language too.")
-    ] = False,
-    held_out: Annotated[
-        Path | None, typer.Option(help="Names of pictures to measure on and not to learn from, a line each.")
-    ] = None,
-    languages: Annotated[str, typer.Option(help="Only these, parted by commas. [default: all]")] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Batches of pictures.")] = 1500,
-    batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 512,
-    learning_rate: Annotated[float, typer.Option(help="Of the image head, at its highest.")] = 4e-4,
-    text_rate: Annotated[float, typer.Option(min=0, help="Of the text map; 0 leaves the text side as it is.")] = 3e-4,
-    width: Annotated[int, typer.Option(min=1, help="Inner width of the image head.")] = 768,
-    views: Annotated[int, typer.Option(min=1, help="Views a picture: whole, mirrored, cut out.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    out: options.AlignmentOut,
+    text: options.TextModel,
+    image: options.ImageEncoder,
+    captions: options.CaptionSets,
+    classes: options.Classes = None,
+    templates: options.Templates = False,
+    held_out: options.HeldOutPictures = None,
+    languages: options.Languages = "",
+    steps: options.Steps = 1500,
+    batch: options.PictureBatch = 512,
+    learning_rate: options.HeadRate = 4e-4,
+    text_rate: options.TextRate = 3e-4,
+    width: options.Width = 768,
+    views: options.Views = 6,
+    seed: options.Seed = 0,
 ) -> None:
-    """Tie an image encoder to a text space: a head on its frozen features, learned from captions in any language."""
+    """Align an image encoder with a text space: train a head on its frozen features, on captions in any language."""
     with _train_extra():
-        from babelclip.training import alignment_run
-        from babelclip.training.heads import Settings
+        from babelclip.training.alignment_run import AlignmentRun, run_alignment
+        from babelclip.training.heads import HeadConfig
     names = held_out.read_text(encoding="utf-8").split("\n") if held_out else []
-    job = alignment_run.Alignment(
+    run = AlignmentRun(
         text=text,
         image=image,
         out=out,
@@ -182,32 +188,32 @@ def align(
         held_out=frozenset(name for name in names if name),
         languages=words(languages),
         views=views,
-        training=Settings(
+        training=HeadConfig(
             steps=steps, batch=batch, learning_rate=learning_rate, text_rate=text_rate, width=width, seed=seed
         ),
     )
     with output.progress("aligning", steps) as bar:
 
-        def show(step: int, total: int, entry: dict[str, float]) -> None:
+        def progress(step: int, total: int, entry: dict[str, float]) -> None:
             bar(step, total, f"loss {entry['contrastive']:.3f}")
 
-        aligned = alignment_run.run_alignment(job, say=output.message, show=show)
-    figures = [name for name in aligned.log[-1] if name not in ("step", "contrastive", "classes")]
-    rows = [(f"{entry['step']:.0f}", *(f"{entry[name]:.3f}" for name in figures)) for entry in aligned.log]
-    output.table(("step#", *(f"{name}#" for name in figures)), rows, title="T>I R@10 of pictures held out")
-    output.message(f"pair: {out}")
+        heads = run_alignment(run, log_line=output.message, progress=progress)
+    figures = [name for name in heads.log[-1] if name not in ("step", "contrastive", "classes")]
+    rows = [(f"{entry['step']:.0f}", *(f"{entry[name]:.3f}" for name in figures)) for entry in heads.log]
+    output.table(("step#", *(f"{name}#" for name in figures)), rows, title="T>I R@10 of held-out pictures")
+    output.message(f"model: {out}")
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[["Progress"], None]]:
-    """A bar with the loss, the speed and the time left."""
+def _training_bar() -> Iterator[Callable[["TrainingProgress"], None]]:
+    """Show a progress bar with the loss and the rate."""
     with output.progress("distilling") as bar:
         yield lambda at: bar(at.step, at.steps, f"loss {at.loss:.4f}, {at.rate:.0f} sentences/s")
 
 
 @contextmanager
 def _train_extra() -> Iterator[None]:
-    """Turn a missing package of the extra ``train`` into an error that says how to get it."""
+    """Convert the import error of a package of the extra ``train`` to one with the install line."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -217,19 +223,19 @@ def _train_extra() -> Iterator[None]:
 
 
 def _language_weight(option: str) -> tuple[str, float]:
-    """LANGUAGE=NUMBER, with a number over 0."""
+    """Parse LANGUAGE=NUMBER, with a positive number."""
     name, _, value = option.partition("=")
     try:
         number = float(value)
     except ValueError:
         number = 0.0
     if not number > 0:
-        raise InputError(f"{option!r} is not LANGUAGE=NUMBER with a number over 0")
+        raise InputError(f"--language-weight {option!r} is not LANGUAGE=NUMBER with a positive number, such as ku=2")
     return name.strip(), number
 
 
 def _teacher(option: str) -> "Teacher":
-    """A name, or NAME,weight=NUMBER."""
+    """Parse NAME, or NAME,weight=NUMBER."""
     from babelclip.training.pairs import parse_numbers
     from babelclip.training.teacher import Teacher
 
@@ -238,29 +244,29 @@ def _teacher(option: str) -> "Teacher":
 
 
 def _caption_set(option: str) -> "CaptionSet":
-    """PICTURES:CAPTIONS, perhaps with a weight."""
+    """Parse PICTURES:CAPTIONS, or PICTURES:CAPTIONS,weight=NUMBER."""
     from babelclip.training.alignment_run import CaptionSet
     from babelclip.training.pairs import parse_numbers
 
-    place, numbers = parse_numbers(option, "weight")
-    pictures, found, captions = place.rpartition(":")
-    if not found:
-        raise InputError(f"{option!r} is not PICTURES:CAPTIONS")
+    paths, numbers = parse_numbers(option, "weight")
+    pictures, separator, captions = paths.rpartition(":")
+    if not separator:
+        raise InputError(f"--captions {option!r} is not PICTURES:CAPTIONS, such as photos.tar:captions.tsv")
     return CaptionSet(Path(pictures), Path(captions), **numbers)
 
 
-def _show_extension(extended: "Extended", new: Sequence[str]) -> None:
-    """Translation accuracy before and after, and how far each language moved."""
-    moved = {score.language: score.figures["moved"].value for score in extended.moved.scores}
+def _show_languages(result: "LanguageAdditionResult", new: Sequence[str]) -> None:
+    """Print translation accuracy before and after, and the drift of each language."""
+    drift = {score.language: score.figures["drift"].value for score in result.drift.scores}
     rows = [
         (
-            f"{then.language} (new)" if then.language in new else then.language,
-            f"{then.figures['both'].value:.3f}",
-            f"{now.figures['both'].value:.3f}",
-            f"{moved[then.language]:.4f}" if then.language in moved else "",
+            f"{before.language} (new)" if before.language in new else before.language,
+            f"{before.figures['both'].value:.3f}",
+            f"{after.figures['both'].value:.3f}",
+            f"{drift[before.language]:.4f}" if before.language in drift else "",
         )
-        for then, now in zip(extended.before.scores, extended.after.scores, strict=True)
+        for before, after in zip(result.before.scores, result.after.scores, strict=True)
     ]
-    output.table(("language", "before#", "after#", "moved#"), rows, title="Translation accuracy, pairs held out")
-    if extended.kept < 1:
-        output.message(f"the weights went {extended.kept:.0%} of the way, to keep the bound")
+    output.table(("language", "before#", "after#", "drift#"), rows, title="Translation accuracy on held-out pairs")
+    if result.interpolation < 1:
+        output.message(f"the model has {result.interpolation:.0%} of the new weights; more would exceed --bound")

@@ -1,12 +1,12 @@
-"""Adding a language to a finished model without moving the vectors of the others: no image is embedded again.
+"""Addition of languages to a trained model with bounded drift, so that indexed images need no new embedding.
 
-The model is its own teacher: a text in the new language learns the vector that the model gives the source, and texts in
-the languages it knows learn to keep the vectors that it gives them (replay). Should they move by more than the bound
-all the same, the weights go back towards the old ones (Wortsman et al. 2022, WiSE-FT) until they do not.
+The model is its own teacher: texts in the new language are trained towards the model's vector of the source, and texts
+in the languages that it knows towards its own vectors of them (replay). If the drift of a language still exceeds the
+bound, the weights are interpolated towards the old ones (Wortsman et al. 2022, WiSE-FT) until it does not.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,161 +20,170 @@ from babelclip.evaluation.translation import evaluate_translation
 from babelclip.filesystem import require_empty
 from babelclip.models.export import copy_tower
 from babelclip.models.model import Model
-from babelclip.training.distill import Progress, Settings, distill
+from babelclip.training.distill import DistillationConfig, TrainingProgressCallback, distill
 from babelclip.training.distillation_run import held_out_pairs
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
-from babelclip.training.sampling import ALPHA, Plan, draw, shares
-from babelclip.training.teacher import Say, Teacher, teacher_vectors
+from babelclip.training.sampling import ALPHA, TrainingPlan, draw, shares
+from babelclip.training.teacher import LogCallback, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
 
-BOUND = 0.02
-"""Of one less the cosine between a text's old vector and its new one, mean over a language's held-out texts."""
-STEPS_BACK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-"""How far from the old weights to the new ones; the farthest that keeps the bound is taken."""
+MAX_DRIFT = 0.02
+"""One less the cosine of a text's old and new vector, mean over the held-out texts of a language."""
+INTERPOLATIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+"""Shares of the new weights; the largest that respects the bound is used."""
 TRAINED, REPORT = "trained", "report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
-    """What is added to what. ``corpora`` hold pairs of the new languages and, for replay, of those known already."""
+class LanguageAddition:
+    """Inputs, outputs and hyperparameters. ``corpora`` hold pairs of new languages and, for replay, of known ones."""
 
     model: Path
     out: Path
     corpora: tuple[CorpusFile, ...]
-    new: tuple[str, ...]
-    bound: float = BOUND
+    languages: tuple[str, ...]
+    bound: float = MAX_DRIFT
     source: str = "en"
     alpha: float = ALPHA
     replay: float = 0.5
     samples: int = 0
     held_out: int = 200
-    training: Settings = field(default_factory=Settings)
+    training: DistillationConfig = field(default_factory=DistillationConfig)
 
 
 @dataclass(frozen=True, slots=True)
-class Extended:
-    """What came of it: translation accuracy before and after, how far the others moved, and how much was kept."""
+class LanguageAdditionResult:
+    """Translation accuracy before and after, drift by language, and the share of the new weights."""
 
     before: Report
     after: Report
-    moved: Report
-    kept: float
+    drift: Report
+    interpolation: float
 
 
-def run_extension(
-    job: Extension, *, say: Say | None = None, show: Callable[[Progress], None] | None = None
-) -> Extended:
+def add_language(
+    run: LanguageAddition,
+    *,
+    log_line: LogCallback | None = None,
+    progress: TrainingProgressCallback | None = None,
+) -> LanguageAdditionResult:
     """Add languages to a model.
 
-    :param job: what to what
-    :param say: is told what is under way
-    :param show: is told where the training is
-    :return: what came of it; the model is in ``job.out``
-    :raises InputError: if the folder is there already
-    :raises DataError: if there are no pairs in a new language, or none to replay
+    :param run: inputs, outputs and hyperparameters
+    :param log_line: receives a line at the beginning of each stage
+    :param progress: receives the progress of training
+    :return: accuracy and drift; the model is in ``run.out``
+    :raises InputError: if the output folder is not empty
+    :raises DataError: if there are no pairs of a new language, or none to replay
     """
-    say = say or (lambda _: None)
-    require_empty(job.out)
-    say("reading pairs")
-    corpora = [corpus for file in job.corpora for corpus in read_corpora(file, source=job.source)]
-    split = hold_out(corpora, job.held_out)
-    for language in job.new:
+    log_line = log_line or (lambda _: None)
+    require_empty(run.out)
+    log_line("reading pairs")
+    corpora = [corpus for file in run.corpora for corpus in read_corpora(file, source=run.source)]
+    split = hold_out(corpora, run.held_out)
+    for language in run.languages:
         if not any(corpus.language == language for corpus in split.train):
-            raise DataError(f"there are no pairs in {language!r}")
-    if not any(corpus.language not in job.new for corpus in split.train):
-        raise DataError("there are no pairs in the languages that the model knows; without them it would forget")
-    plan = _plan(split.train, job)
-    say("the model's own vectors")
-    teacher = (Teacher(str(job.model)),)
-    store = teacher_vectors(teacher, list(dict.fromkeys(plan.sources)), bf16=job.training.bf16, say=say)
-    say("training")
-    trained = job.out / TRAINED
-    distill(job.model, trained, plan, store.rows(plan.sources), store.vectors, job.training, show=show)
-    pairs = held_out_pairs(split.held_out, job.held_out)
-    old = Model.load(text=job.model)
-    texts = {own.language: own.translated for own in pairs if own.language not in job.new}
-    texts[job.source] = list(dict.fromkeys(text for own in pairs for text in own.english))[: job.held_out]
+            raise DataError(f"--pairs holds no pairs in {language!r}; give a file of them")
+    if not any(corpus.language not in run.languages for corpus in split.train):
+        raise DataError(
+            "--pairs holds pairs of the new languages only; give pairs of languages that the model knows too, to bound "
+            "their drift"
+        )
+    plan = _plan(split.train, run)
+    log_line("computing the model's vectors")
+    teacher = (Teacher(str(run.model)),)
+    cache = teacher_vectors(teacher, list(dict.fromkeys(plan.sources)), bf16=run.training.bf16, log_line=log_line)
+    log_line("training")
+    trained = run.out / TRAINED
+    distill(run.model, trained, plan, cache.rows(plan.sources), cache.vectors, run.training, progress=progress)
+    pairs = held_out_pairs(split.held_out, run.held_out)
+    old = Model.load(text=run.model)
+    texts = {part.language: part.translated for part in pairs if part.language not in run.languages}
+    texts[run.source] = list(dict.fromkeys(text for part in pairs for text in part.english))[: run.held_out]
     before = evaluate_translation(old, pairs)
-    kept, moved = _go_back(job, trained, old, texts, say)
-    after = evaluate_translation(Model.load(text=job.out), pairs)
-    _write_report(job, before, after, moved, kept)
-    return Extended(before, after, moved, kept)
+    interpolation, drift = _bound_drift(run, trained, old, texts, log_line)
+    after = evaluate_translation(Model.load(text=run.out), pairs)
+    result = LanguageAdditionResult(before, after, drift, interpolation)
+    _write_report(run, result)
+    return result
 
 
-def movement(texts: Mapping[str, Sequence[str]], old: Mapping[str, FloatArray], new: TextEncoder) -> Report:
-    """How far a model's vectors have moved, by language.
+def measure_drift(texts: Mapping[str, Sequence[str]], old: Mapping[str, FloatArray], new: TextEncoder) -> Report:
+    """Measure the change of a model's vectors by language.
 
     :param texts: language -> texts
-    :param old: language -> float32 (texts, dimension), unit rows: the vectors that they had
-    :param new: the model as it is
-    :return: the figures ``moved`` (one less the cosine, mean) and ``worst`` (that of the text that moved most)
+    :param old: language -> float32 (texts, dimension), unit rows: their old vectors
+    :param new: the new model
+    :return: the figures ``drift`` (one less the cosine, mean) and ``worst`` (maximum)
     """
     scores = []
-    for language, own in sorted(texts.items()):
-        far = np.maximum(0, 1 - (old[language] * new.encode_text(own)).sum(axis=1))
-        scores.append(LanguageScore(language, len(own), figures({"moved": far, "worst": np.full_like(far, far.max())})))
-    return Report("Movement", f"{sum(map(len, texts.values()))} texts", tuple(scores))
+    for language, language_texts in sorted(texts.items()):
+        drift = np.maximum(0, 1 - (old[language] * new.encode_text(language_texts)).sum(axis=1))
+        samples = {"drift": drift, "worst": np.full_like(drift, drift.max())}
+        scores.append(LanguageScore(language, len(language_texts), figures(samples)))
+    return Report("Drift", f"{sum(map(len, texts.values()))} texts", tuple(scores))
 
 
-def _plan(corpora: Sequence[Corpus], job: Extension) -> Plan:
-    """Texts in the new languages with their sources, and texts in the others as their own sources."""
-    new = [corpus for corpus in corpora if corpus.language in job.new]
-    known = [corpus for corpus in corpora if corpus.language not in job.new]
-    own = [Corpus(c.name, c.language, c.texts, c.texts) for c in known]
-    own += [Corpus(c.name, job.source, c.sources, c.sources) for c in known]
-    samples = job.samples or 2 * sum(map(len, new))
+def _plan(corpora: Sequence[Corpus], run: LanguageAddition) -> TrainingPlan:
+    """Sample texts of the new languages, whose targets are their sources, and texts to replay, their own targets."""
+    new = [corpus for corpus in corpora if corpus.language in run.languages]
+    known = [corpus for corpus in corpora if corpus.language not in run.languages]
+    replayed = [Corpus(c.name, c.language, c.texts, c.texts) for c in known]
+    replayed += [Corpus(c.name, run.source, c.sources, c.sources) for c in known]
+    samples = run.samples or 2 * sum(map(len, new))
     plans = []
-    for part, count in ((new, samples - round(job.replay * samples)), (own, round(job.replay * samples))):
-        fractions = shares(part, weights={}, languages={}, alpha=job.alpha)
-        plans.append(draw(part, fractions, samples=count, source_share=0.0, seed=job.training.seed))
-    return Plan([t for plan in plans for t in plan.texts], [s for plan in plans for s in plan.sources])
+    for part, count in ((new, samples - round(run.replay * samples)), (replayed, round(run.replay * samples))):
+        fractions = shares(part, weights={}, languages={}, alpha=run.alpha)
+        plans.append(draw(part, fractions, samples=count, source_share=0.0, seed=run.training.seed))
+    return TrainingPlan([t for plan in plans for t in plan.texts], [s for plan in plans for s in plan.sources])
 
 
-def _go_back(
-    job: Extension, trained: Path, old: Model, texts: Mapping[str, Sequence[str]], say: Say
+def _bound_drift(
+    run: LanguageAddition, trained: Path, old: Model, texts: Mapping[str, Sequence[str]], log_line: LogCallback
 ) -> tuple[float, Report]:
-    """Write the model that is as far from the old one as the bound allows."""
-    copy_tower(job.model, job.out)
-    vectors = {language: old.encode_text(own) for language, own in texts.items()}
+    """Write the model with the largest share of the new weights that respects the bound."""
+    copy_tower(run.model, run.out)
+    vectors = {language: old.encode_text(language_texts) for language, language_texts in texts.items()}
     weights = {}
-    for folder in module_folders(job.out):
+    for folder in module_folders(run.out):
         if (folder / WEIGHTS).is_file():
-            place = folder.relative_to(job.out)
-            weights[folder / WEIGHTS] = read_weights(job.model / place), read_weights(trained / place)
-    for part in STEPS_BACK:
+            module = folder.relative_to(run.out)
+            weights[folder / WEIGHTS] = read_weights(run.model / module), read_weights(trained / module)
+    for share in INTERPOLATIONS:
         for file, (before, after) in weights.items():
-            mixed = {name: array + part * (after[name] - array) for name, array in before.items() if name in after}
+            mixed = {name: array + share * (after[name] - array) for name, array in before.items() if name in after}
             write_weights(file, mixed)
-        moved = movement(texts, vectors, Model.load(text=job.out))
-        worst = max(score.figures["moved"].value for score in moved.scores)
-        say(f"{part:.0%} of the way: the language that moved most moved by {worst:.4f}; the bound is {job.bound}")
-        if worst <= job.bound:
-            return part, moved
+        drift = measure_drift(texts, vectors, Model.load(text=run.out))
+        worst = max(score.figures["drift"].value for score in drift.scores)
+        log_line(f"{share:.0%} of the new weights: the largest drift of a language is {worst:.4f}, bound {run.bound}")
+        if worst <= run.bound:
+            return share, drift
     raise DataError(
-        f"no tenth of the way keeps the bound of {job.bound}; give more pairs to replay, a lower rate or a higher bound"
+        f"the largest drift is {worst:.4f} even with {INTERPOLATIONS[-1]:.0%} of the new weights, over the bound of "
+        f"{run.bound}; give more pairs to replay, a lower --learning-rate or a higher --bound"
     )
 
 
-def _write_report(job: Extension, before: Report, after: Report, moved: Report, kept: float) -> None:
-    """Before and after by language, as JSON."""
+def _write_report(run: LanguageAddition, result: LanguageAdditionResult) -> None:
+    """Write accuracy and drift by language as JSON."""
     rows = [
         {
-            "language": then.language,
-            "new": then.language in job.new,
-            "count": then.count,
-            "before": round(then.figures["both"].value, 4),
-            "after": round(now.figures["both"].value, 4),
+            "language": before.language,
+            "new": before.language in run.languages,
+            "count": before.count,
+            "before": round(before.figures["both"].value, 4),
+            "after": round(after.figures["both"].value, 4),
         }
-        for then, now in zip(before.scores, after.scores, strict=True)
+        for before, after in zip(result.before.scores, result.after.scores, strict=True)
     ]
-    record = {
-        "model": job.model.name,
-        "new": job.new,
-        "bound": job.bound,
-        "part_of_the_way": kept,
+    report = {
+        "model": run.model.name,
+        "new": run.languages,
+        "bound": run.bound,
+        "interpolation": result.interpolation,
         "translation": rows,
-        "moved": {score.language: round(score.figures["moved"].value, 5) for score in moved.scores},
-        "worst": {score.language: round(score.figures["worst"].value, 5) for score in moved.scores},
-        "settings": asdict(job.training),
+        "drift": {score.language: round(score.figures["drift"].value, 5) for score in result.drift.scores},
+        "worst": {score.language: round(score.figures["worst"].value, 5) for score in result.drift.scores},
+        "settings": asdict(run.training),
     }
-    (job.out / REPORT).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (run.out / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A whole alignment: texts, features, heads, and the folder of the pair that comes of it."""
+"""An alignment from beginning to end: embed texts, compute features, train heads, write the model folder."""
 
 import csv
 import io
@@ -20,35 +20,36 @@ from babelclip.evaluation.retrieval import best_ranks
 from babelclip.filesystem import read_unzipped, require_empty
 from babelclip.models import registry
 from babelclip.models.export import copy_tower
-from babelclip.training.features import Features, read_features, source_of
+from babelclip.training.features import read_features, source_of
 from babelclip.training.heads import (
-    Aligned,
     CaptionedSet,
     ClassifierHead,
-    Encode,
-    Measure,
+    ClassNameRows,
+    Encoder,
+    HeadConfig,
+    HeadEvaluator,
+    HeadProgressCallback,
     ProjectionHead,
-    Settings,
-    Show,
+    TrainedHeads,
     align,
     captioned,
     class_vectors,
 )
-from babelclip.training.teacher import Say, Teacher, teacher_vectors
+from babelclip.training.teacher import LogCallback, Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.class_names import read_numbered_names
 from babelclip.zeroshot.templates import BARE, fill, templates_of
 
 LOG = "align.json"
-CUT = 10
+RECALL_AT = 10
 VIEWS = 6
-ClassTexts = dict[str, dict[int, list[str]]]
-"""language -> class -> its names."""
+ClassNames = dict[str, dict[int, list[str]]]
+"""Language -> class -> names of the class."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionSet:
-    """Pictures (a tar or a folder), their captions (a table), and the set's share of the steps."""
+    """Pictures (a tar or a folder), a table of their captions, and the share of the steps."""
 
     pictures: Path
     captions: Path
@@ -56,8 +57,8 @@ class CaptionSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alignment:
-    """What is tied to what. Pictures named in ``held_out`` are measured on and never learned from."""
+class AlignmentRun:
+    """Inputs, outputs and hyperparameters. Pictures named in ``held_out`` are for evaluation, never for training."""
 
     text: str
     image: str
@@ -70,202 +71,232 @@ class Alignment:
     source: str = "en"
     views: int = VIEWS
     max_characters: int = 250
-    training: Settings = field(default_factory=Settings)
+    training: HeadConfig = field(default_factory=HeadConfig)
 
 
-def run_alignment(job: Alignment, *, say: Say | None = None, show: Show | None = None) -> Aligned:
-    """Learn the heads and write the pair.
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of a run: captions, class names, prompts by (language, name), and the row of each text in vectors."""
 
-    :param job: what is tied to what
-    :param say: is told what is under way
-    :param show: is told where the learning is
-    :return: what was learned; ``job.out`` holds ``text``, ``image`` and the log
-    :raises InputError: if the folder is there already, or a tower is missing or cannot be tied
+    captions: Mapping[CaptionSet, list[Caption]]
+    classes: ClassNames
+    prompts: Mapping[tuple[str, str], str]
+    rows: Mapping[str, int]
+    vectors: FloatArray
+
+
+def run_alignment(
+    run: AlignmentRun, *, log_line: LogCallback | None = None, progress: HeadProgressCallback | None = None
+) -> TrainedHeads:
+    """Train the heads and write the folder of the dual encoder.
+
+    :param run: inputs, outputs and hyperparameters
+    :param log_line: receives a line at the beginning of each stage
+    :param progress: receives the progress of training
+    :return: the trained heads; ``run.out`` holds ``text``, ``image`` and the log
+    :raises InputError: if the folder exists, or a tower is missing or unsuitable
     :raises DataError: if the data have another form
     """
-    say = say or (lambda _: None)
-    require_empty(job.out)
-    text = registry.find(job.text).text
-    image = registry.find(job.image)
-    if text is None or image.image is None:
-        raise InputError(
-            f"{job.text if text is None else job.image} has no {'text' if text is None else 'image'} tower"
-        )
-    spec, text_spec = read_image_spec(image.image), read_text_spec(text)
-    if not text_spec.dense:
-        raise InputError(f"{job.text} has no Dense layer that a map could be folded into; distil a student first")
-    captions = {one: _captions(one, job) for one in job.sets}
-    classes = _read_classes(job.classes, job.languages) if job.classes else {}
-    prompts = _prompts(classes, job.training.seed) if job.templates else {}
-    say("embedding texts")
-    named = [name for own in classes.values() for names in own.values() for name in names]
-    learned_from = [caption.text for rows in captions.values() for caption in rows]
-    texts = list(dict.fromkeys([*learned_from, *named, *prompts.values()]))
-    vectors = teacher_vectors((Teacher(str(text)),), texts, say=say).take(texts)
-    rows = {text: row for row, text in enumerate(texts)}
-    fingerprint = registry.fingerprint(registry.ModelFolders(job.image, None, image.image, {}))
-    found: dict[CaptionSet, Features] = {}
-    for one in job.sets:
-        say(f"looking at {one.pictures.name}")
-        found[one] = read_features(
-            spec, fingerprint, source_of(one.pictures), read_pictures(one.pictures), views=job.views
-        )
-    training, held = [], []
-    for one, features in found.items():
-        learned, measured = _part(captions[one], rows, job.held_out)
-        training.append(captioned(one.pictures.stem, features, learned, one.weight))
-        held.append(captioned(one.pictures.stem, features, measured, 1.0))
-    training = [one for one in training if one.texts]
+    log_line = log_line or (lambda _: None)
+    require_empty(run.out)
+    text_spec, spec = _read_specs(run)
+    log_line("embedding texts")
+    texts = _embed_texts(run, log_line)
+    training, held_out = _read_sets(run, spec, texts, log_line)
     if not training:
-        raise DataError("no caption that may be learned from names a picture that is here")
+        raise DataError(
+            "no caption outside --held-out names a picture of its set; compare the first column of the captions with "
+            "the names of the pictures, without suffix"
+        )
     numbered = {
-        code: {number: tuple(rows[name] for name in names) for number, names in own.items()}
-        for code, own in classes.items()
+        code: {number: tuple(texts.rows[name] for name in names) for number, names in by_class.items()}
+        for code, by_class in texts.classes.items()
     }
-    head = _start(spec, training, vectors, numbered, job)
-    prompted = {
-        code: {
-            number: own[number] + tuple(rows[prompts[code, name]] for name in names if (code, name) in prompts)
-            for number, names in classes[code].items()
-        }
-        for code, own in numbered.items()
-    }
-    aligned = align(
-        head,
+    heads = align(
+        _initial_head(spec, training, texts.vectors, numbered, run),
         training,
-        vectors,
-        prompted,
-        job.training,
-        source=job.source,
-        measure=_measure([one for one in held if one.texts], vectors, job.source),
-        show=show,
+        texts.vectors,
+        _with_prompts(numbered, texts),
+        run.training,
+        source=run.source,
+        evaluate=_recall_evaluator(held_out, texts.vectors, run.source),
+        progress=progress,
     )
-    say("writing the pair")
-    _write(job, text_spec, spec, aligned)
-    return aligned
+    log_line("writing the model folder")
+    _write(run, text_spec, spec, heads)
+    return heads
 
 
-def _captions(one: CaptionSet, job: Alignment) -> list[Caption]:
-    """The captions of a set in the languages asked for, without very long ones."""
+def _read_specs(run: AlignmentRun) -> tuple[TextSpec, ImageSpec]:
+    """Read the specifications of both towers, and check that they can be aligned."""
+    text, image = registry.find(run.text).text, registry.find(run.image).image
+    if text is None or image is None:
+        raise InputError(
+            f"{run.text if text is None else run.image} has no {'text' if text is None else 'image'} tower"
+        )
+    spec, text_spec = read_image_spec(image), read_text_spec(text)
+    if not text_spec.dense:
+        raise InputError(f"{run.text} has no Dense layer that a map could be folded into; distil a student first")
+    return text_spec, spec
+
+
+def _embed_texts(run: AlignmentRun, log_line: LogCallback) -> _Texts:
+    """Embed captions, class names and prompts."""
+    captions = {caption_set: _captions(caption_set, run) for caption_set in run.sets}
+    classes = _read_classes(run.classes, run.languages) if run.classes else {}
+    prompts = _prompts(classes, run.training.seed) if run.templates else {}
+    class_names = [name for by_class in classes.values() for names in by_class.values() for name in names]
+    caption_texts = [caption.text for rows in captions.values() for caption in rows]
+    texts = list(dict.fromkeys([*caption_texts, *class_names, *prompts.values()]))
+    vectors = teacher_vectors((Teacher(str(registry.find(run.text).text)),), texts, log_line=log_line).take(texts)
+    return _Texts(captions, classes, prompts, {text: row for row, text in enumerate(texts)}, vectors)
+
+
+def _read_sets(
+    run: AlignmentRun, spec: ImageSpec, texts: _Texts, log_line: LogCallback
+) -> tuple[list[CaptionedSet], list[CaptionedSet]]:
+    """Compute the features of every set; return the pictures to train on and those that are held out."""
+    fingerprint = registry.fingerprint(registry.ModelFolders(run.image, None, registry.find(run.image).image, {}))
+    training, held_out = [], []
+    for caption_set in run.sets:
+        path = caption_set.pictures
+        log_line(f"computing the features of {path.name}")
+        features = read_features(spec, fingerprint, source_of(path), read_pictures(path), views=run.views)
+        learned, measured = _split(texts.captions[caption_set], texts.rows, run.held_out)
+        training.append(captioned(path.stem, features, learned, caption_set.weight))
+        held_out.append(captioned(path.stem, features, measured, 1.0))
+    return [part for part in training if part.texts], [part for part in held_out if part.texts]
+
+
+def _with_prompts(names: ClassNameRows, texts: _Texts) -> ClassNameRows:
+    """Append the rows of the prompts to those of the class names."""
+    return {
+        code: {
+            number: rows[number]
+            + tuple(texts.rows[texts.prompts[code, name]] for name in class_names if (code, name) in texts.prompts)
+            for number, class_names in texts.classes[code].items()
+        }
+        for code, rows in names.items()
+    }
+
+
+def _captions(caption_set: CaptionSet, run: AlignmentRun) -> list[Caption]:
+    """Read the captions of a set in the chosen languages, without those that are too long."""
     return [
         caption
-        for caption in read_captions(one.captions)
-        if (not job.languages or caption.language in job.languages) and len(caption.text) <= job.max_characters
+        for caption in read_captions(caption_set.captions)
+        if (not run.languages or caption.language in run.languages) and len(caption.text) <= run.max_characters
     ]
 
 
-def _read_classes(path: Path, languages: Sequence[str]) -> ClassTexts:
-    """Class names: Babel-ImageNet's JSON, or a table with columns index, lang and name."""
-    found: ClassTexts = defaultdict(lambda: defaultdict(list))
+def _read_classes(path: Path, languages: Sequence[str]) -> ClassNames:
+    """Read class names from Babel-ImageNet's JSON or from a table with the columns index, lang and name."""
+    classes: ClassNames = defaultdict(lambda: defaultdict(list))
     if ".json" in path.name:
         for code, names in read_numbered_names(path)[1].items():
             for number, name in names.items():
-                found[code][number].append(name)
+                classes[code][number].append(name)
     else:
         table = csv.DictReader(io.StringIO(read_unzipped(path).decode("utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
         if not {"index", "lang", "name"} <= set(table.fieldnames or ()):
-            raise DataError(f"{path}: its columns are {table.fieldnames}; index, lang and name must be among them")
+            raise DataError(f"{path}: the columns are {table.fieldnames}; index, lang and name must be among them")
         for row in table:
-            found[row["lang"]][int(row["index"])].append(row["name"])
-    return {code: dict(own) for code, own in found.items() if not languages or code in languages}
+            classes[row["lang"]][int(row["index"])].append(row["name"])
+    return {code: dict(names) for code, names in classes.items() if not languages or code in languages}
 
 
-def _prompts(classes: ClassTexts, seed: int) -> dict[tuple[str, str], str]:
-    """(language, name) -> the name in one of the templates of its language, drawn at random."""
+def _prompts(classes: ClassNames, seed: int) -> dict[tuple[str, str], str]:
+    """Put every class name into a random template of its language: (language, name) -> prompt."""
     rng = np.random.default_rng(seed)
-    found: dict[tuple[str, str], str] = {}
-    for code, own in classes.items():
+    prompts: dict[tuple[str, str], str] = {}
+    for code, by_class in classes.items():
         templates = [template for template in templates_of(code) if template != BARE]
-        for names in own.values() if templates else ():
+        for names in by_class.values() if templates else ():
             for name in names:
-                found[code, name] = fill([templates[rng.integers(len(templates))]], name)[0]
-    return found
+                prompts[code, name] = fill([templates[rng.integers(len(templates))]], name)[0]
+    return prompts
 
 
-def _part(
+def _split(
     captions: Sequence[Caption], rows: Mapping[str, int], held_out: frozenset[str]
 ) -> tuple[dict[str, dict[str, list[int]]], dict[str, dict[str, list[int]]]]:
-    """Picture -> language -> rows of texts, of those that are learned from and of those that are held out."""
-    learned: dict[str, dict[str, list[int]]] = {}
+    """Split captions into those for training and those held out: picture -> language -> rows of texts."""
+    training: dict[str, dict[str, list[int]]] = {}
     measured: dict[str, dict[str, list[int]]] = {}
     for caption in captions:
-        into = measured if caption.image in held_out else learned
-        into.setdefault(caption.image, {}).setdefault(caption.language, []).append(rows[caption.text])
-    return learned, measured
+        part = measured if caption.image in held_out else training
+        part.setdefault(caption.image, {}).setdefault(caption.language, []).append(rows[caption.text])
+    return training, measured
 
 
-def _start(
-    spec: ImageSpec,
-    training: Sequence[CaptionedSet],
-    vectors: FloatArray,
-    names: Mapping[str, Mapping[int, tuple[int, ...]]],
-    job: Alignment,
+def _initial_head(
+    spec: ImageSpec, training: Sequence[CaptionedSet], vectors: FloatArray, names: ClassNameRows, run: AlignmentRun
 ) -> ClassifierHead | ProjectionHead:
-    """The image head that the learning starts from."""
+    """Make the image head that training starts from."""
     if spec.efficientnet is None:
         return ProjectionHead(read_weights(spec.folder)["visual_projection.weight"])
-    if len(names.get(job.source, {})) != spec.efficientnet.classes:
+    if len(names.get(run.source, {})) != spec.efficientnet.classes:
         raise DataError(
-            f"--classes must name all {spec.efficientnet.classes} classes of {job.image} in {job.source!r}; it names "
-            f"{len(names.get(job.source, {}))}"
+            f"--classes must name all {spec.efficientnet.classes} classes of {run.image} in {run.source!r}; it names "
+            f"{len(names.get(run.source, {}))}"
         )
-    flat = np.concatenate([one.features.reshape(-1, one.features.shape[2]) for one in training])
-    start = class_vectors(vectors, names, job.source, job.training.others)
+    features = np.concatenate([part.features.reshape(-1, part.features.shape[2]) for part in training])
+    start = class_vectors(vectors, names, run.source, run.training.others)
     weights = read_weights(spec.folder)
-    return ClassifierHead(start, weights["classifier.weight"], weights["classifier.bias"], flat, job.training)
+    return ClassifierHead(start, weights["classifier.weight"], weights["classifier.bias"], features, run.training)
 
 
-def _measure(held: Sequence[CaptionedSet], vectors: FloatArray, source: str) -> Measure:
-    """R@10 of the held-out pictures of every set: in the source language, and the mean of the others."""
+def _recall_evaluator(held_out: Sequence[CaptionedSet], vectors: FloatArray, source: str) -> HeadEvaluator:
+    """Make the evaluator of R@10 on the held-out pictures: the source language, and the mean of the others."""
 
-    def measure(image: Encode, text: Encode) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for one in held:
-            pictures = image(one.features[:, 0])
+    def evaluate(image: Encoder, text: Encoder) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for part in held_out:
+            pictures = image(part.features[:, 0])
             by_language: dict[str, list[tuple[int, int]]] = defaultdict(list)
-            for picture, languages in enumerate(one.texts):
+            for picture, languages in enumerate(part.texts):
                 for language, rows in languages.items():
                     by_language[language].extend((row, picture) for row in rows)
             recalls = {}
             for language, pairs in by_language.items():
                 scores = text(vectors[[row for row, _ in pairs]]) @ pictures.T
-                own = np.array([picture for _, picture in pairs])[:, None] == np.arange(len(pictures))
-                recalls[language] = float((best_ranks(scores, own) <= CUT).mean())
+                correct = np.array([picture for _, picture in pairs])[:, None] == np.arange(len(pictures))
+                recalls[language] = float((best_ranks(scores, correct) <= RECALL_AT).mean())
             others = [recall for language, recall in recalls.items() if language != source]
             if source in recalls:
-                found[f"{one.name} {source}"] = recalls[source]
+                figures[f"{part.name} {source}"] = recalls[source]
             if others:
-                found[f"{one.name} others"] = float(np.mean(others))
-        return found
+                figures[f"{part.name} others"] = float(np.mean(others))
+        return figures
 
-    return measure
+    return evaluate
 
 
-def _write(job: Alignment, text: TextSpec, spec: ImageSpec, aligned: Aligned) -> None:
-    """``text`` with its map folded into the last Dense layer, ``image`` with its head, and the log."""
-    copy_tower(text.folder, job.out / "text")
-    module = read_text_spec(job.out / "text").dense[-1]
+def _write(run: AlignmentRun, text: TextSpec, spec: ImageSpec, heads: TrainedHeads) -> None:
+    """Write ``text`` with the map folded into its last Dense layer, ``image`` with the head, and the log."""
+    copy_tower(text.folder, run.out / "text")
+    module = read_text_spec(run.out / "text").dense[-1]
     weights = read_weights(module.folder)
-    weight = aligned.text_weight @ weights["linear.weight"]
-    bias = aligned.text_bias + (aligned.text_weight @ weights["linear.bias"] if module.bias else 0)
+    weight = heads.text_weight @ weights["linear.weight"]
+    bias = heads.text_bias + (heads.text_weight @ weights["linear.bias"] if module.bias else 0)
     write_weights(module.folder / WEIGHTS, {"linear.weight": weight, "linear.bias": bias})
     _update(module.folder / "config.json", {"bias": True})
-    copy_tower(spec.folder, job.out / "image")
-    write_weights(job.out / "image" / WEIGHTS, {**read_weights(spec.folder), **aligned.image})
-    changes: dict[str, Any] = {"projection_dim": len(aligned.text_bias)}
+    copy_tower(spec.folder, run.out / "image")
+    write_weights(run.out / "image" / WEIGHTS, {**read_weights(spec.folder), **heads.image})
+    changes: dict[str, Any] = {"projection_dim": len(heads.text_bias)}
     if spec.efficientnet is not None:
-        changes |= {"temperature": aligned.temperature, "residual_width": job.training.width}
-    _update(job.out / "image" / "config.json", changes)
+        changes |= {"temperature": heads.temperature, "residual_width": run.training.width}
+    _update(run.out / "image" / "config.json", changes)
     record = {
-        "text": job.text,
-        "image": job.image,
-        "sets": [{"pictures": s.pictures.name, "captions": s.captions.name, "weight": s.weight} for s in job.sets],
-        "held_out": len(job.held_out),
-        "settings": asdict(job.training),
-        "scale": aligned.scale,
-        "log": aligned.log,
+        "text": run.text,
+        "image": run.image,
+        "sets": [{"pictures": s.pictures.name, "captions": s.captions.name, "weight": s.weight} for s in run.sets],
+        "held_out": len(run.held_out),
+        "settings": asdict(run.training),
+        "scale": heads.scale,
+        "log": heads.log,
     }
-    (job.out / LOG).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (run.out / LOG).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _update(path: Path, changes: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a training leaves behind for people: a plot of its losses and a model card."""
+"""Artifacts of a training run for people: a plot of the losses and a model card."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ tags: [sentence-transformers, multilingual-knowledge-distillation]
 
 
 def plot_log(log: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw the loss by step, and beside it what was measured on the way.
+    """Plot the loss by step, and the evaluations during training.
 
     :param log: entries with ``step``, and ``loss`` or ``eval_...`` figures
     :param path: the PNG file to write
@@ -62,40 +62,34 @@ def write_card(
     """Write the model card of a student.
 
     :param path: the Markdown file
-    :param name: what the model is called
+    :param name: the name of the model
     :param teachers: names of the teachers
-    :param student: what the student was made of
-    :param pairs: language -> sentence pairs it was trained on
+    :param student: the name of the folder that the student was made from
+    :param pairs: language -> number of training pairs
     :param corpora: names of the corpora
-    :param settings: how it was trained
-    :param reports: what was measured on pairs and pictures that training never saw
+    :param settings: hyperparameters
+    :param reports: evaluations on held-out pairs and pictures
     """
     languages = sorted(pairs)
-    counted = "\n".join(
+    pair_rows = "\n".join(
         f"| {code} {BY_CODE[code].name if code in BY_CODE else ''} | {pairs[code]} |" for code in languages
     )
-    chosen = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+    setting_rows = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
     parts = [
         _FRONT.format(languages=", ".join(languages)),
         f"# {name}",
-        f"A multilingual student of {' and '.join(teachers)}, made of {student} by multilingual knowledge distillation "
-        "(Reimers & Gurevych 2020) with `babelclip distill`: a translation gets the vector that the teacher gives its "
-        "source. It opens in sentence-transformers and in babelclip.",
-        "## Measured on what training never saw",
+        f"A multilingual student of {' and '.join(teachers)}, made from {student} by multilingual knowledge "
+        "distillation (Reimers & Gurevych 2020) with `babelclip distill`: the target of a translation is the teacher's "
+        "vector of its source. sentence-transformers and babelclip load it.",
+        "## Evaluation on held-out data",
         *(
             f"### {r.title}: {r.subject}\n\n{summary_table(r, languages)}\n\n{language_table(r, languages)}"
             for r in reports
         ),
-        f"## Trained on\n\nCorpora: {', '.join(corpora)}. Their licences are those of their makers: name them here.",
-        f"| language | pairs |\n|---|---:|\n{counted}",
-        f"## How\n\n| setting | value |\n|---|---|\n{chosen}\n\n![losses]({PLOT})",
-        "## What not to rely on\n\nLanguages that are not in the table above were not taught. A low figure there means "
-        "what it says.",
+        f"## Training data\n\nCorpora: {', '.join(corpora)}. Add the licence of each corpus here.",
+        f"| language | pairs |\n|---|---:|\n{pair_rows}",
+        f"## Hyperparameters\n\n| setting | value |\n|---|---|\n{setting_rows}\n\n![losses]({PLOT})",
+        "## Limitations\n\nThe model was not trained on languages that are missing in the table above. The evaluation "
+        "shows which of the others it handles badly.",
     ]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
-def _measured(report: Report, languages: Sequence[str]) -> str:
-    """A report's heading and tables."""
-    tables = summary_table(report, languages), language_table(report, languages)
-    return "\n\n".join([f"### {report.title}: {report.subject}", *tables])

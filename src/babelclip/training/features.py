@@ -1,7 +1,7 @@
-"""What a frozen image encoder says of pictures, computed once and kept on disk.
+"""Features that a frozen image encoder computes for pictures, cached on disk.
 
-A picture is seen whole, and in other views: mirrored, and cut out of it at random (Szegedy et al. 2015), so that a head
-trained on few pictures does not learn them by heart.
+The views of a picture are the picture, its mirror image and random crops (Szegedy et al. 2015), which reduce the
+overfitting of a head that is trained on few pictures.
 """
 
 import math
@@ -24,14 +24,14 @@ from babelclip.vectors import FloatArray
 
 BATCH = 16
 MIN_AREA = 0.5
-"""Of a view cut out of a picture, against the whole."""
+"""Smallest area of a random crop, as a share of the picture."""
 MAX_STRETCH = 0.25
-"""Natural logarithm of the most that a view's proportions differ from the picture's."""
+"""Natural logarithm of the largest change of the aspect ratio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """``values[i, j]``: float32 (pictures, views, width), what the encoder says of view j of picture ``names[i]``."""
+    """Encoder features, float32 (pictures, views, width): ``values[i, j]`` is of view j of picture ``names[i]``."""
 
     names: list[str]
     values: FloatArray
@@ -46,14 +46,14 @@ def read_features(
     views: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Features:
-    """The features of a set of pictures, from disk where they were computed before.
+    """Read the features of a set of pictures from the cache, or compute them.
 
     :param spec: the image tower
-    :param fingerprint: what tells its weights from others
-    :param source: what tells the set from others, such as its checksum
-    :param pictures: names and bytes of files; those that cannot be read are left out
-    :param views: how many a picture; the first is the picture as the tower itself sees it
-    :param progress: is told how many pictures are done
+    :param fingerprint: fingerprint of the tower's weights
+    :param source: identity of the set, such as its checksum
+    :param pictures: names and bytes of files; unreadable files are left out
+    :param views: number of views of a picture; the first is the unchanged picture
+    :param progress: receives the number of processed pictures
     :return: names and features
     """
     digest = blake2b(f"{fingerprint} {source} {views}".encode(), digest_size=16).hexdigest()
@@ -61,25 +61,25 @@ def read_features(
     if file.is_file():
         with np.load(file) as stored:
             return Features([str(name) for name in stored["names"]], stored["values"].astype(np.float32))
-    found = _compute(spec, pictures, views, progress or (lambda _: None))
+    features = _compute(spec, pictures, views, progress or (lambda _: None))
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part.npz")
-    np.savez(partial, names=np.array(found.names), values=found.values.astype(np.float16))
+    np.savez(partial, names=np.array(features.names), values=features.values.astype(np.float16))
     partial.replace(file)
-    return found
+    return features
 
 
 def _compute(
     spec: ImageSpec, pictures: Iterable[tuple[str, bytes]], views: int, progress: Callable[[int], None]
 ) -> Features:
-    """The features of pictures, batch by batch."""
+    """Compute the features of pictures in batches."""
     session = load_runtime(settings().runtime).compile(
         build_image_graph(spec, features=True), precision="float32", threads=settings().threads
     )
     names: list[str] = []
     rows: list[FloatArray] = []
 
-    def seen() -> Iterator[Pixels]:
+    def pixels() -> Iterator[Pixels]:
         for number, (name, content) in enumerate(pictures):
             try:
                 image = read_image(content)
@@ -91,7 +91,7 @@ def _compute(
                 yield to_pixels(_view(image, view, rng), spec.pixels)
             progress(len(names))
 
-    for batch in chunks(seen(), BATCH):
+    for batch in chunks(pixels(), BATCH):
         rows.append(session.run({"pixels": np.stack(batch)}))
     width = rows[0].shape[1] if rows else 0
     stacked = np.concatenate(rows) if rows else np.empty((0, 0), dtype=np.float32)
@@ -99,7 +99,7 @@ def _compute(
 
 
 def _view(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
-    """A view of a picture: 0 is itself, 1 its mirror image, the others are cut out at random."""
+    """Make a view of a picture: 0 is the picture, 1 its mirror image, the others are random crops."""
     if number == 0:
         return image
     if number > 1:
@@ -113,10 +113,10 @@ def _view(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Im
 
 
 def source_of(path: Path) -> str:
-    """What tells a set of pictures from another: where it is, its size and when it was changed.
+    """Identify a set of pictures by its path and the sizes and modification times of its files.
 
     :param path: a tar file or a folder
-    :return: a line
+    :return: the identity, one line
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     parts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]

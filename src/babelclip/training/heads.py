@@ -1,11 +1,12 @@
-"""Tying a frozen image encoder to a text space: locked-image tuning (Zhai et al. 2022) from a training-free start.
+"""Alignment of a frozen image encoder with a text space: locked-image tuning (Zhai et al. 2022).
 
-The image head is learned with a symmetric contrastive loss (Radford et al. 2021) over captions in any language; a text
-that several pictures share counts as right for all of them. An encoder that has a classifier starts as ConSE (Norouzi
-et al. 2013): its probabilities mix the text vectors of the class names. It keeps its knowledge by a second loss: the
-cosines with the names of the classes, in a random language, shall give the classifier's own probabilities. Since few
-classes occur in a collection, this is asked of painted pictures too: features of a picture, moved in the direction of a
-class. A linear map of the text vectors may be learned too; it is folded into the text folder's last Dense layer.
+The image head is trained with a symmetric contrastive loss (Radford et al. 2021) over captions in any language; a text
+that several pictures share is a positive for all of them. An encoder that has a classifier starts as ConSE (Norouzi et
+al. 2013): its probabilities weight the text vectors of the class names. A second loss preserves the classifier's
+knowledge: the cosines with class names in a random language must reproduce the classifier's probabilities. Few classes
+occur in a collection, so this loss is also computed on synthetic features: features of a picture, moved in the
+direction of a random class. A linear map of the text vectors can be trained too; it is folded into the text folder's
+last Dense layer.
 """
 
 import math
@@ -21,26 +22,26 @@ from torch.nn import functional
 from babelclip.training.features import Features
 from babelclip.vectors import FloatArray
 
-Names = Mapping[str, Mapping[int, tuple[int, ...]]]
-"""language -> class -> rows of the text vectors: the names that a language has for a class."""
-Encode = Callable[[FloatArray], FloatArray]
-Measure = Callable[[Encode, Encode], dict[str, float]]
-"""Gets image features -> unit vectors and text vectors -> unit vectors; gives figures for the log."""
-Show = Callable[[int, int, dict[str, float]], None]
-"""Is told the step, how many there are, and the last entry of the log."""
+ClassNameRows = Mapping[str, Mapping[int, tuple[int, ...]]]
+"""Language -> class -> rows of the text vectors: the names of a class in a language."""
+Encoder = Callable[[FloatArray], FloatArray]
+HeadEvaluator = Callable[[Encoder, Encoder], dict[str, float]]
+"""Takes image features -> unit vectors and text vectors -> unit vectors; returns figures for the log."""
+HeadProgressCallback = Callable[[int, int, dict[str, float]], None]
+"""Receives the step, the number of steps, and the latest entry of the log."""
 
-PAINTED_LOGITS = 6.0, 16.0
-"""How much a painted class gains in its logit: from hardly noticed to beyond doubt."""
-PAINTED_OVER = 0.2, 1.0
-"""The part of a picture's own features that stays when a class is painted on it."""
+SYNTHETIC_LOGITS = 6.0, 16.0
+"""Increase of a synthetic class's logit: from barely measurable to certain."""
+SYNTHETIC_RETAINED = 0.2, 1.0
+"""Share of a picture's original features that synthetic features retain."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How the heads are learned. ``text_rate`` 0 leaves the text vectors as they are.
+class HeadConfig:
+    """Hyperparameters of the heads. ``text_rate`` 0 leaves the text vectors unchanged.
 
-    ``others`` is the weight of the other languages' names against the source's where the class vectors begin,
-    ``source_share`` the part of the steps whose class names are the source's.
+    ``others`` is the weight of the other languages' names relative to the source's in the initial class vectors,
+    ``source_share`` the share of steps that use the source language's class names.
     """
 
     steps: int = 1500
@@ -62,7 +63,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class CaptionedSet:
-    """Pictures by their features, and by language the rows of their texts. ``weight`` is the share of the steps."""
+    """Features of pictures, and by language the rows of their captions. ``weight`` is the share of the steps."""
 
     name: str
     features: FloatArray
@@ -71,8 +72,8 @@ class CaptionedSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Aligned:
-    """What was learned: the image head's tensors, the text map (d, d) and its shift (d,), and the scale of cosines."""
+class TrainedHeads:
+    """The image head's tensors, the text map's weight (d, d) and bias (d,), and the scale of cosines."""
 
     image: dict[str, FloatArray]
     text_weight: FloatArray
@@ -83,182 +84,217 @@ class Aligned:
 
 
 class ClassifierHead(nn.Module):
-    """Class probabilities mix class vectors, and a small network of the pooled channels adds to them."""
+    """Mixes class vectors by class probabilities, and adds a small network's output on the pooled channels."""
 
     def __init__(
-        self, start: FloatArray, weight: FloatArray, bias: FloatArray, features: FloatArray, settings: Settings
+        self, start: FloatArray, weight: FloatArray, bias: FloatArray, features: FloatArray, config: HeadConfig
     ) -> None:
-        """Start as the mix alone.
+        """Initialise the head to the mixture alone.
 
-        :param start: float32 (classes, d)
-        :param weight: float32 (classes, channels), the classifier's own, which gives logits from pooled channels
-        :param bias: float32 (classes,), the classifier's own
-        :param features: float32 (n, channels + classes), pooled channels and logits; their mean and deviation scale the
+        :param start: float32 (classes, d), the initial class vectors
+        :param weight: float32 (classes, channels), of the classifier, which computes logits from pooled channels
+        :param bias: float32 (classes,), of the classifier
+        :param features: float32 (n, channels + classes), pooled channels and logits; mean and deviation standardise the
             channels
-        :param settings: width and dropout
+        :param config: width and dropout
         """
         super().__init__()
         self.channels = channels = weight.shape[1]
         self.classifier = torch.from_numpy(weight), torch.from_numpy(bias)
         self.mean = torch.from_numpy(features[:, :channels].mean(axis=0))
         self.deviation = torch.from_numpy(features[:, :channels].std(axis=0, ddof=1) + 0.1)
-        self.temperature = nn.Parameter(torch.tensor(math.log(settings.temperature)))
+        self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.vectors = nn.Parameter(torch.from_numpy(start).clone())
-        self.expand = nn.Linear(channels, settings.width)
-        self.contract = nn.Linear(settings.width, start.shape[1])
+        self.expand = nn.Linear(channels, config.width)
+        self.contract = nn.Linear(config.width, start.shape[1])
         nn.init.zeros_(self.contract.weight)
         nn.init.zeros_(self.contract.bias)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (n, channels + classes) -> vectors (n, d)."""
+        """Map features (n, channels + classes) to vectors (n, d)."""
         channels, logits = features[:, : self.channels], features[:, self.channels :]
         mixed = torch.softmax(logits / self.temperature.exp(), dim=1) @ self.vectors
         inner = functional.gelu(self.expand(self.dropout((channels - self.mean) / self.deviation)))
-        added: torch.Tensor = self.contract(self.dropout(inner))
-        return mixed + added
+        residual: torch.Tensor = self.contract(self.dropout(inner))
+        return mixed + residual
 
     def probabilities(self, features: torch.Tensor) -> torch.Tensor:
-        """What the classifier itself says: (n, classes)."""
+        """Return the classifier's probabilities, (n, classes)."""
         return torch.softmax(features[:, self.channels :], dim=1)
 
-    def paint(self, features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Features (n, channels + classes) with a random class painted on each: a step along its weights."""
+    def synthesize(self, features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Move each row of features (n, channels + classes) along the classifier weights of a random class."""
         weight, bias = self.classifier
         n = len(features)
-        chosen = weight[torch.from_numpy(rng.integers(0, len(weight), n))]
-        gained = torch.from_numpy(rng.uniform(*PAINTED_LOGITS, (n, 1)).astype(np.float32))
-        kept = torch.from_numpy(rng.uniform(*PAINTED_OVER, (n, 1)).astype(np.float32))
-        step = gained * chosen / chosen.square().sum(dim=1, keepdim=True)
-        channels = (kept * features[:, : self.channels] + step).clamp_min(0)
+        directions = weight[torch.from_numpy(rng.integers(0, len(weight), n))]
+        logit_gain = torch.from_numpy(rng.uniform(*SYNTHETIC_LOGITS, (n, 1)).astype(np.float32))
+        retained = torch.from_numpy(rng.uniform(*SYNTHETIC_RETAINED, (n, 1)).astype(np.float32))
+        step = logit_gain * directions / directions.square().sum(dim=1, keepdim=True)
+        channels = (retained * features[:, : self.channels] + step).clamp_min(0)
         return torch.cat([channels, channels @ weight.T + bias], dim=1)
 
     def tensors(self) -> dict[str, FloatArray]:
-        """The head as the image folder keeps it, the scaling of the channels folded into the first layer."""
+        """Return the head's tensors as the image folder stores them, standardisation folded into the first layer."""
         weight = self.expand.weight / self.deviation
         bias = self.expand.bias - weight @ self.mean
-        found = {
+        tensors = {
             "class_vectors": self.vectors,
             "residual.expand.weight": weight,
             "residual.expand.bias": bias,
             "residual.contract.weight": self.contract.weight,
             "residual.contract.bias": self.contract.bias,
         }
-        return {name: np.ascontiguousarray(tensor.detach().numpy(), np.float32) for name, tensor in found.items()}
+        return {name: np.ascontiguousarray(tensor.detach().numpy(), np.float32) for name, tensor in tensors.items()}
 
 
 class ProjectionHead(nn.Module):
-    """A ViT's linear projection, which goes on learning from where it is."""
+    """Trains a ViT's linear projection further."""
 
     def __init__(self, weight: FloatArray) -> None:
-        """Start from a projection, float32 (d, width)."""
+        """Initialise the head to a projection, float32 (d, width)."""
         super().__init__()
         self.weight = nn.Parameter(torch.from_numpy(weight).clone())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (n, width) -> vectors (n, d)."""
+        """Map features (n, width) to vectors (n, d)."""
         return features @ self.weight.T
 
     def tensors(self) -> dict[str, FloatArray]:
-        """The head as the image folder keeps it."""
+        """Return the head's tensors as the image folder stores them."""
         return {"visual_projection.weight": self.weight.detach().numpy().copy()}
+
+
+class _TextMap(nn.Module):
+    """Maps text vectors (n, d) linearly to unit vectors (n, d); initially the identity."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(dimension))
+        self.bias = nn.Parameter(torch.zeros(dimension))
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(vectors @ self.weight.T + self.bias, dim=1)
+
+
+class _ClassLoss:
+    """Computes the loss that preserves a classifier's knowledge, with a scale of its own."""
+
+    def __init__(self, names: ClassNameRows, source: str, config: HeadConfig) -> None:
+        self.scale = nn.Parameter(torch.tensor(3.0))
+        self._names = names
+        self._source = source
+        self._config = config
+
+    def __call__(
+        self,
+        head: ClassifierHead,
+        features: torch.Tensor,
+        images: torch.Tensor,
+        texts: torch.Tensor,
+        text_map: _TextMap,
+        rng: np.random.Generator,
+    ) -> torch.Tensor:
+        """Compute the loss of a batch and of its synthetic features."""
+        classes, rows = _draw_names(self._names, self._source, self._config.source_share, rng)
+        synthetic = head.synthesize(features, rng)
+        return _class_cross_entropy(
+            head.probabilities(torch.cat([features, synthetic])),
+            torch.cat([images, functional.normalize(head(synthetic), dim=1)]),
+            text_map(texts[rows]),
+            classes,
+            self.scale.exp(),
+        )
 
 
 def align(
     head: ClassifierHead | ProjectionHead,
     sets: Sequence[CaptionedSet],
     texts: FloatArray,
-    names: Names,
-    settings: Settings,
+    names: ClassNameRows,
+    config: HeadConfig,
     *,
     source: str = "en",
-    measure: Measure | None = None,
+    evaluate: HeadEvaluator | None = None,
     every: int = 250,
-    show: Show | None = None,
-) -> Aligned:
-    """Learn the heads.
+    progress: HeadProgressCallback | None = None,
+) -> TrainedHeads:
+    """Train the heads.
 
-    :param head: the image head at its start
+    :param head: the initial image head
     :param sets: pictures with captions
-    :param texts: float32 (m, d), the text tower's own vectors, which the rows of sets and names point into
-    :param names: the names of the classifier's classes; unused with a ProjectionHead
-    :param settings: how
-    :param source: the language whose class names are taken more often than one in so many
-    :param measure: measures the heads as they are
+    :param texts: float32 (m, d), vectors of the text tower, indexed by the rows of ``sets`` and ``names``
+    :param names: class names of the classifier; unused with a ProjectionHead
+    :param config: hyperparameters
+    :param source: the language whose class names are drawn with probability ``config.source_share``
+    :param evaluate: measures the current heads
     :param every: steps between measurements
-    :param show: is told where the learning is
-    :return: what was learned
+    :param progress: receives the progress after every step
+    :return: the trained heads and the log
     """
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
     bank = torch.from_numpy(np.ascontiguousarray(texts))
-    dimension = bank.shape[1]
-    weight, bias = nn.Parameter(torch.eye(dimension)), nn.Parameter(torch.zeros(dimension))
-    scale, class_scale = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(3.0))
-    optimiser = _optimiser(head, [weight, bias], [scale, class_scale], settings)
+    text_map = _TextMap(bank.shape[1])
+    class_loss = _ClassLoss(names, source, config)
+    scale = nn.Parameter(torch.tensor(3.0))
+    optimiser = _optimiser(head, list(text_map.parameters()), [scale, class_loss.scale], config)
     rates = [group["lr"] for group in optimiser.param_groups]
-    weights = np.array([one.weight for one in sets])
-    features = [torch.from_numpy(one.features) for one in sets]
-
-    def text_unit(rows: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(rows @ weight.T + bias, dim=1)
-
+    weights = np.array([captioned_set.weight for captioned_set in sets])
+    features = [torch.from_numpy(captioned_set.features) for captioned_set in sets]
     log: list[dict[str, float]] = []
-    for step in range(1, settings.steps + 1):
-        fraction = min(1.0, step / settings.warmup) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    for step in range(1, config.steps + 1):
+        fraction = min(1.0, step / config.warmup) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * fraction
         chosen = int(rng.choice(len(sets), p=weights / weights.sum()))
-        seen, rows = _batch(features[chosen], sets[chosen], settings.batch, rng)
-        images = functional.normalize(head(seen), dim=1)
-        loss = _contrastive(images, text_unit(bank[rows]), torch.from_numpy(rows), scale.exp())
-        parts = {"step": step, "contrastive": loss.item()}
-        if isinstance(head, ClassifierHead) and names and settings.classes:
-            named = _draw_names(names, source, settings.source_share, rng)
-            painted = head.paint(seen, rng)
-            kept = _keep_classes(
-                head.probabilities(torch.cat([seen, painted])),
-                torch.cat([images, functional.normalize(head(painted), dim=1)]),
-                text_unit(bank[named[1]]),
-                named[0],
-                class_scale.exp(),
-            )
-            parts["classes"] = kept.item()
-            loss = loss + settings.classes * kept
+        batch, rows = _batch(features[chosen], sets[chosen], config.batch, rng)
+        images = functional.normalize(head(batch), dim=1)
+        loss = _contrastive(images, text_map(bank[rows]), torch.from_numpy(rows), scale.exp())
+        entry = {"step": step, "contrastive": loss.item()}
+        if isinstance(head, ClassifierHead) and names and config.classes:
+            preserved = class_loss(head, batch, images, bank, text_map, rng)
+            entry["classes"] = preserved.item()
+            loss = loss + config.classes * preserved
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        if step % every == 0 or step == settings.steps:
-            if measure is not None:
-                head.eval()
-                with torch.no_grad():
-                    parts |= measure(
-                        lambda rows: functional.normalize(head(torch.from_numpy(rows)), dim=1).numpy(),
-                        lambda rows: text_unit(torch.from_numpy(rows)).numpy(),
-                    )
-                head.train()
-            log.append(parts)
-        if show is not None:
-            show(step, settings.steps, parts)
+        if step % every == 0 or step == config.steps:
+            if evaluate is not None:
+                entry |= _evaluate(head, text_map, evaluate)
+            log.append(entry)
+        if progress is not None:
+            progress(step, config.steps, entry)
     temperature = float(head.temperature.detach().exp()) if isinstance(head, ClassifierHead) else 1.0
-    return Aligned(
-        head.tensors(), weight.detach().numpy(), bias.detach().numpy(), temperature, float(scale.detach().exp()), log
-    )
+    weight, bias = (parameter.detach().numpy() for parameter in (text_map.weight, text_map.bias))
+    return TrainedHeads(head.tensors(), weight, bias, temperature, float(scale.detach().exp()), log)
 
 
-def class_vectors(texts: FloatArray, names: Names, source: str, others: float) -> FloatArray:
-    """A vector for each class: the mean of its name in the source language and, so many times, of the other languages.
+def _evaluate(head: nn.Module, text_map: _TextMap, evaluate: HeadEvaluator) -> dict[str, float]:
+    """Measure the current heads without dropout and gradients."""
+    head.eval()
+    with torch.no_grad():
+        figures = evaluate(
+            lambda features: functional.normalize(head(torch.from_numpy(features)), dim=1).numpy(),
+            lambda vectors: text_map(torch.from_numpy(vectors)).numpy(),
+        )
+    head.train()
+    return figures
+
+
+def class_vectors(texts: FloatArray, names: ClassNameRows, source: str, others: float) -> FloatArray:
+    """Compute a vector for each class: the weighted mean of its name in the source language and in the others.
 
     :param texts: float32 (m, d)
     :param names: the names by language
     :param source: the language that names every class
-    :param others: weight of the mean over the other languages
+    :param others: weight of the mean over the other languages; the source language has weight 1
     :return: float32 (classes, d), centred over the classes
     """
     unit = texts / np.linalg.norm(texts, axis=1, keepdims=True)
     rows = []
-    for number, own in sorted(names[source].items()):
-        vector = unit[list(own)].mean(axis=0)
+    for number, source_rows in sorted(names[source].items()):
+        vector = unit[list(source_rows)].mean(axis=0)
         means = [unit[list(n[number])].mean(axis=0) for code, n in names.items() if code != source and number in n]
         rows.append((vector + others * np.mean(means, axis=0)) / (1 + others) if means else vector)
     stacked = np.stack(rows)
@@ -269,12 +305,12 @@ def class_vectors(texts: FloatArray, names: Names, source: str, others: float) -
 def captioned(
     name: str, features: Features, captions: Mapping[str, Mapping[str, Sequence[int]]], weight: float
 ) -> CaptionedSet:
-    """A set of those pictures that have captions.
+    """Select the pictures that have captions.
 
-    :param name: what it is called
-    :param features: of its pictures
+    :param name: the name of the set
+    :param features: features of its pictures
     :param captions: picture -> language -> rows of texts
-    :param weight: its share of the steps
+    :param weight: the share of the steps
     :return: the set
     """
     kept = [i for i, picture in enumerate(features.names) if picture in captions]
@@ -282,49 +318,49 @@ def captioned(
 
 
 def _optimiser(
-    head: nn.Module, text: list[nn.Parameter], scales: list[nn.Parameter], settings: Settings
+    head: nn.Module, text: list[nn.Parameter], scales: list[nn.Parameter], config: HeadConfig
 ) -> torch.optim.AdamW:
-    """AdamW with a rate for each kind of parameter; only the layers decay."""
-    own = dict(head.named_parameters())
-    slow = [own.pop(name) for name in ("vectors",) if name in own]
-    scales = [*scales, *(own.pop(name) for name in ("temperature",) if name in own)]
+    """Make AdamW with a rate for each kind of parameter; only the layers of the image head decay."""
+    layers = dict(head.named_parameters())
+    vectors = [layers.pop(name) for name in ("vectors",) if name in layers]
+    scales = [*scales, *(layers.pop(name) for name in ("temperature",) if name in layers)]
     groups = [
-        {"params": list(own.values()), "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
-        {"params": slow, "lr": settings.class_rate, "weight_decay": 0.0},
-        {"params": scales, "lr": settings.scale_rate, "weight_decay": 0.0},
-        {"params": text, "lr": settings.text_rate, "weight_decay": 0.0},
+        {"params": list(layers.values()), "lr": config.learning_rate, "weight_decay": config.weight_decay},
+        {"params": vectors, "lr": config.class_rate, "weight_decay": 0.0},
+        {"params": scales, "lr": config.scale_rate, "weight_decay": 0.0},
+        {"params": text, "lr": config.text_rate, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]])
 
 
 def _batch(
-    features: torch.Tensor, one: CaptionedSet, size: int, rng: np.random.Generator
+    features: torch.Tensor, captioned_set: CaptionedSet, size: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """Different pictures, each in a random view with a random text in a random language."""
-    picked = rng.choice(len(one.texts), min(size, len(one.texts)), replace=False)
+    """Draw distinct pictures, each in a random view with a random text in a random language."""
+    picked = rng.choice(len(captioned_set.texts), min(size, len(captioned_set.texts)), replace=False)
     views = rng.integers(0, features.shape[1], len(picked))
     rows = []
     for picture in picked:
-        languages = one.texts[picture]
-        own = languages[list(languages)[rng.integers(len(languages))]]
-        rows.append(own[rng.integers(len(own))])
+        languages = captioned_set.texts[picture]
+        candidates = languages[list(languages)[rng.integers(len(languages))]]
+        rows.append(candidates[rng.integers(len(candidates))])
     return features[picked, views], np.array(rows, dtype=np.int64)
 
 
 def _contrastive(images: torch.Tensor, texts: torch.Tensor, rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """The symmetric cross-entropy of finding a picture's text and a text's picture among those of the batch."""
+    """Compute the symmetric cross-entropy of image to text and text to image within the batch."""
     same = (rows[:, None] == rows[None, :]).float()
-    wanted = same / same.sum(dim=1, keepdim=True)
+    targets = same / same.sum(dim=1, keepdim=True)
     scores = scale * images @ texts.T
-    there = -(wanted * scores.log_softmax(dim=1)).sum(dim=1).mean()
-    back = -(wanted * scores.T.log_softmax(dim=1)).sum(dim=1).mean()
-    return (there + back) / 2
+    image_to_text = -(targets * scores.log_softmax(dim=1)).sum(dim=1).mean()
+    text_to_image = -(targets * scores.T.log_softmax(dim=1)).sum(dim=1).mean()
+    return (image_to_text + text_to_image) / 2
 
 
 def _draw_names(
-    names: Names, source: str, source_share: float, rng: np.random.Generator
+    names: ClassNameRows, source: str, source_share: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The classes that a random language names, and the row of one name of each."""
+    """Draw a language; return the classes that it names, and the row of a random name of each."""
     others = [language for language in names if language != source]
     language = source if not others or rng.random() < source_share else others[rng.integers(len(others))]
     classes = sorted(names[language])
@@ -332,19 +368,19 @@ def _draw_names(
     return np.array(classes), np.array(rows)
 
 
-def _keep_classes(
+def _class_cross_entropy(
     probabilities: torch.Tensor,
     images: torch.Tensor,
     texts: torch.Tensor,
     classes: NDArray[np.int64],
     scale: torch.Tensor,
 ) -> torch.Tensor:
-    """Cross-entropy between the classifier's probabilities and those of the cosines, over the classes that are named.
+    """Compute the cross-entropy between the classifier's probabilities and those of the cosines, over named classes.
 
-    A picture counts by how probable the named classes are: where it shows something else, it teaches nothing here.
+    A picture is weighted by the total probability of the named classes, so a picture of anything else adds nothing.
     """
-    known = probabilities[:, torch.from_numpy(classes)]
-    weight = known.sum(dim=1)
-    wanted = known / weight[:, None].clamp_min(1e-6)
-    found = (scale * images @ texts.T).log_softmax(dim=1)
-    return -((wanted * found).sum(dim=1) * weight).sum() / weight.sum()
+    named = probabilities[:, torch.from_numpy(classes)]
+    weight = named.sum(dim=1)
+    targets = named / weight[:, None].clamp_min(1e-6)
+    log_probabilities = (scale * images @ texts.T).log_softmax(dim=1)
+    return -((targets * log_probabilities).sum(dim=1) * weight).sum() / weight.sum()

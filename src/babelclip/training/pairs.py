@@ -1,12 +1,12 @@
-"""Parallel text: files of many forms -> sources, and their translations by language.
+"""Readers of parallel text: sources and their translations, by language.
 
-A source is a sentence in the teacher's language. Read are
-  .tsv, .tsv.gz             two columns without a header: source, tab, translation; the file is named by its language
-                            (``de.tsv.gz``); or many columns under a header of language codes (n-way)
-  .jsonl, .jsonl.gz         an object a line whose keys are language codes, in ``translation`` or at the top
-  .parquet                  columns named by language codes, or a struct column ``translation`` of them
-  folders of these, a language or a corpus a file; folders that Hugging Face datasets' ``save_to_disk`` wrote; and
-  ``hf:NAME`` or ``hf:NAME/CONFIG``, a data set by its name.
+A source is a sentence in the teacher's language. The formats are
+  .tsv, .tsv.gz             two columns without a header: source, tab, translation; the file name is the language
+                            (``de.tsv.gz``); or several columns under a header of language codes
+  .jsonl, .jsonl.gz         one object per line, whose keys, at the top or in ``translation``, are language codes
+  .parquet                  columns named by language codes, or a struct column ``translation`` with such fields
+  folders of such files; folders that ``save_to_disk`` of Hugging Face datasets wrote; and ``hf:NAME`` or
+  ``hf:NAME/CONFIG``, a data set by name.
 Columns called english, source or anchor hold the source; non_english, target, translation or positive hold the
 translation, whose language is then the file's name.
 """
@@ -22,7 +22,7 @@ from babelclip.errors import DataError, MissingDependencyError
 
 SUFFIXES = (".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 MAX_CHARACTERS = 250
-"""A longer sentence is left out, as sentence-transformers' example has it (Reimers & Gurevych 2020)."""
+"""Longer sentences are left out, as in the example of sentence-transformers (Reimers & Gurevych 2020)."""
 
 _CODE = re.compile(r"[a-z]{2,3}(-[a-z]{2,4})?")
 _SOURCE_COLUMNS = ("english", "source", "anchor")
@@ -31,7 +31,7 @@ _TARGET_COLUMNS = ("non_english", "target", "translation", "positive")
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Sentence pairs of one path, its name, in one language: ``sources[i]`` is translated by ``texts[i]``."""
+    """Sentence pairs of one path in one language: ``texts[i]`` translates ``sources[i]``; ``name`` is the path."""
 
     name: str
     language: str
@@ -44,9 +44,9 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
-    """What is asked for of one path: its share against other paths, and the most pairs a language may give.
+    """A path of parallel text, its weight relative to other paths, and the maximum number of pairs of a language.
 
-    A weight of None gives a path the share that its size has under the temperature.
+    A path whose weight is None is weighted by its size.
     """
 
     path: str
@@ -55,55 +55,55 @@ class CorpusFile:
 
     @property
     def name(self) -> str:
-        """What the corpus is called in tables: the last part of its path, without suffixes."""
+        """Name of the corpus in tables: the last part of its path, without suffixes."""
         return self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]
 
 
 def parse_corpus(option: str) -> CorpusFile:
-    """A corpus as the command line names it: ``PATH``, or ``PATH,weight=2,cap=50000``.
+    """Parse a corpus option: ``PATH``, or ``PATH,weight=2,cap=50000``.
 
-    :param option: the words
-    :return: the path and its settings
-    :raises DataError: if a setting is not known or is not a number over 0
+    :param option: the option
+    :return: path, weight and cap
+    :raises DataError: if a setting is unknown or not a positive number
     """
     path, numbers = parse_numbers(option, "weight", "cap")
     return CorpusFile(path, numbers.get("weight"), int(numbers["cap"]) if "cap" in numbers else None)
 
 
 def parse_numbers(option: str, *known: str) -> tuple[str, dict[str, float]]:
-    """A word with settings behind it: ``WORD``, or ``WORD,setting=2``.
+    """Parse an option with numeric settings: ``VALUE``, or ``VALUE,setting=2``.
 
-    :param option: the words
-    :param *known: the settings that it may have
-    :return: the word, and its settings
-    :raises DataError: if a setting is not known or is not a number over 0
+    :param option: the option
+    :param *known: names of the settings
+    :return: the value, and its settings
+    :raises DataError: if a setting is unknown or not a positive number
     """
-    word, *settings = option.split(",")
+    value, *settings = option.split(",")
     numbers: dict[str, float] = {}
     for setting in settings:
-        key, _, value = setting.partition("=")
+        key, _, number = setting.partition("=")
         try:
-            numbers[key.strip()] = float(value)
+            numbers[key.strip()] = float(number)
         except ValueError:
             numbers[key.strip()] = 0
         if key.strip() not in known or not numbers[key.strip()] > 0:
             raise DataError(
-                f"{option!r}: {setting!r} is not {' or '.join(f'{k}=NUMBER' for k in known)}, with a number over 0"
+                f"{option!r}: {setting!r} is not {' or '.join(f'{k}=NUMBER' for k in known)}, with a positive number"
             )
-    return word, numbers
+    return value, numbers
 
 
 def read_corpora(file: CorpusFile, *, source: str = "en", languages: Sequence[str] = ()) -> list[Corpus]:
-    """The pairs of one path by language, cleaned.
+    """Read and clean the pairs of one path by language.
 
-    Surrounding blanks go; empty ones, those over MAX_CHARACTERS and repeated pairs are left out; then the cap is
-    applied in file order, so that a list that begins with what matters most keeps it.
+    Surrounding white space is removed; empty sentences, those over MAX_CHARACTERS and repeated pairs are left out; then
+    the cap keeps the first pairs in file order.
 
     :param file: the path and its cap
     :param source: the language of the teacher
-    :param languages: only these; all where empty
-    :return: a corpus a language, in order of the codes
-    :raises DataError: if nothing is there, or a file has another form
+    :param languages: the languages to read; all if empty
+    :return: one corpus for each language, ordered by language code
+    :raises DataError: if the path does not exist, or a file has another form
     """
     pairs: dict[str, dict[tuple[str, str], None]] = {}
     for language, left, right in _read(file.path, source):
@@ -111,78 +111,80 @@ def read_corpora(file: CorpusFile, *, source: str = "en", languages: Sequence[st
             continue
         pair = left.strip(), right.strip()
         if 0 < len(pair[0]) <= MAX_CHARACTERS and 0 < len(pair[1]) <= MAX_CHARACTERS:
-            found = pairs.setdefault(language, {})
-            if file.cap is None or len(found) < file.cap:
-                found[pair] = None
+            kept = pairs.setdefault(language, {})
+            if file.cap is None or len(kept) < file.cap:
+                kept[pair] = None
     return [
-        Corpus(file.path, language, tuple(left for left, _ in found), tuple(right for _, right in found))
-        for language, found in sorted(pairs.items())
-        if found
+        Corpus(file.path, language, tuple(left for left, _ in kept), tuple(right for _, right in kept))
+        for language, kept in sorted(pairs.items())
+        if kept
     ]
 
 
 @dataclass(slots=True)
 class Split:
-    """Pairs for training, and by language pairs that training never sees."""
+    """Pairs for training, and held-out pairs."""
 
     train: list[Corpus] = field(default_factory=list)
     held_out: list[Corpus] = field(default_factory=list)
 
 
 def hold_out(corpora: Sequence[Corpus], count: int) -> Split:
-    """Part pairs for evaluation by their sources, so that no language trains on what another is tested on.
+    """Hold out pairs by their sources, so that no language trains on the sources that evaluate another.
 
     :param corpora: the pairs
-    :param count: how many a language is tested on, if it has ten times as many; else a tenth of them
-    :return: both parts; every held-out source is in no training pair of any language
+    :param count: number of held-out pairs of a language, at most a tenth of its pairs
+    :return: both parts; a held-out source occurs in no training pair of any language
     """
-    wanted: dict[str, int] = {}
+    totals: dict[str, int] = {}
     for corpus in corpora:
-        wanted[corpus.language] = wanted.get(corpus.language, 0) + len(corpus)
-    places = {source: place(source) for corpus in corpora for source in corpus.sources}
-    # A source is held out for all languages or for none, and the languages share most sources: the lowest places are
-    # taken until the language with the fewest pairs below them has enough.
+        totals[corpus.language] = totals.get(corpus.language, 0) + len(corpus)
+    positions = {source: hash_position(source) for corpus in corpora for source in corpus.sources}
+    # A source is held out for all languages or for none, and languages share most sources: each language holds out its
+    # lowest hash positions, so that languages hold out mostly the same sources.
     held: set[str] = set()
-    for language in wanted:
-        own = sorted({s for c in corpora if c.language == language for s in c.sources}, key=places.__getitem__)
-        held.update(own[: min(count, wanted[language] // 10)])
+    for language in totals:
+        sources = sorted({s for c in corpora if c.language == language for s in c.sources}, key=positions.__getitem__)
+        held.update(sources[: min(count, totals[language] // 10)])
     split = Split()
     for corpus in corpora:
-        for chosen, into in ((False, split.train), (True, split.held_out)):
-            rows = [i for i, source in enumerate(corpus.sources) if (source in held) is chosen]
+        for is_held, part in ((False, split.train), (True, split.held_out)):
+            rows = [i for i, source in enumerate(corpus.sources) if (source in held) is is_held]
             if rows:
                 picked = tuple(corpus.sources[i] for i in rows), tuple(corpus.texts[i] for i in rows)
-                into.append(Corpus(corpus.name, corpus.language, *picked))
+                part.append(Corpus(corpus.name, corpus.language, *picked))
     return split
 
 
-def place(text: str) -> float:
-    """A number in 0..1 that a text always has: those with low ones are held out.
+def hash_position(text: str) -> float:
+    """Hash a text to a position in 0..1; texts with low positions are held out.
 
     :param text: any text
-    :return: the number
+    :return: the position
     """
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()[:8], "big") / 2**64
 
 
 def _read(path: str, source: str) -> Iterator[tuple[str, str, str]]:
-    """Every (language, source, translation) of a path."""
+    """Read every (language, source, translation) of a path."""
     if path.startswith("hf:"):
         yield from _read_hub(path.removeprefix("hf:"), source)
         return
-    place = Path(path).expanduser()
-    if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
-        yield from _read_saved(place, source)
+    root = Path(path).expanduser()
+    if (root / "dataset_info.json").is_file() or (root / "dataset_dict.json").is_file():
+        yield from _read_saved(root, source)
         return
-    files = sorted(f for f in place.iterdir() if f.name.endswith(SUFFIXES)) if place.is_dir() else [place]
+    files = sorted(f for f in root.iterdir() if f.name.endswith(SUFFIXES)) if root.is_dir() else [root]
     if not files or not files[0].is_file():
-        raise DataError(f"{path}: there is no such file, or no {', '.join(SUFFIXES)} file in the folder")
+        raise DataError(
+            f"{path}: no such file, or a folder without a file whose name ends in one of {', '.join(SUFFIXES)}"
+        )
     for file in files:
         yield from _read_file(file, source)
 
 
 def _read_file(file: Path, source: str) -> Iterator[tuple[str, str, str]]:
-    """Every (language, source, translation) of one file."""
+    """Read every (language, source, translation) of one file."""
     language = file.name.split(".")[0]
     try:
         import pyarrow as pa
@@ -209,14 +211,14 @@ def _read_file(file: Path, source: str) -> Iterator[tuple[str, str, str]]:
                 )
             table = _with_header(table)
         else:
-            raise DataError(f"{file}: its name must end in one of {', '.join(SUFFIXES)}")
+            raise DataError(f"{file}: the format is unknown; the name must end in one of {', '.join(SUFFIXES)}")
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
     yield from _rows(table.column_names, table.to_batches(), language, source, str(file))
 
 
 def _with_header(table: Any) -> Any:
-    """A table whose first row, where it is language codes alone, became the names of its columns."""
+    """Name the columns of a table by its first row, if that holds only language codes."""
     first = [str(value) for value in table.slice(0, 1).to_pylist()[0].values()] if table.num_rows else []
     if first and all(_CODE.fullmatch(cell) for cell in first) and len(set(first)) == len(first):
         return table.slice(1).rename_columns(first)
@@ -224,13 +226,13 @@ def _with_header(table: Any) -> Any:
 
 
 def _read_saved(folder: Path, source: str) -> Iterator[tuple[str, str, str]]:
-    """A folder that Hugging Face datasets wrote."""
+    """Read a folder that Hugging Face datasets wrote."""
     loaded = _datasets().load_from_disk(str(folder))
     yield from _read_dataset(loaded, folder.name, source, str(folder))
 
 
 def _read_hub(name: str, source: str) -> Iterator[tuple[str, str, str]]:
-    """A data set by its name: OWNER/NAME, or OWNER/NAME/CONFIG."""
+    """Read a data set by its name: OWNER/NAME, or OWNER/NAME/CONFIG."""
     owner, _, rest = name.partition("/")
     dataset, _, config = rest.partition("/")
     try:
@@ -241,7 +243,7 @@ def _read_hub(name: str, source: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _read_dataset(loaded: Any, language: str, source: str, origin: str) -> Iterator[tuple[str, str, str]]:
-    """The rows of a data set, or of its split ``train`` where it has splits."""
+    """Read the rows of a data set, or of its split ``train`` if it has splits."""
     if isinstance(loaded, Mapping):
         loaded = loaded["train"] if "train" in loaded else next(iter(loaded.values()))
     table = loaded.with_format("arrow")
@@ -249,7 +251,7 @@ def _read_dataset(loaded: Any, language: str, source: str, origin: str) -> Itera
 
 
 def _datasets() -> Any:
-    """Hugging Face's library of data sets."""
+    """Import Hugging Face datasets."""
     try:
         import datasets
     except ModuleNotFoundError:
@@ -260,13 +262,13 @@ def _datasets() -> Any:
 def _rows(
     columns: Sequence[str], batches: Any, language: str, source: str, origin: str
 ) -> Iterator[tuple[str, str, str]]:
-    """Every (language, source, translation) of batches of Arrow rows."""
+    """Read every (language, source, translation) of batches of Arrow rows."""
     names = set(columns)
     left = next((name for name in (source, *_SOURCE_COLUMNS) if name in names), None)
     struct = "translation" in names and left is None
     if left is None and not struct:
         raise DataError(
-            f"{origin}: its columns are {', '.join(columns)}; none is {source!r} or another name of a source"
+            f"{origin}: the columns are {', '.join(columns)}; one must be {source!r}, english, source or anchor"
         )
     for batch in batches:
         for row in batch.to_pylist():

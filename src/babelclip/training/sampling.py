@@ -1,8 +1,8 @@
-"""What a student reads, in which order: texts drawn over corpora and languages.
+"""Sampling of training texts over corpora and languages.
 
-Every corpus has a share of the draws: its weight, or its size to the power alpha; within it every language has its
-weight times its size to the power alpha (alpha is the inverse of the temperature of Arivazhagan et al. 2019: 1 draws in
-proportion to size, 0 draws all alike).
+The share of a corpus is its weight, or its size to the power alpha; within a corpus, the share of a language is its
+weight times its size to the power alpha (alpha is the inverse of the temperature of Arivazhagan et al. 2019: with 1
+shares are proportional to size, with 0 they are equal).
 """
 
 from collections import defaultdict
@@ -19,8 +19,8 @@ ALPHA = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The texts of a training, shuffled: ``texts[i]`` shall get the teacher's vector of ``sources[i]``."""
+class TrainingPlan:
+    """The shuffled texts of a run: the target of ``texts[i]`` is the teacher's vector of ``sources[i]``."""
 
     texts: list[str]
     sources: list[str]
@@ -36,46 +36,46 @@ def shares(
     languages: Mapping[str, float],
     alpha: float = ALPHA,
 ) -> NDArray[np.float64]:
-    """The part of the draws that each corpus gets in each language.
+    """Compute the share of the samples of each corpus in each language.
 
     :param corpora: the pairs
-    :param weights: the weight of a corpus by its name; one that is not named counts by its size
-    :param languages: the weight of a language; 1 where it is not named
-    :param alpha: see above
+    :param weights: weights of corpora by name; a corpus without a weight is weighted by its size
+    :param languages: weights of languages, 1 by default
+    :param alpha: exponent of sizes, see above
     :return: float64 (corpora,), of sum 1
     :raises DataError: if there are no pairs
     """
     if not corpora:
-        raise DataError("there are no sentence pairs to train on")
+        raise DataError("there are no sentence pairs to train on; check --pairs, --languages and --held-out")
     sizes: dict[str, int] = defaultdict(int)
     for corpus in corpora:
         sizes[corpus.name] += len(corpus)
-    known = {name for name in sizes if name in weights}
-    # A weight is a share against the other weights; those without one share among themselves by size.
-    rest = {name: size**alpha for name, size in sizes.items() if name not in known}
-    scale = float(np.mean([weights[name] for name in known])) if known else 1.0
+    weighted = {name for name in sizes if name in weights}
+    # Weights are relative to each other; corpora without a weight share by size among themselves.
+    rest = {name: size**alpha for name, size in sizes.items() if name not in weighted}
+    scale = float(np.mean([weights[name] for name in weighted])) if weighted else 1.0
     mean = float(np.mean(list(rest.values()))) if rest else 1.0
-    totals = {name: weights[name] if name in known else scale * rest[name] / mean for name in sizes}
-    own = np.array([languages.get(corpus.language, 1.0) * len(corpus) ** alpha for corpus in corpora])
+    totals = {name: weights[name] if name in weighted else scale * rest[name] / mean for name in sizes}
+    language_shares = np.array([languages.get(corpus.language, 1.0) * len(corpus) ** alpha for corpus in corpora])
     names = np.array([corpus.name for corpus in corpora])
     result = np.zeros(len(corpora))
     for name, total in totals.items():
-        mine = names == name
-        result[mine] = total * own[mine] / own[mine].sum()
+        rows = names == name
+        result[rows] = total * language_shares[rows] / language_shares[rows].sum()
     fractions: NDArray[np.float64] = result / result.sum()
     return fractions
 
 
 def draw(
     corpora: Sequence[Corpus], fractions: NDArray[np.float64], *, samples: int, source_share: float, seed: int
-) -> Plan:
-    """Draw the texts of a training. A corpus is gone through as a whole before a pair comes again.
+) -> TrainingPlan:
+    """Sample the texts of a run. Every pair of a corpus is drawn once before one is drawn again.
 
     :param corpora: the pairs
     :param fractions: float64 (corpora,), of sum 1
-    :param samples: how many texts
-    :param source_share: in 0..1, the part of them that are sources; the others are translations
-    :param seed: of the draw
+    :param samples: number of texts
+    :param source_share: share of texts that are sources, in 0..1; the others are translations
+    :param seed: seed of the random generator
     :return: the plan
     """
     rng = np.random.default_rng(seed)
@@ -86,10 +86,10 @@ def draw(
     for corpus, count in zip(corpora, counts.tolist(), strict=True):
         rounds = -(-count // len(corpus))
         order = [row for _ in range(rounds) for row in rng.permutation(len(corpus)).tolist()][:count]
-        own = rng.random(count) < source_share
-        for row, is_source in zip(order, own, strict=True):
+        are_sources = rng.random(count) < source_share
+        for row, is_source in zip(order, are_sources, strict=True):
             source = corpus.sources[row]
             sources.append(source)
             texts.append(source if is_source else corpus.texts[row])
-    places = rng.permutation(len(texts))
-    return Plan([texts[i] for i in places], [sources[i] for i in places])
+    shuffled = rng.permutation(len(texts))
+    return TrainingPlan([texts[i] for i in shuffled], [sources[i] for i in shuffled])

@@ -1,6 +1,6 @@
-"""Making a student: fewer layers, fewer words, and a Dense head, from any BERT, DistilBERT or XLM-RoBERTa folder.
+"""Construction of a student from a BERT, DistilBERT or XLM-RoBERTa folder: fewer layers, fewer tokens, a Dense head.
 
-All of it is done on the arrays, so it needs no torch; what is written is a sentence-transformers folder.
+It works on arrays without torch, and writes a sentence-transformers folder.
 """
 
 import json
@@ -22,33 +22,37 @@ from babelclip.vectors import FloatArray
 
 POOLING, DENSE = "1_Pooling", "2_Dense"
 POOLED = (("", "Transformer"), (POOLING, "Pooling"))
-"""The modules of a tower that ends in its pooling: their folders and kinds."""
+"""Folders and types of the modules of a tower without a Dense layer."""
 RIDGE = 3e-3
-"""Weight of the penalty of the Dense layer's least-squares fit, against the variance of its inputs."""
+"""Ridge penalty of the Dense layer's fit, relative to the mean variance of its inputs."""
 
 _LAYER = re.compile(r"(.*?\b(?:encoder|transformer)\.layer\.)(\d+)(\..*)")
-_WORDS = "embeddings.word_embeddings.weight"
+_TOKEN_EMBEDDINGS = "embeddings.word_embeddings.weight"
 _LAYER_KEYS = ("num_hidden_layers", "n_layers")
 _TOKEN_KEYS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 _COPIED = ("special_tokens_map.json", "tokenizer_config.json")
 
 
 def parse_layers(option: str, count: int) -> list[int]:
-    """Which layers a student keeps: a number of first layers, or their places, from 0, parted by commas.
+    """Parse the layers that a student keeps: the number of first layers, or indexes from 0, separated by commas.
 
-    :param option: the words, as ``6`` or ``0,2,4``; empty for all
-    :param count: how many layers there are
-    :return: places, ascending
-    :raises InputError: if there is no such layer
+    :param option: such as ``6`` or ``0,2,4``; empty for all
+    :param count: number of layers of the encoder
+    :return: indexes, ascending
+    :raises InputError: if the option is malformed or there is no such layer
     """
     try:
         chosen = [int(part) for part in option.split(",")] if option else list(range(count))
     except ValueError:
-        raise InputError(f"{option!r} is neither a number of layers nor places parted by commas") from None
+        raise InputError(
+            f"--layers {option!r} is neither a number of layers nor indexes separated by commas, such as 0,2,4"
+        ) from None
     if len(chosen) == 1 and "," not in option:
         chosen = list(range(chosen[0]))
     if not chosen or sorted(set(chosen)) != chosen or not 0 <= chosen[0] <= chosen[-1] < count:
-        raise InputError(f"layers {option!r}: the encoder has {count}, numbered from 0; give some of them in order")
+        raise InputError(
+            f"--layers {option!r}: the encoder has {count} layers, numbered from 0; give layers in ascending order"
+        )
     return chosen
 
 
@@ -61,19 +65,19 @@ def make_student(
     vocabulary: int = 0,
     max_length: int = 128,
 ) -> None:
-    """Write Transformer and mean pooling of a student.
+    """Write the transformer and the mean pooling of a student.
 
-    :param base: a folder of BERT, DistilBERT or XLM-RoBERTa, of sentence-transformers or of transformers
-    :param target: the folder to make; it must not be there
-    :param layers: which are kept; see parse_layers
-    :param counts: language -> int64 (vocabulary,), the use of each token, where the vocabulary is pruned
-    :param vocabulary: how many tokens are kept; 0 keeps all
-    :param max_length: tokens a text may have
-    :raises InputError: if the target is there, or there is no such layer
-    :raises LayoutError: if the base is of another kind
+    :param base: a sentence-transformers or transformers folder of BERT, DistilBERT or XLM-RoBERTa
+    :param target: the folder to create; it must not exist
+    :param layers: the layers to keep, see parse_layers
+    :param counts: language -> int64 (vocabulary,), token counts, for pruning the vocabulary
+    :param vocabulary: number of tokens to keep; 0 keeps all
+    :param max_length: maximum number of tokens of a text
+    :raises InputError: if the target exists, or there is no such layer
+    :raises LayoutError: if the base is of another model type
     """
     if target.exists():
-        raise InputError(f"{target} is there already; give a new folder")
+        raise InputError(f"{target} exists already; give a new folder")
     folder = encoder_folder(base)
     config: dict[str, Any] = read_json(folder / "config.json")
     if config.get("model_type") not in ("bert", "distilbert", "xlm-roberta"):
@@ -108,15 +112,17 @@ def make_student(
 
 
 def load_tokenizer(base: Path) -> Tokenizer:
-    """The tokenizer of a folder, which neither cuts nor pads.
+    """Load the tokenizer of a folder, without truncation and padding.
 
     :param base: a text folder
     :return: the tokenizer
-    :raises LayoutError: if it has no tokenizer.json
+    :raises LayoutError: if the folder has no tokenizer.json
     """
     file = encoder_folder(base) / "tokenizer.json"
     if not file.is_file():
-        raise LayoutError(f"{file} is missing: a student is made from a fast tokenizer")
+        raise LayoutError(
+            f"{file} is missing; a student needs a fast tokenizer, which transformers writes as tokenizer.json"
+        )
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -124,10 +130,10 @@ def load_tokenizer(base: Path) -> Tokenizer:
 
 
 def fit_dense(pooled: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The linear layer that comes nearest to the targets, by ridge regression (Hoerl & Kennard 1970).
+    """Fit a linear layer to targets by ridge regression (Hoerl & Kennard 1970).
 
-    :param pooled: float32 (n, width), what goes in
-    :param targets: float32 (n, dimension), what should come out
+    :param pooled: float32 (n, width), the inputs
+    :param targets: float32 (n, dimension), the outputs
     :return: float32 (dimension, width) weight and float32 (dimension,) bias
     """
     x, y = pooled.astype(np.float64), targets.astype(np.float64)
@@ -140,7 +146,7 @@ def fit_dense(pooled: FloatArray, targets: FloatArray) -> tuple[FloatArray, Floa
 
 
 def write_dense(folder: Path, weight: FloatArray, bias: FloatArray | None) -> None:
-    """Set a Dense layer after the pooling of a text folder; what came after it is taken away.
+    """Write a Dense layer after the pooling of a text folder, in place of later modules.
 
     :param folder: a sentence-transformers folder
     :param weight: float32 (dimension, width)
@@ -164,15 +170,15 @@ def write_dense(folder: Path, weight: FloatArray, bias: FloatArray | None) -> No
 def _tensors(
     weights: Mapping[str, FloatArray], chosen: Sequence[int], kept: Sequence[int] | None
 ) -> dict[str, FloatArray]:
-    """The tensors of the kept layers, renumbered, and of the kept words."""
-    places = {layer: i for i, layer in enumerate(chosen)}
+    """Select the tensors of the kept layers, renumbered, and of the kept tokens."""
+    indexes = {layer: i for i, layer in enumerate(chosen)}
     result: dict[str, FloatArray] = {}
     for name, array in weights.items():
         match = _LAYER.fullmatch(name)
         if match:
-            if int(match[2]) in places:
-                result[f"{match[1]}{places[int(match[2])]}{match[3]}"] = array
-        elif name.endswith(_WORDS) and kept is not None:
+            if int(match[2]) in indexes:
+                result[f"{match[1]}{indexes[int(match[2])]}{match[3]}"] = array
+        elif name.endswith(_TOKEN_EMBEDDINGS) and kept is not None:
             result[name] = np.ascontiguousarray(array[list(kept)])
         else:
             result[name] = array
@@ -180,7 +186,7 @@ def _tensors(
 
 
 def _write_tokenizer_config(target: Path, max_length: int) -> None:
-    """The facts that transformers reads beside tokenizer.json; ids of tokens are left to that file."""
+    """Write the configuration that transformers reads beside tokenizer.json, which holds the token ids."""
     source = target / "tokenizer_config.json"
     config: dict[str, Any] = read_json(source) if source.is_file() else {}
     config.pop("added_tokens_decoder", None)
@@ -189,10 +195,10 @@ def _write_tokenizer_config(target: Path, max_length: int) -> None:
 
 
 def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
-    """List the modules in the form that every sentence-transformers version reads.
+    """Write the list of modules in the form that every sentence-transformers version reads.
 
     :param folder: a sentence-transformers folder
-    :param modules: the folder and the kind of each, in order
+    :param modules: folder and type of each module, in order
     """
     rows = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}

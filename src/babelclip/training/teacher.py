@@ -1,6 +1,6 @@
-"""What teaches: models, or vectors that were computed elsewhere; one, or several as one.
+"""Teachers: models, or files of precomputed vectors, alone or combined to an ensemble.
 
-Their vectors are kept in stores, each in a folder named by the teacher's fingerprint and the precision it ran in.
+Their vectors are kept in vector caches, each in a folder named by the teacher's fingerprint and precision.
 """
 
 import math
@@ -16,20 +16,20 @@ from babelclip.models.hub import sha256
 from babelclip.models.model import Model
 from babelclip.runtimes import Precision
 from babelclip.settings import settings
-from babelclip.training.vector_cache import VectorStore
+from babelclip.training.vector_cache import VectorCache
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 512
-"""Of several teachers together, where nothing else is asked for."""
+"""Default dimension of an ensemble."""
 FIT_TEXTS = 20_000
-"""Texts that the directions of several teachers are found on: forty a dimension."""
-Say = Callable[[str], None]
-"""Is told what is under way."""
+"""Texts on which the principal components of an ensemble are computed: forty for each dimension."""
+LogCallback = Callable[[str], None]
+"""Receives a line about the current stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A model's name or folder, or a Parquet file of vectors, and its part in what several teach together."""
+    """A model's name or folder, or a Parquet file of vectors, and its weight in an ensemble."""
 
     name: str
     weight: float = 1.0
@@ -37,10 +37,10 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Several teachers as one: their unit rows, centred and of unit length again, side by side, each by its weight.
+    """Combines the vectors of several teachers: centred unit rows, concatenated with weights, reduced by PCA.
 
-    The cosine of two such rows is the weighted mean of the teachers' cosines. They are then turned into fewer numbers,
-    which keeps the directions in which they differ most.
+    The cosine of two concatenated rows is the weighted mean of the teachers' cosines. The reduction keeps the principal
+    components of the largest variance.
     """
 
     weights: tuple[float, ...]
@@ -49,27 +49,29 @@ class Ensemble:
 
     @classmethod
     def fit(cls, parts: Sequence[FloatArray], weights: Sequence[float], dimension: int) -> "Ensemble":
-        """Find the means and the directions (principal components).
+        """Compute the means and the principal components.
 
-        :param parts: a teacher each: float32 (n, d_i), vectors of the same n texts
-        :param weights: of the teachers
-        :param dimension: how many numbers are kept
+        :param parts: for each teacher float32 (n, d_i), vectors of the same n texts
+        :param weights: weights of the teachers
+        :param dimension: the number of components
         :return: the ensemble; its rotation is float32 (sum of d_i, dimension)
-        :raises InputError: if the teachers have fewer numbers than that
+        :raises InputError: if the teachers have fewer dimensions together
         """
         width = sum(part.shape[1] for part in parts)
         if dimension > width:
-            raise InputError(f"the teachers have {width} dimensions together; {dimension} cannot be made of them")
-        own = tuple(weight / sum(weights) for weight in weights)
+            raise InputError(
+                f"--dimension {dimension} is over the {width} dimensions of the teachers together; give a lower one"
+            )
+        shares = tuple(weight / sum(weights) for weight in weights)
         means = tuple(unit_rows(part).mean(axis=0) for part in parts)
-        joined = cls(own, means, np.eye(width, dtype=np.float32)).join(parts).astype(np.float64)
+        joined = cls(shares, means, np.eye(width, dtype=np.float32)).join(parts).astype(np.float64)
         _, directions = np.linalg.eigh(joined.T @ joined)
-        return cls(own, means, np.ascontiguousarray(directions[:, : -dimension - 1 : -1], dtype=np.float32))
+        return cls(shares, means, np.ascontiguousarray(directions[:, : -dimension - 1 : -1], dtype=np.float32))
 
     def join(self, parts: Sequence[FloatArray]) -> FloatArray:
-        """The ensemble's vectors.
+        """Combine the teachers' vectors.
 
-        :param parts: a teacher each: float32 (n, d_i)
+        :param parts: for each teacher float32 (n, d_i)
         :return: float32 (n, dimension), unit rows
         """
         rows = [
@@ -80,13 +82,13 @@ class Ensemble:
 
     @property
     def fingerprint(self) -> str:
-        """What tells it from other ensembles: 32 hexadecimal digits."""
+        """Digest of weights, means and rotation: 32 hexadecimal digits."""
         content = b"".join(array.tobytes() for array in (*self.means, self.rotation))
         return blake2b(repr(self.weights).encode() + content, digest_size=16).hexdigest()
 
 
 def read_vectors(path: Path) -> tuple[list[str], FloatArray]:
-    """Vectors that were computed elsewhere: a Parquet file of ``text`` and ``vector``, as ``babelclip embed`` writes.
+    """Read precomputed vectors from a Parquet file of ``text`` and ``vector``, as ``babelclip embed`` writes it.
 
     :param path: the file
     :return: texts and float32 (n, d)
@@ -113,43 +115,43 @@ def teacher_vectors(
     dimension: int = 0,
     *,
     bf16: bool = False,
-    say: Say | None = None,
-) -> VectorStore:
-    """The vectors that one or several teachers give some texts, from their stores; what is missing is computed.
+    log_line: LogCallback | None = None,
+) -> VectorCache:
+    """Read the teachers' vectors of texts from the vector caches; compute those that are missing.
 
     :param teachers: the teachers
     :param texts: the texts
-    :param dimension: numbers a vector; 0 is the teacher's own, or 512 where there are several
-    :param bf16: whether they calculate in bfloat16, where the runtime can
-    :param say: is told what is under way
-    :return: a store that has all of the texts
+    :param dimension: dimension of the vectors; 0 is the teacher's, or 512 for an ensemble
+    :param bf16: whether the teachers run in bfloat16, if the runtime supports it
+    :param log_line: receives a line about the progress
+    :return: a vector cache that holds all of the texts
     """
-    parts = [_own_vectors(teacher.name, texts, bf16, say or (lambda _: None)) for teacher in teachers]
+    parts = [_cached_vectors(teacher.name, texts, bf16, log_line or (lambda _: None)) for teacher in teachers]
     if len(parts) == 1 and not dimension:
         return parts[0]
     sample = texts[:FIT_TEXTS]
     weights = [teacher.weight for teacher in teachers]
     ensemble = Ensemble.fit([part.take(sample) for part in parts], weights, dimension or DIMENSION)
-    store = VectorStore(settings().home / "teachers" / f"ensemble-{ensemble.fingerprint}", ensemble.rotation.shape[1])
-    store.add(texts, lambda chunk: ensemble.join([part.take(chunk) for part in parts]))
-    return store
+    cache = VectorCache(settings().home / "teachers" / f"ensemble-{ensemble.fingerprint}", ensemble.rotation.shape[1])
+    cache.add(texts, lambda chunk: ensemble.join([part.take(chunk) for part in parts]))
+    return cache
 
 
-def _own_vectors(teacher: str, texts: Sequence[str], bf16: bool, say: Say) -> VectorStore:
-    """One teacher's vectors."""
+def _cached_vectors(teacher: str, texts: Sequence[str], bf16: bool, log_line: LogCallback) -> VectorCache:
+    """Read or compute the vectors of one teacher."""
     folder = settings().home / "teachers"
     if teacher.endswith(".parquet"):
         known, vectors = read_vectors(Path(teacher))
         rows = {text: i for i, text in enumerate(known)}
-        store = VectorStore(folder / f"file-{sha256(Path(teacher))}", vectors.shape[1])
-        store.add(known, lambda chunk: vectors[[rows[text] for text in chunk]])
-        return store
+        cache = VectorCache(folder / f"file-{sha256(Path(teacher))}", vectors.shape[1])
+        cache.add(known, lambda chunk: vectors[[rows[text] for text in chunk]])
+        return cache
     precision: Precision = "bfloat16" if bf16 and settings().runtime == "openvino" else "float32"
     model = Model.load(text=teacher, precision=precision)
-    store = VectorStore(folder / f"{model.fingerprint}-{precision}", model.dimension)
-    store.add(
+    cache = VectorCache(folder / f"{model.fingerprint}-{precision}", model.dimension)
+    cache.add(
         texts,
         lambda chunk: model.encode_text(chunk, unit=False),
-        lambda done, total: say(f"teacher's vectors: {done} of {total}"),
+        lambda done, total: log_line(f"computed {done} of {total} teacher vectors"),
     )
-    return store
+    return cache

@@ -1,8 +1,8 @@
-"""Vectors of texts, computed once and kept on disk.
+"""Cache of text vectors on disk.
 
-A store is a folder. ``keys`` holds 16 bytes a text (BLAKE2b of its UTF-8), ``vectors`` float32 rows in the same order;
-both only grow, and one process writes at a time. Vectors are written before their keys, so whatever was being written
-when a process died is cut off.
+A cache is a folder. ``keys`` holds 16 bytes for each text (BLAKE2b of its UTF-8), ``vectors`` float32 rows in the same
+order; both are append-only, and one process writes at a time. Vectors are written before their keys, so an incomplete
+write is truncated when the cache is opened.
 """
 
 import os
@@ -20,17 +20,17 @@ from babelclip.vectors import FloatArray
 
 KEY_BYTES = 16
 CHUNK = 8192
-Encode = Callable[[Sequence[str]], FloatArray]
+Encoder = Callable[[Sequence[str]], FloatArray]
 
 
-class VectorStore:
-    """The vectors of texts, memory-mapped; rows are found by the text."""
+class VectorCache:
+    """Memory-mapped vectors, looked up by text."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        """Open a store, or make an empty one.
+        """Open a cache, or create an empty one.
 
-        :param folder: its folder
-        :param dimension: numbers a vector
+        :param folder: the folder of the cache
+        :param dimension: dimension of the vectors
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._keys_file, self._vectors_file = folder / "keys", folder / "vectors"
@@ -42,7 +42,7 @@ class VectorStore:
         self._read()
 
     def _repair(self) -> None:
-        """Cut off what was not written to its end."""
+        """Truncate rows that were not written completely."""
         for file in (self._keys_file, self._vectors_file):
             file.touch()
         width = 4 * self._dimension
@@ -51,7 +51,7 @@ class VectorStore:
         os.truncate(self._vectors_file, rows * width)
 
     def _read(self) -> None:
-        """Take in the keys that are there."""
+        """Read the keys that were added since the last read."""
         stored = self._keys_file.read_bytes()
         for row in range(len(self._rows), len(stored) // KEY_BYTES):
             self._rows[stored[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = row
@@ -60,11 +60,11 @@ class VectorStore:
         return len(self._rows)
 
     def rows(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Where the vectors of texts are in ``vectors``.
+        """Look up the rows of texts in ``vectors``.
 
         :param texts: texts that were added
         :return: int64 (n,)
-        :raises DataError: if one of them was not added
+        :raises DataError: if a text was not added
         """
         try:
             return np.array([self._rows[_key(text)] for text in texts], dtype=np.int64)
@@ -74,27 +74,27 @@ class VectorStore:
 
     @property
     def vectors(self) -> FloatArray:
-        """float32 (texts, dimension), memory-mapped and read-only."""
+        """All vectors: float32 (texts, dimension), memory-mapped and read-only."""
         if not self._rows:
             return np.empty((0, self._dimension), dtype=np.float32)
         return np.memmap(self._vectors_file, dtype=np.float32, mode="r", shape=(len(self._rows), self._dimension))
 
     def take(self, texts: Sequence[str]) -> FloatArray:
-        """The vectors of texts that were added.
+        """Read the vectors of texts that were added.
 
         :param texts: the texts
         :return: float32 (n, dimension)
         """
-        taken: FloatArray = self.vectors[self.rows(texts)]
-        return taken
+        vectors: FloatArray = self.vectors[self.rows(texts)]
+        return vectors
 
-    def add(self, texts: Sequence[str], encode: Encode, progress: Callable[[int, int], None] | None = None) -> int:
-        """Compute and store the vectors of those texts that have none.
+    def add(self, texts: Sequence[str], encode: Encoder, progress: Callable[[int, int], None] | None = None) -> int:
+        """Compute and store the vectors that are missing.
 
-        :param texts: any texts
+        :param texts: the texts
         :param encode: texts -> float32 (n, dimension)
-        :param progress: is told how many are done, of how many
-        :return: how many were computed
+        :param progress: receives the number of computed vectors and their total
+        :return: the number of computed vectors
         """
         with self._lock:
             self._repair()
@@ -115,5 +115,5 @@ class VectorStore:
 
 
 def _key(text: str) -> bytes:
-    """What a text is stored under."""
+    """Compute the key of a text."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

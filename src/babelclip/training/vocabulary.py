@@ -1,4 +1,4 @@
-"""Pruning a tokenizer to the pieces that a text needs: Unigram (XLM-R) and WordPiece (BERT, DistilBERT)."""
+"""Pruning of a tokenizer to frequent tokens: Unigram (XLM-R) and WordPiece (BERT, DistilBERT)."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,9 @@ BATCH = 20_000
 
 
 def count_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]:
-    """How often each token occurs in some texts.
+    """Count the occurrences of each token in texts.
 
-    :param tokenizer: it neither cuts nor pads
+    :param tokenizer: a tokenizer without truncation and padding
     :param texts: the texts
     :return: int64 (vocabulary,)
     """
@@ -30,34 +30,34 @@ def count_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64
 
 
 def choose_tokens(tokenizer: Tokenizer, counts: Mapping[str, NDArray[np.int64]], size: int) -> list[int]:
-    """The tokens to keep: special ones, single characters, then those used most.
+    """Choose the tokens to keep: special tokens, single characters, then the most frequent.
 
-    A token's use is the sum over languages of its share in the language's text, so that a language with little text
-    counts as much as one with a lot.
+    The frequency of a token is the sum over languages of its share in the language's text, so that all languages
+    have the same influence.
 
-    :param tokenizer: the whole tokenizer
+    :param tokenizer: the unpruned tokenizer
     :param counts: language -> int64 (vocabulary,)
-    :param size: how many to keep
-    :return: their ids, ascending
+    :param size: number of tokens to keep
+    :return: ids of the tokens, ascending
     """
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     kept = special | {i for token, i in vocabulary.items() if len(token.removeprefix("##")) == 1}
-    use = np.sum([count / max(1, count.sum()) for count in counts.values()], axis=0)
-    for index in np.argsort(-use, kind="stable").tolist():
-        if len(kept) >= size or use[index] == 0:
+    frequency = np.sum([count / max(1, count.sum()) for count in counts.values()], axis=0)
+    for index in np.argsort(-frequency, kind="stable").tolist():
+        if len(kept) >= size or frequency[index] == 0:
             break
         kept.add(index)
     return sorted(kept)
 
 
 def prune_tokenizer(tokenizer: Tokenizer, kept: Sequence[int]) -> Tokenizer:
-    """A tokenizer over fewer tokens; token ``kept[i]`` gets the id i.
+    """Prune a tokenizer; token ``kept[i]`` gets the id i.
 
-    :param tokenizer: the whole tokenizer
-    :param kept: ids of tokens that stay, ascending
+    :param tokenizer: the unpruned tokenizer
+    :param kept: ids of the tokens to keep, ascending
     :return: the pruned tokenizer
-    :raises LayoutError: if it is of a kind whose pieces cannot simply be left out (byte-pair encoding)
+    :raises LayoutError: if its type cannot be pruned (byte-pair encoding)
     """
     data: dict[str, Any] = json.loads(tokenizer.to_str())
     new = {old: i for i, old in enumerate(kept)}
@@ -75,7 +75,7 @@ def prune_tokenizer(tokenizer: Tokenizer, kept: Sequence[int]) -> Tokenizer:
 
 
 def _renumber(processor: Any, new: Mapping[int, int]) -> None:
-    """Set the new ids of the special tokens that a post-processor puts around a text."""
+    """Replace the ids of the special tokens in a post-processor."""
     if isinstance(processor, list):
         for part in processor:
             _renumber(part, new)
