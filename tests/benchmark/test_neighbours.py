@@ -7,7 +7,7 @@ import pytest
 from babelclip.benchmark.made_collections import drawn_pictures, made_vectors
 from babelclip.benchmark.neighbours import as_markdown, measure_sizes
 from babelclip.models.model import Model
-from babelclip.stores import sqlite_ann
+from babelclip.stores import graph_maintenance
 from babelclip.vectors import unit_rows
 
 
@@ -25,7 +25,7 @@ def test_made_vectors_keep_the_spectrum_within_a_tenth_and_come_from_their_seed(
 
 @pytest.mark.slow
 def test_sizes_are_measured_by_both_methods(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_ann, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(graph_maintenance, "EXACT_UP_TO", 1000)
     monkeypatch.setattr("babelclip.benchmark.neighbours.QUERIES", 20)
     sample = pair.encode_images(list(drawn_pictures(60)))
     rows = measure_sizes(pair, sample, [500, 1500], captions=["a dog", "ein Hund", "кот"])

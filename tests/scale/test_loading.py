@@ -1,14 +1,19 @@
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from babelclip.errors import InputError, ModelMismatchError
 from babelclip.models.model import Model
 from babelclip.scale.bulk import Pool, embed_all
 from babelclip.scale.loading import load_all
 from babelclip.scale.sources import Source
-from babelclip.search.index import Index
+from babelclip.search.index import Index, text_queries
+from babelclip.stores import ModelFacts, graph_maintenance
+from babelclip.vectors import FloatArray
 
 HERE = Pool(workers=0)
 
@@ -79,3 +84,47 @@ def test_a_folder_without_vectors_or_of_another_model_is_refused(vectors: str, n
 def test_what_only_an_index_file_can_do_is_said(vectors: str, photos: Path, clip: Model, tmp_path: Path) -> None:
     with Index.open(f"milvus://{tmp_path}/s.db", clip) as index, pytest.raises(InputError, match="needs an index file"):
         index.add_folder(photos)
+
+
+@pytest.fixture
+def folder_of_many(clip: Model, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The vectors of so many photos that an index file of them gets a graph."""
+    monkeypatch.setattr(graph_maintenance, "EXACT_UP_TO", 20)
+    rng = np.random.default_rng(0)
+    (tmp_path / "many").mkdir()
+    for i in range(60):
+        Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / f"many/{i}.png")
+    source = Source(str(tmp_path / "many"), "photos")
+    embed_all(source, str(tmp_path / "vectors-many"), clip, pool=HERE, name=str(clip_folder))
+    return str(tmp_path / "vectors-many")
+
+
+def test_loading_builds_the_graph_and_no_query_after_it_does(
+    folder_of_many: str, clip: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def queries(model: ModelFacts) -> Sequence[FloatArray]:
+        assert model == ModelFacts.of(clip)
+        return text_queries(clip)
+
+    load_all(folder_of_many, str(tmp_path / "s.bc"), queries=queries, progress=lambda *step: steps.append(step))
+    assert steps == [(60, 60)]
+    (manifest,) = tmp_path.glob("s.bc.neighbours/current.json")
+    written = manifest.stat().st_mtime_ns
+    monkeypatch.setattr(graph_maintenance.GraphMaintenance, "run", lambda *_: pytest.fail("a search maintains"))
+    with Index.open(tmp_path / "s.bc", clip, create=False) as index:
+        assert len(index.search("a dog", 50)) == 50
+    assert manifest.stat().st_mtime_ns == written
+
+
+def test_without_its_graph_the_first_query_after_loading_builds_none(
+    folder_of_many: str, clip: Model, tmp_path: Path
+) -> None:
+    load_all(folder_of_many, str(tmp_path / "s.bc"))
+    shutil.rmtree(tmp_path / "s.bc.neighbours")
+    with Index.open(tmp_path / "s.bc", clip, create=False) as index:
+        assert len(index.search("a dog", 60)) == 60
+        assert not (tmp_path / "s.bc.neighbours").exists()
+        assert index.maintain()
+        assert (tmp_path / "s.bc.neighbours/current.json").exists()

@@ -23,7 +23,7 @@ Opener = Callable[[], Store]
 
 def found(store: Store, query: FloatArray, count: int, where: str | None = None) -> list[str]:
     """The paths that a store finds, with what was written just now."""
-    store.follow()
+    store.refresh()
     return [match.path for match in store.find(query, count, where=where)]
 
 
@@ -70,7 +70,7 @@ def nearest(query: FloatArray) -> list[str]:
 
 def test_the_nearest_come_first_with_their_cosines(store: Store) -> None:
     assert len(store) == 60
-    store.follow()
+    store.refresh()
     for query in (VECTORS[3], unit_rows(2 * VECTORS[:1] + VECTORS[1:2])[0]):
         matches = store.find(query, 7)
         assert [match.path for match in matches] == nearest(query)[:7]
@@ -87,12 +87,12 @@ def test_what_is_added_again_is_replaced_and_not_there_twice(store: Store) -> No
 
 
 def test_what_is_deleted_is_not_found_and_the_rest_is(store: Store) -> None:
-    before = store.follow()
-    assert store.follow() == before
+    before = store.refresh()
+    assert store.refresh() == before
     gone = nearest(VECTORS[5])[:3]
     store.delete([*gone, "/photos/not there.jpg"])
     assert len(store) == 57
-    assert store.follow() != before
+    assert store.refresh() != before
     assert found(store, VECTORS[5], 3) == nearest(VECTORS[5])[3:6]
     store.add([entry(5)])
     assert found(store, VECTORS[5], 1) == ["/photos/05.jpg"]
@@ -122,8 +122,8 @@ def test_a_video_comes_once_with_its_best_frame_and_leaves_room_for_others(tmp_p
         paths = ["/v.mp4", *(f"/{number}.jpg" for number in range(30, 36))]
         contents = [*videos, *pictures]
         catalog.save([Photo(path, 1, 1, one.hash) for path, one in zip(paths, contents, strict=True)], contents)
-        store = CatalogStore(catalog, DIMENSION, lambda: ())
-        store.follow()
+        store = CatalogStore(catalog, DIMENSION)
+        store.refresh()
         matches = store.find(VECTORS[0], 4)
     assert [match.path for match in matches].count("/v.mp4") == 1
     assert len(matches) >= 4
@@ -143,7 +143,7 @@ def test_an_empty_store_finds_nothing(opened: Opener) -> None:
 
 
 def test_a_sample_is_of_the_stores_own_vectors(store: Store) -> None:
-    store.follow()
+    store.refresh()
     sample = store.sample(12)
     assert sample.shape == (12, DIMENSION)
     assert np.allclose((sample @ VECTORS.T).max(axis=1), 1, atol=2e-3)
@@ -152,7 +152,7 @@ def test_a_sample_is_of_the_stores_own_vectors(store: Store) -> None:
 
 
 def test_the_vectors_of_what_was_found_can_be_had(store: Store) -> None:
-    store.follow()
+    store.refresh()
     matches = store.find(VECTORS[11], 4)
     numbers = [int(match.path[8:10]) for match in matches]
     np.testing.assert_allclose(store.vectors_of([match.vector for match in matches]), VECTORS[numbers], atol=1e-3)

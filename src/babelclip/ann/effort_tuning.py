@@ -1,10 +1,10 @@
-"""How far the searches of a proximity graph go: measured with queries whose nearest rows are known.
+"""Effort tuning of an HNSW graph: the cheapest ``ef_search`` that reaches the target recall on tuning queries.
 
-How hard a query is, the distance to its nearest gate tells beforehand. At a million, of the texts nearest to a gate a
-quarter finds 0.998 of its ten nearest with 128 nodes held open, of the farthest 0.88, and those need 768 nodes for
-0.99. So queries are parted by that distance into bands, and every band gets an effort: those that together cost least
-while each kind of query finds enough. At the least cost a further node finds as much in every band (Everett 1963), so
-one price of what is found settles them all, and it is raised until that is enough.
+The entry distance predicts how hard a query is. At a million vectors, the quarter of the texts nearest to an entry
+point has recall@10 0.998 with an ef_search of 128, the farthest quarter 0.88, and those need 768 for 0.99. Queries are
+therefore divided by entry distance into bands, and each band gets an effort: the combination of least cost with which
+every kind of query reaches the target. At the optimum, recall has the same marginal cost in every band (Everett 1963),
+so that one Lagrange multiplier determines the efforts of all bands, and it is raised until the target is reached.
 """
 
 from collections.abc import Sequence
@@ -13,64 +13,74 @@ from dataclasses import dataclass
 import numpy as np
 
 from babelclip.ann.exact import Ids
-from babelclip.ann.hnsw import LADDER, Efforts, ProximityGraph, Rows
+from babelclip.ann.hnsw import PARAMETER_GRID, EffortBands, HnswGraph, VectorSource
 from babelclip.vectors import FloatArray
 
-BORDERS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
-"""Quantiles of the texts' distances, where bands begin; pictures are nearer, nearly all in the first."""
-PRICES = np.geomspace(100, 1e6, 1000)
-"""Open nodes that are worth it to find what is nearest to one query, of which the least is taken that does."""
+BORDER_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
+"""Quantiles of the texts' entry distances at which bands begin; nearly all images are in the first band."""
+MULTIPLIERS = np.geomspace(100, 1e6, 1000)
+"""Cost (ef_search and candidates) that full recall of one query is worth; the least sufficient one is taken."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Queries, float32 (m, d) unit rows; and the rows that are nearest to them indeed, int64 (m, k)."""
+class TuningQueries:
+    """Queries of one kind, float32 (m, d) unit rows, and their ground truth, int64 (m, k) rows."""
 
     queries: FloatArray
-    nearest: Ids
+    truth: Ids
 
 
-def tune(graph: ProximityGraph, pictures: Asked, texts: Sequence[Asked], vectors: Rows, target: float) -> float:
-    """Choose the least efforts that find enough of each kind of query.
+def tune(
+    graph: HnswGraph, images: TuningQueries, texts: Sequence[TuningQueries], vectors: VectorSource, target: float
+) -> float:
+    """Choose the cheapest efforts with which every kind of query reaches the target recall.
 
-    :param graph: gets the efforts
-    :param pictures: queries that are pictures
-    :param texts: queries of kinds of texts; none if no texts can be asked
+    Without texts, queries that are farther from the entry points than every image get the highest effort.
+
+    :param graph: gets the effort bands
+    :param images: queries that are images
+    :param texts: queries of each kind of text; empty if there are none
     :param vectors: float16 (n, d), of all rows
     :param target: recall in 0..1
-    :return: the least recall of a kind
+    :return: the recall of the kind with the lowest recall
     """
-    kinds = [pictures, *texts]
-    distances = [graph.nearness(kind.queries) for kind in kinds]
-    borders = np.quantile(np.concatenate(distances[1:] or distances), BORDERS)
+    kinds = [images, *texts]
+    distances = [graph.entry_distances(kind.queries) for kind in kinds]
+    borders = np.quantile(np.concatenate(distances[1:] or distances), BORDER_QUANTILES)
     bands = [np.searchsorted(borders, distance, side="right") for distance in distances]
     recalls = [_recalls(graph, kind, vectors) for kind in kinds]
-    gains = np.stack([_of_band(recalls, bands, band) for band in range(len(borders) + 1)])
-    costs = np.array([effort.breadth + effort.candidates for effort in LADDER])
-    for price in PRICES:
-        steps = np.maximum.accumulate((price * gains - costs).argmax(axis=1))
+    gains = np.stack([_band_recall(recalls, bands, band) for band in range(len(borders) + 1)])
+    costs = np.array([effort.ef_search + effort.candidates for effort in PARAMETER_GRID])
+    for multiplier in MULTIPLIERS:
+        chosen = np.maximum.accumulate((multiplier * gains - costs).argmax(axis=1))
         reached = min(
-            float(found[np.arange(len(band)), steps[band]].mean()) for found, band in zip(recalls, bands, strict=True)
+            float(recall[np.arange(len(band)), chosen[band]].mean())
+            for recall, band in zip(recalls, bands, strict=True)
         )
         if reached >= target:
             break
-    graph.efforts = Efforts(tuple(borders.tolist()), tuple(LADDER[step] for step in steps))
+    efforts = tuple(PARAMETER_GRID[number] for number in chosen)
+    if texts:
+        graph.bands = EffortBands(tuple(borders.tolist()), efforts)
+    else:
+        farthest = float(distances[0].max())
+        graph.bands = EffortBands((*borders.tolist(), farthest), (*efforts, PARAMETER_GRID[-1]))
     return reached
 
 
-def _recalls(graph: ProximityGraph, asked: Asked, vectors: Rows) -> FloatArray:
-    """What each query finds with each effort: float32 (m, efforts)."""
-    found = np.zeros((len(asked.queries), len(LADDER)), dtype=np.float32)
-    for column, effort in enumerate(LADDER):
-        graph.efforts = Efforts((), (effort,))
-        for row, (query, nearest) in enumerate(zip(asked.queries, asked.nearest, strict=True)):
+def _recalls(graph: HnswGraph, kind: TuningQueries, vectors: VectorSource) -> FloatArray:
+    """Measure the recall of each query with each effort of the grid: float32 (m, efforts)."""
+    recalls = np.zeros((len(kind.queries), len(PARAMETER_GRID)), dtype=np.float32)
+    for column, effort in enumerate(PARAMETER_GRID):
+        graph.bands = EffortBands((), (effort,))
+        for row, (query, nearest) in enumerate(zip(kind.queries, kind.truth, strict=True)):
             rows, _ = graph.search(query, len(nearest), vectors)
-            found[row, column] = len(np.intersect1d(rows, nearest)) / max(1, len(nearest))
-    return found
+            recalls[row, column] = len(np.intersect1d(rows, nearest)) / max(1, len(nearest))
+    return recalls
 
 
-def _of_band(recalls: Sequence[FloatArray], bands: Sequence[Ids], band: int) -> FloatArray:
-    """The mean recall of a band with each effort: float32 (efforts,)."""
-    here = np.concatenate([found[number == band] for found, number in zip(recalls, bands, strict=True)])
-    mean: FloatArray = here.mean(axis=0) if len(here) else np.zeros(len(LADDER), dtype=np.float32)
+def _band_recall(recalls: Sequence[FloatArray], bands: Sequence[Ids], band: int) -> FloatArray:
+    """Compute the mean recall of a band with each effort of the grid: float32 (efforts,)."""
+    members = np.concatenate([recall[number == band] for recall, number in zip(recalls, bands, strict=True)])
+    mean: FloatArray = members.mean(axis=0) if len(members) else np.zeros(len(PARAMETER_GRID), dtype=np.float32)
     return mean

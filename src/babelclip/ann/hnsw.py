@@ -1,14 +1,13 @@
-"""Nearest vectors among hundreds of thousands and more: a graph of neighbours (HNSW, Malkov & Yashunin 2018).
+"""HNSW search among hundreds of thousands of vectors and more (Malkov & Yashunin 2018).
 
-The graph holds the vectors' principal components, a byte each, and links. A search compares the query with some rows
-drawn at random, the gates, walks the graph from the nearest of them towards the query, and then scores the best
-candidates by their float16 vectors, which are in a file. Texts lie far from all pictures, and the ten nearest pictures
-of a text lie far from each other: from the graph's own one entry a walk ends beside some of them; from gates it reaches
-more than twice as much for the same work. What else was measured, such as lists (IVF), is in docs/decisions.
+The graph stores the principal components of the vectors, one byte each, and links. A search compares the query with the
+entry points (rows drawn at random), searches the graph from the nearest of them, and rescores the best candidates with
+their float16 vectors, which are in a file. Texts are far from all images, and the ten nearest images of a text are far
+from each other: a search from the single entry point of plain HNSW reaches only some of them; from many entry points it
+reaches more than twice as many for the same work. The alternatives that were measured are in docs/decisions.
 
-A byte is the same step in every component, so that bytes are compared as whole numbers, which is twice as fast; for
-that the components are turned at random, which makes them alike in size. Nodes that are near each other are side by
-side in memory, because a walk waits for memory most of its time.
+All components share one byte step, so that codes are compared as integers, which is twice as fast; a random rotation
+gives the components similar ranges. Near nodes are adjacent in memory, because memory latency dominates a search.
 """
 
 from bisect import bisect_right
@@ -24,39 +23,39 @@ from babelclip.ann.exact import ExactNeighbours, Ids, one_thread, selector
 from babelclip.ann.hnsw_links import GraphLinks
 from babelclip.vectors import FloatArray
 
-# Its stubs tell of C++, not of the Python layer above it.
+# The stubs describe the C++ classes, not the Python layer above them.
 faiss: Any = typed_faiss
 
-DIMENSIONS = 256
-"""Principal components in the graph."""
-REACH_SHARE = 0.9999
-"""Of the turned components' sizes, that a byte reaches; larger ones are cut."""
-MIDDLE, HIGHEST = 127.5, 255
-LINKS = 32
-BUILD_BREADTH = 350
-GATE_SHARE, MOST_GATES = 0.04, 40_000
-"""Rows at which a walk may begin, as a share of all; and no more than so many."""
-LIST_GATES, PROBED = 160, 32
-"""Gates in a list of near ones, and the lists of which all gates are compared."""
-ENTRIES = 32
-"""The gates at which it does begin."""
+COMPONENTS = 256
+"""Principal components that the graph stores."""
+CODE_RANGE_QUANTILE = 0.9999
+"""Quantile of the absolute component values that a byte can represent; larger values are clipped."""
+CODE_MIDDLE, MAX_CODE = 127.5, 255
+M = 32
+EF_CONSTRUCTION = 350
+ENTRY_POINT_SHARE, MAX_ENTRY_POINTS = 0.04, 40_000
+"""Entry points as a share of all rows, and their maximum number."""
+ENTRY_LIST_SIZE, PROBED_LISTS = 160, 32
+"""Entry points in one list of near ones, and the number of lists that a query is compared with."""
+START_POINTS = 32
+"""Entry points nearest to the query, from which the search starts."""
 SEED = 0
-ALL_ENTRIES_AT_ONCE = 2
-"""FAISS's number for one walk from all entries."""
-WALKED_SHARE = 0.5
-"""Of the gates near a query, that a filter must let through; else all that it lets through are compared."""
+ONE_SEARCH_FROM_ALL = 2
+"""The ``search_type`` of FAISS's ``search_level_0`` for one search from all start points."""
+MIN_GRAPH_SHARE = 0.5
+"""Share of the entry points near the query that a filter must allow; below it all allowed rows are compared."""
 NODE_COST = 60
-"""Rows that are compared in the time of one open node of a walk."""
-PLACES, PLACE_COMPONENTS, REGIONS = 4096, 64, 64
-"""Nodes are laid side by side that are nearest to the same place, by so many components; places of a region too."""
-BLOCK, SCORED = 50_000, 1000
+"""Codes that a scan compares in the time that the graph search takes for one candidate of ef_search."""
+PIVOTS, PIVOT_COMPONENTS, REGIONS = 4096, 64, 64
+"""Nodes are ordered by their nearest pivot, measured by this many components; pivots are ordered by region."""
+BLOCK_ROWS, COMPARED_ROWS = 50_000, 1000
 
 
-class Rows(Protocol):
-    """Float16 vectors by their rows: an array, or a file that is read."""
+class VectorSource(Protocol):
+    """Float16 vectors by row number: an array, or a file that is read."""
 
     def __getitem__(self, rows: Ids, /) -> NDArray[np.float16]:
-        """Some of them.
+        """Read some rows.
 
         :param rows: int64 (n,)
         :return: float16 (n, d)
@@ -65,8 +64,8 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
-    """The nodes that may be found: bool (nodes,), and as FAISS takes them."""
+class NodeMask:
+    """The nodes that a search may return: bool (nodes,), and the bitmap that FAISS takes."""
 
     mask: NDArray[np.bool_]
     selector: Any
@@ -74,265 +73,281 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """To bytes: float32 mean (d,), and matrix (d, r) to principal components, turned and in steps of a byte."""
+    """PCA to bytes: float32 mean (d,), and float32 matrix (d, r) to rotated principal components in byte steps."""
 
     mean: FloatArray
     matrix: FloatArray
 
     def apply(self, rows: FloatArray) -> FloatArray:
-        """The bytes of rows, as FAISS takes them.
+        """Compute the codes of rows, in the form that FAISS takes.
 
         :param rows: float32 (n, d)
-        :return: float32 (n, r), whole numbers in 0..255
+        :return: float32 (n, r), integers in 0..255
         """
-        steps = (rows - self.mean) @ self.matrix + np.float32(MIDDLE)
-        found: FloatArray = np.ascontiguousarray(np.clip(np.rint(steps), 0, HIGHEST), dtype=np.float32)
-        return found
+        steps = (rows - self.mean) @ self.matrix + np.float32(CODE_MIDDLE)
+        codes: FloatArray = np.ascontiguousarray(np.clip(np.rint(steps), 0, MAX_CODE), dtype=np.float32)
+        return codes
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much a search does: nodes that it holds open, and candidates that are scored exactly."""
+    """The work of one search: ``ef_search``, and the number of candidates that are rescored."""
 
-    breadth: int
+    ef_search: int
     candidates: int
 
 
 @dataclass(frozen=True, slots=True)
-class Efforts:
-    """The effort for a query by how far its nearest gate is, squared and in steps of a byte: one between two borders.
+class EffortBands:
+    """The effort for each range of entry distances (squared, in byte steps): ``efforts[i]`` below ``borders[i]``.
 
-    A query that is near has its nearest rows around it; those of one that is far from all lie far apart.
+    The neighbours of a query that is near to an entry point are near to each other; those of a far one are scattered.
     """
 
     borders: tuple[float, ...]
-    steps: tuple[Effort, ...]
+    efforts: tuple[Effort, ...]
 
-    def at(self, distance: float) -> Effort:
-        """The effort for a query.
+    def at(self, entry_distance: float) -> Effort:
+        """Select the effort for a query.
 
-        :param distance: to its nearest gate
+        :param entry_distance: squared distance to its nearest entry point, in byte steps
         :return: the effort
         """
-        return self.steps[bisect_right(self.borders, distance)]
+        return self.efforts[bisect_right(self.borders, entry_distance)]
 
 
-def byte_projection(sample: FloatArray, dimensions: int) -> Projection:
-    """The directions in which vectors differ most, turned at random, and as large a step as their bytes need.
+def byte_projection(sample: FloatArray, components: int) -> Projection:
+    """Fit a projection: principal components, a random rotation, and one byte step for all of them.
 
     :param sample: float32 (n, d)
-    :param dimensions: how many of them; no more than d
+    :param components: how many; at most d
     :return: the projection
     """
     mean = sample.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov((sample - mean).T))
-    turn, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((dimensions, dimensions)))
-    matrix = (directions[:, ::-1][:, :dimensions] @ turn).astype(np.float32)
-    reach = float(np.quantile(np.abs((sample - mean) @ matrix), REACH_SHARE))
-    return Projection(mean, np.ascontiguousarray(matrix * np.float32(MIDDLE / max(reach, 1e-6))))
+    rotation, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((components, components)))
+    matrix = (directions[:, ::-1][:, :components] @ rotation).astype(np.float32)
+    largest = float(np.quantile(np.abs((sample - mean) @ matrix), CODE_RANGE_QUANTILE))
+    return Projection(mean, np.ascontiguousarray(matrix * np.float32(CODE_MIDDLE / max(largest, 1e-6))))
 
 
-LADDER = tuple(
-    Effort(breadth, candidates)
-    for candidates, breadths in (
+PARAMETER_GRID = tuple(
+    Effort(ef_search, candidates)
+    for candidates, ef_searches in (
         (30, (32, 48, 64, 80, 96, 128, 160, 192, 224)),
         (40, (256, 288, 320, 352, 384, 448)),
         (60, (512, 640, 768, 896)),
         (100, (1024, 1280, 1536)),
     )
-    for breadth in breadths
+    for ef_search in ef_searches
 )
-"""The efforts of which tuning chooses."""
-WIDEST = Efforts((), LADDER[-1:])
+"""The efforts that tuning tries."""
+MAX_EFFORT = EffortBands((), PARAMETER_GRID[-1:])
 
 
-class ProximityGraph:
-    """An index of rows 0, 1, ... whose float16 vectors are beside it, mostly in a file."""
+class HnswGraph:
+    """An HNSW graph over rows 0, 1, ..., whose float16 vectors are stored elsewhere, mostly in a file."""
 
     def __init__(
-        self, projection: Projection, index: Any, rows: NDArray[np.int32], efforts: Efforts, memory: object = None
+        self, projection: Projection, index: Any, rows: NDArray[np.int32], bands: EffortBands, memory: object = None
     ) -> None:
-        """Join its parts; ``trained`` makes a new one.
+        """Assemble a graph from its parts; ``trained`` makes a new one.
 
-        :param projection: to the space of the graph
-        :param index: the graph
+        :param projection: from vectors to codes
+        :param index: FAISS's IndexHNSWSQ
         :param rows: int32 (nodes,), the row of each node
-        :param efforts: how much a search does
-        :param memory: of the index, where that is not its own
+        :param bands: how much work a search does
+        :param memory: the memory that the index refers to, if it does not own it
         """
         self._memory = memory
         self.projection = projection
         self.index = index
         self.rows = rows
-        self.efforts = efforts
-        self._gates: tuple[Ids, Any] | None = None
+        self.bands = bands
+        self._entry_points: tuple[Ids, Any] | None = None
 
     @classmethod
-    def trained(cls, sample: FloatArray) -> "ProximityGraph":
-        """An empty graph for vectors such as these.
+    def trained(cls, sample: FloatArray) -> "HnswGraph":
+        """Make an empty graph whose projection is fitted to a sample.
 
         :param sample: float32 (n, d), unit rows
         :return: the graph
         """
-        projection = byte_projection(sample, min(DIMENSIONS, sample.shape[1]))
-        index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit_direct, LINKS)
-        index.hnsw.efConstruction = BUILD_BREADTH
+        projection = byte_projection(sample, min(COMPONENTS, sample.shape[1]))
+        index = faiss.IndexHNSWSQ(projection.matrix.shape[1], faiss.ScalarQuantizer.QT_8bit_direct, M)
+        index.hnsw.efConstruction = EF_CONSTRUCTION
         index.is_trained = True
-        return cls(projection, index, np.empty(0, np.int32), WIDEST)
+        return cls(projection, index, np.empty(0, np.int32), MAX_EFFORT)
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
 
     def add(self, block: FloatArray) -> None:
-        """Take more rows in.
+        """Insert rows; call ``finish`` after the last ones.
 
         :param block: float32 (n, d), unit rows
         """
         self.index.add(self.projection.apply(block))
         self.rows = np.concatenate([self.rows, np.arange(len(self.rows), len(self), dtype=np.int32)])
-        self._gates = None
+        self._entry_points = None
 
     def finish(self) -> None:
-        """Link more, and lay nodes that are near each other side by side, after the last rows were added."""
-        GraphLinks(self.index.hnsw).add_ways_back()
-        order = self._side_by_side()
+        """Add reverse links, and reorder the nodes so that near ones are adjacent."""
+        GraphLinks(self.index.hnsw).add_reverse_links()
+        order = self._locality_order()
         self.index.permute_entries(order)
         self.rows = self.rows[order]
-        self._gates = None
+        self._entry_points = None
 
-    def _side_by_side(self) -> Ids:
-        """The nodes in an order in which near ones follow each other."""
-        drawn = np.random.default_rng(SEED).choice(len(self), min(PLACES, len(self)), replace=False)
-        places = self._components(self.index.reconstruct_batch(drawn))
-        region = _nearest_of(places[:REGIONS], places)
-        places = places[np.argsort(region, kind="stable")]
+    def _locality_order(self) -> Ids:
+        """Compute an order of the nodes in which near ones follow each other: int64 (nodes,)."""
+        drawn = np.random.default_rng(SEED).choice(len(self), min(PIVOTS, len(self)), replace=False)
+        pivots = self._first_components(self.index.reconstruct_batch(drawn))
+        region = _nearest_pivot(pivots[:REGIONS], pivots)
+        pivots = pivots[np.argsort(region, kind="stable")]
         nearest = [
-            _nearest_of(places, self._components(self.index.reconstruct_n(start, min(BLOCK, len(self) - start))))
-            for start in range(0, len(self), BLOCK)
+            _nearest_pivot(
+                pivots, self._first_components(self.index.reconstruct_n(start, min(BLOCK_ROWS, len(self) - start)))
+            )
+            for start in range(0, len(self), BLOCK_ROWS)
         ]
         order: Ids = np.argsort(np.concatenate(nearest), kind="stable")
         return order
 
     @staticmethod
-    def _components(points: FloatArray) -> FloatArray:
-        """As many components as tell which place is nearest."""
-        return np.ascontiguousarray(points[:, :PLACE_COMPONENTS])
+    def _first_components(codes: FloatArray) -> FloatArray:
+        """Take as many components as are needed to find the nearest pivot."""
+        return np.ascontiguousarray(codes[:, :PIVOT_COMPONENTS])
 
-    def nodes(self, allowed: NDArray[np.bool_]) -> Nodes:
-        """The nodes of rows.
+    def node_mask(self, allowed: NDArray[np.bool_]) -> NodeMask:
+        """Convert a mask of rows to a mask of nodes.
 
-        :param allowed: bool (n,), rows that may be found
-        :return: their nodes, for any number of searches
+        :param allowed: bool (n,), rows that may be returned
+        :return: the mask of their nodes, for any number of searches
         """
         mask = allowed[self.rows]
-        return Nodes(mask, selector(mask))
+        return NodeMask(mask, selector(mask))
 
     def search(
-        self, query: FloatArray, k: int, vectors: Rows, *, allowed: Nodes | None = None
+        self, query: FloatArray, k: int, vectors: VectorSource, *, allowed: NodeMask | None = None
     ) -> tuple[Ids, FloatArray]:
-        """The nearest rows.
+        """Find the nearest rows.
 
         :param query: float32 (d,), unit
         :param k: how many
         :param vectors: float16 (n, d), the vectors of all rows
-        :param allowed: what may be found; None for all
-        :return: int64 rows and float32 cosines, nearest first; up to k
+        :param allowed: nodes that may be returned; None for all
+        :return: int64 rows and float32 cosines, nearest first; at most k
         """
-        return exact_best(query, k, self._candidates(query, k, allowed), vectors)
+        return rescored(query, k, self.candidates(query, k, allowed=allowed), vectors)
 
-    def _candidates(self, query: FloatArray, k: int, allowed: Nodes | None = None) -> Ids:
-        """The rows that seem to be nearest by their bytes."""
-        point = self.projection.apply(query[None])
-        nodes, gates = self._opened_gates()
-        only = None if allowed is None else allowed.selector
+    def candidates(self, query: FloatArray, k: int, *, allowed: NodeMask | None = None) -> Ids:
+        """Find the rows whose codes are nearest.
+
+        :param query: float32 (d,), unit
+        :param k: how many neighbours are wanted; at least three times as many candidates are returned if there are
+        :param allowed: nodes that may be returned; None for all
+        :return: int64 (n,) rows
+        """
+        code = self.projection.apply(query[None])
+        nodes, entry_points = self._entry_index()
+        bitmap = None if allowed is None else allowed.selector
         with one_thread():
-            near, found = gates.search(point, min(ENTRIES, len(nodes)))
-            effort = self.efforts.at(float(near[0, 0]))
+            distances, nearest = entry_points.search(code, min(START_POINTS, len(nodes)))
+            effort = self.bands.at(float(distances[0, 0]))
             count = min(max(effort.candidates, 3 * k), len(self))
-            breadth = max(effort.breadth, 4 * k)
-            # Nodes that are not allowed are walked over too, so more must be held open to reach as many that are.
-            share = 1.0 if allowed is None else float(allowed.mask[nodes[found]].mean())
-            if share < WALKED_SHARE or breadth / share * NODE_COST > len(self):
-                best = self._scanned(point, max(count, LADDER[-1].candidates), only)
+            ef_search = max(effort.ef_search, 4 * k)
+            # The search passes nodes that are not allowed too, so that ef_search grows with their share.
+            share = 1.0 if allowed is None else float(allowed.mask[nodes[nearest]].mean())
+            if share < MIN_GRAPH_SHARE or ef_search / share * NODE_COST > len(self):
+                best = self._scan(code, max(count, PARAMETER_GRID[-1].candidates), bitmap)
             else:
-                entries = np.ascontiguousarray(nodes[found], dtype=np.int32)
-                best = self._walked(point, count, int(breadth / share), (entries, near), only)
-        kept: Ids = self.rows[best[best >= 0]].astype(np.int64)
-        return kept
+                start_nodes = np.ascontiguousarray(nodes[nearest], dtype=np.int32)
+                best = self._graph_search(code, count, int(ef_search / share), (start_nodes, distances), bitmap)
+        rows: Ids = self.rows[best[best >= 0]].astype(np.int64)
+        return rows
 
-    def _scanned(self, point: FloatArray, count: int, only: Any | None) -> Ids:
-        """The nearest nodes, by comparing with all that are allowed."""
-        codes = faiss.downcast_index(self.index.storage)
-        found: Ids = codes.search(point, min(count, len(self)), params=faiss.SearchParameters(sel=only))[1][0]
-        return found
+    def _scan(self, code: FloatArray, count: int, bitmap: Any | None) -> Ids:
+        """Find the nearest nodes by comparing the codes of all that are allowed."""
+        storage = faiss.downcast_index(self.index.storage)
+        nodes: Ids = storage.search(code, min(count, len(self)), params=faiss.SearchParameters(sel=bitmap))[1][0]
+        return nodes
 
-    def _walked(
+    def _graph_search(
         self,
-        point: FloatArray,
+        code: FloatArray,
         count: int,
-        breadth: int,
-        gates: tuple[NDArray[np.int32], FloatArray],
-        only: Any | None,
+        ef_search: int,
+        start: tuple[NDArray[np.int32], FloatArray],
+        bitmap: Any | None,
     ) -> Ids:
-        """The nearest nodes that a walk from gates, which have distances, comes to."""
+        """Find near nodes by searching the graph from start nodes, which are given with their distances."""
         distances, best = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
-        entries, near = gates
+        start_nodes, start_distances = start
         self.index.search_level_0(
             1,
-            faiss.swig_ptr(point),
+            faiss.swig_ptr(code),
             count,
-            faiss.swig_ptr(entries),
-            faiss.swig_ptr(near),
+            faiss.swig_ptr(start_nodes),
+            faiss.swig_ptr(start_distances),
             faiss.swig_ptr(distances),
             faiss.swig_ptr(best),
-            entries.size,
-            ALL_ENTRIES_AT_ONCE,
-            faiss.SearchParametersHNSW(efSearch=max(breadth, count), sel=only),
+            start_nodes.size,
+            ONE_SEARCH_FROM_ALL,
+            faiss.SearchParametersHNSW(efSearch=max(ef_search, count), sel=bitmap),
         )
-        found: Ids = best[0]
-        return found
+        nodes: Ids = best[0]
+        return nodes
 
-    def _opened_gates(self) -> tuple[Ids, Any]:
-        """The nodes that are gates, and what compares with them."""
-        if self._gates is None:
-            count = min(MOST_GATES, max(ENTRIES, int(GATE_SHARE * len(self))), len(self))
+    def _entry_index(self) -> tuple[Ids, Any]:
+        """Draw the entry points: int64 (n,) nodes, and an inverted file (IVF) over their codes."""
+        if self._entry_points is None:
+            count = min(MAX_ENTRY_POINTS, max(START_POINTS, int(ENTRY_POINT_SHARE * len(self))), len(self))
             nodes = np.sort(np.random.default_rng(SEED).choice(len(self), count, replace=False))
-            points = self.index.reconstruct_batch(nodes)
-            # Nodes that follow each other are near each other: nothing need be learned.
-            middles = [part.mean(axis=0) for part in np.array_split(points, max(1, count // LIST_GATES))]
-            lists = faiss.IndexFlatL2(self.index.d)
-            lists.add(np.stack(middles))
-            gates = faiss.IndexIVFScalarQuantizer(
-                lists, lists.d, lists.ntotal, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2, False
+            codes = self.index.reconstruct_batch(nodes)
+            # Consecutive nodes are near each other, so that their means are centroids and k-means is not needed.
+            centroids = [part.mean(axis=0) for part in np.array_split(codes, max(1, count // ENTRY_LIST_SIZE))]
+            quantizer = faiss.IndexFlatL2(self.index.d)
+            quantizer.add(np.stack(centroids))
+            entry_points = faiss.IndexIVFScalarQuantizer(
+                quantizer,
+                quantizer.d,
+                quantizer.ntotal,
+                faiss.ScalarQuantizer.QT_8bit_direct,
+                faiss.METRIC_L2,
+                False,
             )
-            gates.is_trained = True
-            gates.nprobe = PROBED
-            gates.add(points)
-            self._gates = nodes, gates
-        return self._gates
+            entry_points.is_trained = True
+            entry_points.nprobe = PROBED_LISTS
+            entry_points.add(codes)
+            self._entry_points = nodes, entry_points
+        return self._entry_points
 
-    def nearness(self, queries: FloatArray) -> FloatArray:
-        """How far the nearest gate is.
+    def entry_distances(self, queries: FloatArray) -> FloatArray:
+        """Compute the distances of queries to their nearest entry points.
 
         :param queries: float32 (m, d), unit rows
-        :return: float32 (m,), squared, in steps of a byte
+        :return: float32 (m,), squared, in byte steps
         """
-        _, gates = self._opened_gates()
-        near: FloatArray = gates.search(self.projection.apply(queries), 1)[0][:, 0]
-        return near
+        _, entry_points = self._entry_index()
+        distances: FloatArray = entry_points.search(self.projection.apply(queries), 1)[0][:, 0]
+        return distances
 
 
-def _nearest_of(places: FloatArray, points: FloatArray) -> Ids:
-    """Which place is nearest to each point."""
-    sizes = np.square(places).sum(axis=1) / 2
-    found: Ids = np.concatenate(
-        [(points[start : start + SCORED] @ places.T - sizes).argmax(axis=1) for start in range(0, len(points), SCORED)]
+def _nearest_pivot(pivots: FloatArray, codes: FloatArray) -> Ids:
+    """Find the nearest pivot of each code: int64 (n,)."""
+    half_norms = np.square(pivots).sum(axis=1) / 2
+    nearest: Ids = np.concatenate(
+        [
+            (codes[start : start + COMPARED_ROWS] @ pivots.T - half_norms).argmax(axis=1)
+            for start in range(0, len(codes), COMPARED_ROWS)
+        ]
     )
-    return found
+    return nearest
 
 
-def exact_best(query: FloatArray, k: int, rows: Ids, vectors: Rows) -> tuple[Ids, FloatArray]:
-    """The best of some rows by their own vectors.
+def rescored(query: FloatArray, k: int, rows: Ids, vectors: VectorSource) -> tuple[Ids, FloatArray]:
+    """Select the nearest of some rows by their float16 vectors.
 
     :param query: float32 (d,), unit
     :param k: how many
@@ -348,8 +363,8 @@ def exact_best(query: FloatArray, k: int, rows: Ids, vectors: Rows) -> tuple[Ids
     return rows[order], scores[order]
 
 
-def exact_nearest(queries: FloatArray, k: int, blocks: Iterable[NDArray[np.float16]]) -> Ids:
-    """The nearest rows by comparing with all, block by block: what an index is measured against.
+def ground_truth(queries: FloatArray, k: int, blocks: Iterable[NDArray[np.float16]]) -> Ids:
+    """Find the exact nearest rows by comparing with all vectors, block by block.
 
     :param queries: float32 (m, d), unit rows
     :param k: how many
@@ -359,11 +374,10 @@ def exact_nearest(queries: FloatArray, k: int, blocks: Iterable[NDArray[np.float
     best = faiss.ResultHeap(len(queries), k, keep_max=True)
     start = 0
     for block in blocks:
-        rows, scores = ExactNeighbours(np.arange(start, start + len(block)), block.astype(np.float32)).search(
-            queries, k
-        )
+        numbers = np.arange(start, start + len(block))
+        rows, scores = ExactNeighbours(numbers, block.astype(np.float32)).search(queries, k)
         best.add_result(scores, rows)
         start += len(block)
     best.finalize()
-    found: Ids = best.I
-    return found
+    nearest: Ids = best.I
+    return nearest

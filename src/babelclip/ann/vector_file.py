@@ -1,7 +1,7 @@
-"""The float16 vectors of a file, read by rows.
+"""Float16 vectors in a file, read by row number.
 
-A mapped file becomes resident by the pages around every row that is read, in the end as a whole. A few rows are
-therefore read with a call each, which costs about as much; many are read from the mapping.
+A mapped file becomes resident by the pages around every row that is read, in the end completely. A few rows are
+therefore read with one call each, which costs about as much; many rows are read from the mapping.
 """
 
 import os
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from babelclip.ann.exact import Ids
 
-FEW = 2000
-"""Rows that are read one by one."""
+MAX_SINGLE_READS = 2000
+"""Rows that are read with one call each."""
 
 
 class VectorFile:
     """A ``.npy`` file of float16 (n, d)."""
 
     def __init__(self, path: Path) -> None:
-        """Open it.
+        """Open the file.
 
         :param path: the file
         :raises OSError: if it is not there
-        :raises ValueError: if it is not such a file, or shorter than it says
+        :raises ValueError: if it is not such a file, or shorter than its header says
         """
         self.mapped: np.memmap[tuple[int, int], np.dtype[np.float16]] = np.load(path, mmap_mode="r")
         self._path = path
@@ -36,15 +36,15 @@ class VectorFile:
         return len(self.mapped)
 
     def __getitem__(self, rows: Ids) -> NDArray[np.float16]:
-        """Some vectors.
+        """Read some vectors.
 
         :param rows: int64 (n,)
         :return: float16 (n, d)
         """
-        if len(rows) > FEW or not hasattr(os, "preadv"):
+        if len(rows) > MAX_SINGLE_READS or not hasattr(os, "preadv"):
             return np.asarray(self.mapped[rows])
-        found = np.empty((len(rows), self.mapped.shape[1]), np.float16)
-        for row, into in zip(rows.tolist(), found, strict=True):
-            if os.preadv(self._file, [into.data], self.mapped.offset + row * into.nbytes) != into.nbytes:
+        vectors = np.empty((len(rows), self.mapped.shape[1]), np.float16)
+        for row, target in zip(rows.tolist(), vectors, strict=True):
+            if os.preadv(self._file, [target.data], self.mapped.offset + row * target.nbytes) != target.nbytes:
                 raise IndexError(f"{self._path} has no row {row}")
-        return found
+        return vectors

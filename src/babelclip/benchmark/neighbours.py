@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.ann.exact import Ids, is_among
-from babelclip.ann.hnsw import exact_nearest
+from babelclip.ann.hnsw import ground_truth
 from babelclip.benchmark import autofaiss_choice
 from babelclip.benchmark.autofaiss_choice import FOUND, SECONDS, K, timed
 from babelclip.benchmark.machine import resident_mebibytes
@@ -134,14 +134,15 @@ def _measure(
     """One size; of what is asked, so many come first that are texts."""
     progress("building")
     start = time.perf_counter()
-    built = CatalogNeighbours(catalog, asked.shape[1], lambda: text_queries(model))
-    built.follow()
+    built = CatalogNeighbours(catalog, asked.shape[1])
+    built.maintain(partial(text_queries, model))
+    built.refresh()
     build_seconds = time.perf_counter() - start
     method = "exact search"
-    if built.files is not None:
-        steps = built.files.generation.efforts.steps
-        method = "graph, ef_search / candidates: " + ", ".join(f"{step.breadth} / {step.candidates}" for step in steps)
-    filters = _filters(catalog) if built.files is not None else {}
+    if built.manifest is not None:
+        efforts = built.manifest.bands.efforts
+        method = "graph, ef_search / candidates: " + ", ".join(f"{one.ef_search} / {one.candidates}" for one in efforts)
+    filters = _filters(catalog) if built.manifest is not None else {}
     few = np.concatenate([asked[:texts][:FILTERED_QUERIES], asked[texts:][:FILTERED_QUERIES]])
     progress("asking")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
@@ -177,8 +178,8 @@ def _asked(
     """
     catalog = made_catalog(path, queries[0][0].shape[1])
     before = resident_mebibytes()
-    neighbours = CatalogNeighbours(catalog, queries[0][0].shape[1], tuple, exact_up_to=0 if has_graph else sys.maxsize)
-    neighbours.follow()
+    neighbours = CatalogNeighbours(catalog, queries[0][0].shape[1], exact_up_to=0 if has_graph else sys.maxsize)
+    neighbours.refresh()
 
     def found(query: FloatArray, allowed: Ids | None) -> Ids:
         ids: Ids = neighbours.search(query, K, allowed=allowed)[0][0]
@@ -277,7 +278,7 @@ def _truth(catalog: Catalog, queries: FloatArray, allowed: Ids | None = None) ->
             ids.append(some[here])
             yield unit_rows(vectors[here]).astype(np.float16)
 
-    rows = exact_nearest(queries, K, blocks())
+    rows = ground_truth(queries, K, blocks())
     found: Ids = np.concatenate(ids)[rows]
     return found
 

@@ -48,6 +48,7 @@ def index(
             raise InputError(f"{path}: no such file or folder")
     loaded = load(model, runtime, precision)
     catalog = _open(index_file or settings().index, loaded, vectors)
+    opened = Index.of(catalog, loaded)
 
     def bring_in() -> None:
         for path in paths:
@@ -58,7 +59,7 @@ def index(
             _show_report(path, report, as_json=json)
         with output.progress("preparing the index for search") as bar:
             languages = dict.fromkeys((ANY, "en", system_language(loaded.languages)))
-            Index.of(catalog, loaded).prepare(languages=languages, progress=lambda done, total: bar(done, total))
+            opened.prepare(languages=languages, progress=lambda done, total: bar(done, total))
         if not json:
             unreadable = len(catalog.failures())
             rest = f", {unreadable} more could not be read" if unreadable else ""
@@ -72,6 +73,7 @@ def index(
 
             for path, report in follow(catalog, loaded, paths, every_seconds=every, ready=bring_in):
                 _show_report(path, report, as_json=json)
+                opened.maintain()
         else:
             bring_in()
     finally:

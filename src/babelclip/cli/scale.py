@@ -1,5 +1,6 @@
 """babelclip scale: collections that are too large for one machine."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -9,11 +10,14 @@ import typer
 
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, ModelName, Precision, Runtime, load
+from babelclip.errors import BabelclipError
 from babelclip.models.registry import BUNDLED, DEFAULT
+from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:
     from babelclip.scale.bulk import BulkReport
     from babelclip.scale.embedding import ShardReport
+    from babelclip.stores import ModelFacts
 
 FAILURES_SHOWN = 20
 
@@ -102,12 +106,25 @@ def load_vectors(
         def show(report: LoadReport, files: int) -> None:
             bar(report.rows, None, f"file {report.files + 1} of {files}")
 
-        report = load_all(source, store, show=show)
+        report = load_all(
+            source, store, show=show, queries=_tuning_queries, progress=lambda done, total: bar(done, total, "graph")
+        )
     if json:
         output.json_line(asdict(report))
     else:
         rate = report.rows / report.seconds if report.seconds else 0
         output.line(f"{store}: {report.rows} vectors from {report.files} files, {rate:.0f} a second")
+
+
+def _tuning_queries(model: "ModelFacts") -> Sequence[FloatArray]:
+    """Encode the tuning queries of a graph, if the model that made the vectors is on this machine."""
+    from babelclip.search.index import text_queries
+
+    try:
+        loaded = load(model.name, None)
+    except BabelclipError:
+        return ()
+    return text_queries(loaded) if loaded.fingerprint == model.fingerprint else ()
 
 
 def _everywhere(model: str) -> str:

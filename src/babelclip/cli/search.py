@@ -63,7 +63,6 @@ def search(
     if language is None and queries:
         read_ahead(queries[0])
     with open_existing(index_file, model, runtime, precision) as opened:
-        _prepare(opened)
         found = [
             opened.search(
                 terms,
@@ -98,14 +97,7 @@ def similar(
 ) -> None:
     """Find photos that look like a picture."""
     with open_existing(index_file, model, runtime, precision) as opened:
-        _prepare(opened)
         _show([(str(image), opened.similar(image, k, where=where))], html=html, as_json=json)
-
-
-def _prepare(opened: Index) -> None:
-    """Get an index ready, with a bar where that takes long."""
-    with output.progress("preparing the index for search") as bar:
-        opened.prepare(progress=lambda done, total: bar(done, total))
 
 
 def open_existing(index_file: str | Path | None, model: str, runtime: str | None, precision: Precision) -> Index:

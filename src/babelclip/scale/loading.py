@@ -1,14 +1,16 @@
 """Loading a folder of vectors into a store."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from babelclip.errors import CatalogError, InputError
 from babelclip.media.metadata import Facts
 from babelclip.scale.vector_files import FACTS, VectorFolder, vectors_of
-from babelclip.stores import Entry, ModelFacts, open_store
+from babelclip.stores import Entry, ModelFacts, StoreProgress, open_store
+from babelclip.vectors import FloatArray
 
 
 @dataclass(slots=True)
@@ -20,12 +22,24 @@ class LoadReport:
     seconds: float = 0.0
 
 
-def load_all(source: str, store: str, *, show: Callable[[LoadReport, int], None] | None = None) -> LoadReport:
-    """Load a folder of vectors into a store. A row's path is its key, so that doing it again changes nothing.
+def load_all(
+    source: str,
+    store: str,
+    *,
+    show: Callable[[LoadReport, int], None] | None = None,
+    queries: Callable[[ModelFacts], Sequence[FloatArray]] = lambda model: (),
+    progress: StoreProgress | None = None,
+) -> LoadReport:
+    """Load a folder of vectors into a store, and build the graph that it needs.
+
+    A row's path is its key, so that loading again changes nothing.
 
     :param source: the folder, a path or URL
     :param store: an index file or a Milvus address
     :param show: is told how far it is, and how many files there are
+    :param queries: gives tuning queries of a model for the graph, float32 (m, d) unit rows of each kind of text;
+        without any, the graph is tuned for texts when it is next maintained by a process that has the model
+    :param progress: gets the number of vectors in the graph, and of all, while it is built
     :return: what was loaded
     :raises InputError: if there are no vectors
     :raises CatalogError: if one of the two cannot be used
@@ -37,7 +51,8 @@ def load_all(source: str, store: str, *, show: Callable[[LoadReport, int], None]
     if manifest is None or not files:
         raise InputError(f"{source} holds no vectors of babelclip scale embed")
     report, started = LoadReport(), time.monotonic()
-    opened = open_store(store, ModelFacts(manifest.model, manifest.fingerprint, manifest.dimension))
+    model = ModelFacts(manifest.model, manifest.fingerprint, manifest.dimension)
+    opened = open_store(store, model)
     try:
         for path in files:
             for batch in folder.batches(path):
@@ -51,6 +66,7 @@ def load_all(source: str, store: str, *, show: Callable[[LoadReport, int], None]
                 if show is not None:
                     show(report, len(files))
             report.files += 1
+        opened.maintain(partial(queries, model), progress)
     finally:
         opened.close()
     return report

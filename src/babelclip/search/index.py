@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeGuard
@@ -79,7 +80,7 @@ class Index:
         :raises CatalogError: if the file cannot be used
         :raises ModelMismatchError: if it was made by another model
         """
-        return cls(open_store(path, ModelFacts.of(model), lambda: text_queries(model), create=create), model)
+        return cls(open_store(path, ModelFacts.of(model), create=create), model)
 
     @classmethod
     def of(cls, catalog: Catalog, model: Model) -> "Index":
@@ -89,7 +90,7 @@ class Index:
         :param model: the model of its vectors
         :return: the index
         """
-        return cls(CatalogStore(catalog, model.dimension, lambda: text_queries(model)), model)
+        return cls(CatalogStore(catalog, model.dimension), model)
 
     def __enter__(self) -> "Index":
         return self
@@ -159,17 +160,34 @@ class Index:
         return self._store
 
     def prepare(self, *, languages: Iterable[str] = (), progress: StoreProgress | None = None) -> None:
-        """Get ready for searches: read what is new, and make or renew the files that a large collection needs.
+        """Get ready for searches: build or grow the graph that a large collection needs, and read what is new.
 
-        A search does so too; the first one in a large collection that was never prepared takes minutes.
+        A search builds nothing: it compares exactly what the graph does not contain.
 
         :param languages: codes, or confidence.ANY, of queries that will come: the vectors of their everyday words are
             made, once for a model
         :param progress: is told how many vectors were taken into new files, and of how many
         """
-        state = self._store.follow(progress)
+        self.maintain(progress)
+        state = self.refresh()
         for language in languages if self._model.text_spec is not None else ():
             self._evidence_of(language, state)
+
+    def maintain(self, progress: StoreProgress | None = None) -> bool:
+        """Build, grow or tune the graph, if it is due. Takes minutes at a million vectors.
+
+        :param progress: gets the number of vectors in the new graph, and of all; what it raises cancels the work
+        :return: whether anything was done
+        :raises CatalogError: if it cannot be written
+        """
+        return self._store.maintain(partial(text_queries, self._model), progress)
+
+    def refresh(self) -> object:
+        """Read what other processes have written, and adopt a newer graph. Every search does so first.
+
+        :return: a value that is equal as long as nothing changes
+        """
+        return self._store.refresh()
 
     def search(
         self,
@@ -261,7 +279,7 @@ class Index:
         :raises InputError: if k, page, diversity or language is out of range, or the filter cannot be read
         """
         _check_page(k, page, diversity, language, chosen=bool(grouped or diversity or crowd is not None))
-        state = self._store.follow()
+        state = self._store.refresh()
         unit = unit_rows(vector[None])[0]
         shown, first = self._page(unit, k, page, where, Choice(grouped, diversity, crowd))
         sure = None
@@ -284,7 +302,7 @@ class Index:
         """
         weighed = np.array(weights, dtype=np.float32)
         if len(rows) > 1:
-            sample = self._sample_of(self._store.follow())
+            sample = self._sample_of(self._store.refresh())
             spread = cosines_of(sample, rows).std(axis=0) if len(sample) > 1 else np.ones(len(rows), np.float32)
             weighed = weighed / np.maximum(spread, 1e-6)
         vector: FloatArray = unit_rows((weighed @ rows)[None])[0]
@@ -347,7 +365,7 @@ class Index:
         return self._sample[1]
 
     def _evidence_of(self, language: str, state: object) -> Evidence | None:
-        """What a language's everyday words get in the collection, whose state ``follow`` gave."""
+        """What a language's everyday words get in the collection, whose state ``refresh`` gave."""
         known = self._evidence.get(language)
         if known is None or known[0] != state:
             evidence = None

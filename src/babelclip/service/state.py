@@ -67,6 +67,7 @@ class Service:
         self.ledger.start()
         for engine in self.engines.values():
             await asyncio.to_thread(engine.warm)
+        self.shelf.start()
         self.ready = True
 
     async def close(self) -> None:

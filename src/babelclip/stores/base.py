@@ -15,6 +15,16 @@ DEEPEST = 10_000
 """Hits that paging goes down to, and candidates that are looked at where hits are chosen among them."""
 
 StoreProgress = Callable[[int, int], None]
+QuerySource = Callable[[], Sequence[FloatArray]]
+"""Gives tuning queries: float32 (m, d) unit rows of each kind of text; encoding them takes a second."""
+
+
+def no_queries() -> Sequence[FloatArray]:
+    """Give no tuning queries: a graph is then tuned with images alone, until it is maintained with some.
+
+    :return: nothing
+    """
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +74,24 @@ class Store(Protocol):
         """How many pictures can be found."""
         ...
 
-    def follow(self, progress: StoreProgress | None = None) -> object:
-        """Take in what others have written since; every search is as of the last call.
+    def refresh(self) -> object:
+        """Read what was written since, by any process, and adopt a newer snapshot; never build one.
 
-        :param progress: is told how many vectors were taken in, and of how many, where that takes long
-        :return: something that is equal as long as nothing changes
+        Every search is as of the last call.
+
+        :return: a value that is equal as long as nothing changes
+        """
+        ...
+
+    def maintain(self, queries: QuerySource = no_queries, progress: StoreProgress | None = None) -> bool:
+        """Build, grow or tune what makes searches fast, if it is due; ``refresh`` adopts it.
+
+        A million vectors take minutes.
+
+        :param queries: gives the tuning queries; called only if they are needed
+        :param progress: gets the number of vectors that are done, and of all; what it raises cancels the work
+        :return: whether anything was done
+        :raises CatalogError: if it cannot be written
         """
         ...
 

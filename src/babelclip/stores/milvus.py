@@ -18,7 +18,7 @@ import numpy as np
 
 from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
 from babelclip.pipeline import chunks
-from babelclip.stores.base import Entry, Match, ModelFacts, StoreProgress
+from babelclip.stores.base import Entry, Match, ModelFacts, QuerySource, StoreProgress, no_queries
 from babelclip.stores.milvus_filters import quoted, read_milvus_filter
 from babelclip.text.normalize import small_letters
 from babelclip.vectors import FloatArray, unit_rows
@@ -197,9 +197,13 @@ class MilvusStore:
             with self._guard():
                 self._client.delete(self._address.collection, filter=f"path in [{names}]")
 
-    def follow(self, progress: StoreProgress | None = None) -> object:
-        """As Store.follow: a collection is as it is; how many it holds stands for its state."""
+    def refresh(self) -> object:
+        """Refresh as Store.refresh: the server is always current; the number of rows stands for its state."""
         return len(self)
+
+    def maintain(self, queries: QuerySource = no_queries, progress: StoreProgress | None = None) -> bool:
+        """Maintain nothing: Milvus builds its index itself."""
+        return False
 
     def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
         """As Store.find; at most MAX_WINDOW."""

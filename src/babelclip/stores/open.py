@@ -1,21 +1,16 @@
 """Opens a store by its name."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from babelclip.errors import InputError
 from babelclip.stores.base import MILVUS, ModelFacts, Store
-from babelclip.vectors import FloatArray
 
 
-def open_store(
-    name: str | Path, model: ModelFacts, queries: Callable[[], Sequence[FloatArray]] = tuple, *, create: bool = True
-) -> Store:
-    """A store by its name.
+def open_store(name: str | Path, model: ModelFacts, *, create: bool = True) -> Store:
+    """Open a store by its name.
 
     :param name: an index file; or milvus://HOST:PORT/COLLECTION, or milvus:///PATH/FILE.db for Milvus Lite
     :param model: the model of its vectors
-    :param queries: gives float32 (m, d) unit rows of kinds of texts as they may be asked, to tune an index file with
     :param create: make what is not there; else it is an error
     :return: the store
     :raises InputError: if the name cannot be read, or nothing is there and shall not be made
@@ -34,4 +29,4 @@ def open_store(
     if not create and not file.is_file():
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
     catalog = Catalog(file, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
-    return CatalogStore(catalog, model.dimension, queries)
+    return CatalogStore(catalog, model.dimension)

@@ -1,6 +1,6 @@
 """An index file as a store: the catalog is the truth, and FAISS finds the nearest."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.catalog.vector_reader import FINDABLE
 from babelclip.pipeline import chunks
 from babelclip.query.filters import Filter, read_filter
-from babelclip.stores.base import Entry, Match, StoreProgress
+from babelclip.stores.base import Entry, Match, QuerySource, StoreProgress, no_queries
 from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.vectors import FloatArray
 
@@ -20,23 +20,26 @@ _EVERYTHING = Filter("1", ())
 class CatalogStore:
     """A catalog and its neighbours."""
 
-    def __init__(self, catalog: Catalog, dimension: int, queries: Callable[[], Sequence[FloatArray]]) -> None:
+    def __init__(self, catalog: Catalog, dimension: int) -> None:
         """Take an open catalog; nothing is read yet.
 
         :param catalog: the catalog
         :param dimension: of its vectors
-        :param queries: gives float32 (m, d) unit rows of kinds of texts as they may be asked, to tune neighbours with
         """
         self.catalog = catalog
-        self._neighbours = CatalogNeighbours(catalog, dimension, queries)
+        self._neighbours = CatalogNeighbours(catalog, dimension)
 
     def __len__(self) -> int:
         return self.catalog.count()
 
-    def follow(self, progress: StoreProgress | None = None) -> object:
-        """As Store.follow."""
-        self._neighbours.follow(progress)
-        return self._neighbours.mark
+    def refresh(self) -> object:
+        """Refresh as Store.refresh; the cursor stands for the state."""
+        self._neighbours.refresh()
+        return self._neighbours.cursor
+
+    def maintain(self, queries: QuerySource = no_queries, progress: StoreProgress | None = None) -> bool:
+        """Maintain as Store.maintain: the graph beside the file."""
+        return self._neighbours.maintain(queries, progress)
 
     def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
         """As Store.find; more than count come where the last vector has copies."""

@@ -1,14 +1,19 @@
-"""The indexes that the operator mounts. One thread uses them all, since an index is used from one at a time."""
+"""The indexes that the operator mounts. One thread searches them all, since an index is used from one at a time.
+
+Another thread builds and grows their graphs (``index_maintenance``).
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from babelclip.errors import ModelMismatchError
 from babelclip.service.errors import ApiError
+from babelclip.service.inference.index_maintenance import IndexMaintenance
 from babelclip.service.inference.worker import Engine
 
 if TYPE_CHECKING:
@@ -39,9 +44,18 @@ class Shelf:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="babelclip-index")
         opened = {name: self._thread.submit(_open, name, file, engines) for name, file in files.items()}
         self.mounted = {name: future.result() for name, future in opened.items()}
+        self._searched: set[str] = set()
+        self._refreshes: dict[str, Future[object]] = {}
+        openers = {name: partial(_reopen, files[name], mounted.engine) for name, mounted in self.mounted.items()}
+        self._maintenance = IndexMaintenance(openers, self._refresh)
+
+    def start(self) -> None:
+        """Start to maintain the graphs of the indexes in the background."""
+        self._maintenance.start()
 
     def close(self) -> None:
-        """Close the indexes."""
+        """Stop maintaining, and close the indexes."""
+        self._maintenance.close()
         for mounted in self.mounted.values():
             self._thread.submit(mounted.index.close).result()
         self._thread.shutdown()
@@ -70,7 +84,21 @@ class Shelf:
         :param function: what to do with it
         :return: what it gave
         """
+        self._searched.add(mounted.name)
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, mounted.index)
+
+    def _refresh(self, name: str) -> None:
+        """Let an index adopt a newer graph before its next search; one that was never searched stays unread."""
+        last = self._refreshes.get(name)
+        if name in self._searched and (last is None or last.done()):
+            self._refreshes[name] = self._thread.submit(self.mounted[name].index.refresh)
+
+
+def _reopen(file: Path, engine: Engine) -> "Index":
+    """Open an index once more, for another thread."""
+    from babelclip.search.index import Index
+
+    return Index.open(file, engine.model, create=False)
 
 
 def _open(name: str, file: Path, engines: Mapping[str, Engine]) -> Mounted:
