@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ from PIL import Image
 
 from babelclip.catalog.catalog import Photo
 from babelclip.errors import InputError
-from babelclip.explore.duplicates import EXACT_UP_TO, Group, find_duplicates, near_pairs
+from babelclip.explore.duplicates import EXACT_UP_TO, Capture, Group, find_duplicates, near_pairs
 from babelclip.vectors import FloatArray, unit_rows
+from made_documents import chat, page
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
@@ -40,8 +43,11 @@ class Folder:
         self.rows.append(self.rows[of])
         return str(path)
 
-    def find(self, near: float = 0.8, alike: float = 0.95) -> list[Group]:
-        return find_duplicates(self.photos, unit_rows(np.stack(self.rows)), near=near, alike=alike)
+    def find(
+        self, near: float = 0.8, alike: float = 0.95, captures: Mapping[bytes, Capture] | None = None
+    ) -> list[Group]:
+        vectors = unit_rows(np.stack(self.rows))
+        return find_duplicates(self.photos, vectors, near=near, alike=alike, captures=captures)
 
 
 @pytest.fixture
@@ -164,3 +170,63 @@ def test_the_inverted_file_finds_the_pairs_that_comparing_all_finds() -> None:
     assert found >= 0.99 * len(wanted) > 9000
     assert (pairs[:, 0] < pairs[:, 1]).all()
     assert cosines.min() >= 0.95
+
+
+@pytest.mark.parametrize("kind", [page, chat])
+def test_documents_with_different_text_are_never_the_same_picture(folder: Folder, kind: Any) -> None:
+    at = direction(0)
+    for seed in range(6):
+        folder.add(f"{seed}.png", kind(seed), direction(seed + 1, at, 0.995))
+    saved = folder.add("saved.jpg", kind(0), direction(9, at, 0.995), quality=75)
+    same, *alike = folder.find()
+    assert {member.path for member in same.members} == {str(folder.root / "0.png"), saved}
+    assert not any(group.same for group in alike)
+
+
+def test_every_member_is_compared_with_the_one_that_is_kept(folder: Folder) -> None:
+    at = direction(0)
+    folder.add("a.png", page(2), at)
+    folder.add("b.png", page(2, changed=True), direction(1, at, 0.999))
+    # So small that both pages look like it.
+    folder.add("small.png", page(2).resize((90, 127)), direction(2, at, 0.99))
+    assert not any(group.same for group in folder.find())
+
+
+def shots(folder: Folder) -> tuple[str, str]:
+    at = direction(0)
+    large = folder.add("large.png", picture(1), at)
+    small = folder.add("small.png", picture(1).resize((60, 45)), direction(1, at, 0.95))
+    return large, small
+
+
+def test_the_one_that_says_when_it_was_taken_is_kept_before_the_one_with_more_pixels(folder: Folder) -> None:
+    large, small = shots(folder)
+    assert [m.path for m in folder.find()[0].members] == [large, small]
+    dated = {folder.photos[1].hash or b"": Capture("2024-07-31T18:05:09", None)}
+    assert [m.path for m in folder.find(captures=dated)[0].members] == [small, large]
+
+
+def test_the_one_with_a_sidecar_is_kept_before_the_one_with_more_pixels(folder: Folder) -> None:
+    large, small = shots(folder)
+    folder.photos[1] = replace(folder.photos[1], sidecar_ns=1)
+    assert [m.path for m in folder.find()[0].members] == [small, large]
+
+
+def test_shots_taken_at_different_times_are_not_the_same_picture(folder: Folder) -> None:
+    shots(folder)
+    one, other = (photo.hash or b"" for photo in folder.photos)
+    times = {one: Capture("2024-07-31T18:05:09", None), other: Capture("2024-07-31T18:05:10", None)}
+    assert not any(group.same for group in folder.find(captures=times))
+    times[other] = Capture("2024-07-31T18:05:09.25", None)
+    assert folder.find(captures=times)[0].same
+
+
+@pytest.mark.parametrize("name", ["$RECYCLE.BIN", "#recycle", ".Trash-1000", "@eaDir", "thumbnails"])
+def test_the_kept_one_is_never_in_a_bin_or_a_folder_of_thumbnails(folder: Folder, name: str) -> None:
+    (folder.root / name).mkdir()
+    at = direction(0)
+    folder.add(f"{name}/large.png", picture(1), at)
+    live = folder.add("small.png", picture(1).resize((60, 45)), direction(1, at, 0.95))
+    assert folder.find()[0].members[0].path == live
+    copied = folder.copy("copy.png", 0, mtime=9)
+    assert folder.find()[0].members[0].path == copied

@@ -357,6 +357,14 @@ class Catalog(CatalogVectors):
                 blocks.append(self._floats([row[-1] for row in rows]))
         return photos, np.concatenate(blocks)
 
+    def captures(self) -> dict[bytes, tuple[str | None, str | None]]:
+        """When photos were taken and with what camera, as far as their files say so.
+
+        :return: by hash, the time (ISO 8601, the camera's clock) and the camera; None for what is not said
+        """
+        query = "SELECT hash, taken_at, camera FROM contents WHERE taken_at IS NOT NULL OR camera IS NOT NULL"
+        return {digest: (taken_at, camera) for digest, taken_at, camera in self.rows(query)}
+
 
 _KNOWN = "SELECT path, size, mtime_ns, sidecar_ns, facts FROM photos JOIN contents ON contents.id = content WHERE "
 # A path itself, or whatever starts with it and a separator, or is inside it where it is an archive.

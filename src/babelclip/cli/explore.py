@@ -69,7 +69,9 @@ def duplicates(
         there = dup.on_disk(photos)
         left_out = len(photos) - len(there)
         photos, vectors = [photos[i] for i in there], vectors[there]
-        groups = dup.find_duplicates(photos, vectors, near=near, alike=1.0 if paths else alike, progress=bar)
+        captures = {digest: dup.Capture(*said) for digest, said in opened.captures().items()}
+        shown = 1.0 if paths else alike
+        groups = dup.find_duplicates(photos, vectors, near=near, alike=shown, captures=captures, progress=bar)
     if left_out:
         left = output.counted(left_out, "photo")
         output.message(f"left out: {left} gone or changed since the last babelclip index, or links to others")

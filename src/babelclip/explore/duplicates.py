@@ -1,14 +1,15 @@
 """Duplicates: files with the same content, the same picture saved anew or resized, and pictures that look alike.
 
-Copies have the same sha256. For the rest, vectors say which pictures to compare, and the pixels decide: a 16 x 16 RGB
-print of each, laid over the other, may nowhere differ by more than ``SAME_LEVELS``. A mean or a 64-bit difference hash
-would not do: two drawings that differ in one letter had the same dHash. Nothing is ever deleted here.
+Copies have the same sha256. For the rest, vectors say which pictures to compare; a 16 x 16 RGB print of each passes
+over most pairs that differ; and what is left is compared pixel by pixel (pixel_comparison), each file with the one that
+would be kept, since a print cannot tell one page of text from another. Nothing is ever deleted here.
 """
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -18,8 +19,11 @@ from PIL import Image
 
 from babelclip.catalog.catalog import Photo
 from babelclip.errors import InputError
+from babelclip.explore.pixel_comparison import may_be_resized, same_picture
 from babelclip.media.archives import file_of, source_of
 from babelclip.media.images import Pixels, read_image
+from babelclip.media.raw import is_raw
+from babelclip.media.system_folders import in_system_folder
 from babelclip.pipeline import ordered_map
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -29,11 +33,9 @@ ALIKE = 0.95
 """Cosine from which different pictures look alike."""
 PRINT_SIDE = 16
 SAME_LEVELS = 18.0
-"""The most that two prints of the same picture differ in any cell, in levels of 0..255.
-
-docs/guides/exploring.md has the measurement."""
-SAME_SHAPE = 0.03
-"""The most that width to height may differ, as a share: resizing rounds to whole pixels."""
+"""The most that two prints of the same picture differ in any cell, in levels of 0..255."""
+READ_AGAIN = 4
+"""Pictures in memory while pairs are compared."""
 NEIGHBOURS = 32
 """Looked at for every picture; a longer row of duplicates still meets, through each other's neighbours."""
 EXACT_UP_TO = 20_000
@@ -45,6 +47,19 @@ TRAINING_ROUNDS = 4
 TRAINING_POINTS = 64
 """Vectors a cell that the cells are made from; rough ones do, for what is near is in the same cell all the same."""
 READ_AHEAD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """When (ISO 8601, the camera's clock) and with what camera a photo was taken; None where its file does not say."""
+
+    taken_at: str | None
+    camera: str | None
+
+
+NO_CAPTURE = Capture(None, None)
+SECONDS = len("2024-07-31T18:05:09")
+"""Of a time, without what follows: only some programs keep parts of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files that show the same, the one to keep first (most pixels, then bytes, then oldest); or look-alikes."""
+    """Files that show the same, the one to keep first; or look-alikes."""
 
     members: tuple[Member, ...]
 
@@ -134,6 +149,7 @@ def find_duplicates(
     *,
     near: float = NEAR,
     alike: float = ALIKE,
+    captures: Mapping[bytes, Capture] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Group]:
     """Find files that show the same picture, and pictures that look alike.
@@ -142,6 +158,7 @@ def find_duplicates(
     :param vectors: float32 (n, d), unit rows, one for each file
     :param near: cosine from which two pictures are compared by their pixels; 1 looks for copies alone
     :param alike: cosine from which different pictures count as look-alikes; 1 lists none
+    :param captures: by hash, when and with what photos were taken, as far as their files say so
     :param progress: is told how many of how many pictures are read
     :return: first groups of the same picture, most bytes to spare first; then look-alikes, nearest first
     :raises InputError: if a cosine is not in 0..1
@@ -162,16 +179,15 @@ def find_duplicates(
     prints = _prints([photos[files[item][0]].path for item in wanted], wanted, progress)
     sets = _Sets(len(files))
     for (one, other), cosine in zip(pairs.tolist(), cosines.tolist(), strict=True):
-        if cosine >= near and _same(prints[one], prints[other]):
+        if cosine >= near and _may_be_same(prints[one], prints[other]):
             sets.join(one, other)
-    parts: dict[int, list[int]] = defaultdict(list)
-    for item in range(len(files)):
-        parts[sets.root(item)].append(item)
-    build = _Builder(photos, files, firsts, prints)
+    build = _Builder(photos, files, firsts, prints, captures or {})
+    parts = _verified(sets, len(files), build, _Pixels([photos[own[0]].path for own in files], prints))
     same = [build.same(part) for part in parts.values() if len(part) > 1 or len(files[part[0]]) > 1]
     chosen = alike < 1 and cosines >= alike
-    apart = _stars([(sets.root(a), sets.root(b)) for a, b in pairs[chosen].tolist()] if alike < 1 else [])
-    looks = [build.alike([build.best(parts[root]) for root in star]) for star in apart]
+    root = {item: first for first, part in parts.items() for item in part}
+    apart = _stars([(root[a], root[b]) for a, b in pairs[chosen].tolist()] if alike < 1 else [])
+    looks = [build.alike(star) for star in apart]
     same.sort(key=lambda group: (-group.spare_bytes, group.members[0].path))
     looks.sort(key=lambda group: (-group.members[1].cosine, group.members[0].path))
     return same + looks
@@ -228,15 +244,55 @@ def _print(path: str) -> _Print | None:
     return _Print(image.width, image.height, np.asarray(cells))
 
 
-def _same(one: _Print | None, other: _Print | None) -> bool:
-    """Whether two prints are of the same picture."""
+def _may_be_same(one: _Print | None, other: _Print | None) -> bool:
+    """Whether two prints may be of the same picture."""
     if one is None or other is None:
         return False
-    shapes = (one.width * other.height, other.width * one.height)
-    if max(shapes) > (1 + SAME_SHAPE) * min(shapes):
+    small, large = sorted(((seen.width, seen.height) for seen in (one, other)), key=lambda size: size[0] * size[1])
+    if not may_be_resized(large, small):
         return False
     apart = np.abs(one.cells.astype(np.int16) - other.cells).mean(axis=2)
     return bool(apart.max() <= SAME_LEVELS)
+
+
+class _Pixels:
+    """Compares contents pixel by pixel; the last few pictures stay in memory."""
+
+    def __init__(self, paths: Sequence[str], prints: Mapping[int, _Print | None]) -> None:
+        self._paths = paths
+        self._prints = prints
+        self._read = lru_cache(READ_AGAIN)(self._image)
+
+    def same(self, one: int, other: int) -> bool:
+        if not _may_be_same(self._prints[one], self._prints[other]):
+            return False
+        first, second = self._read(one), self._read(other)
+        return first is not None and second is not None and same_picture(first, second)
+
+    def _image(self, item: int) -> Image.Image | None:
+        try:
+            return read_image(source_of(self._paths[item]))
+        except InputError:
+            return None
+
+
+def _verified(sets: _Sets, count: int, build: "_Builder", pixels: _Pixels) -> dict[int, list[int]]:
+    """Cut sets so that every content is shown to be the picture that would be kept: by the kept one, which is first."""
+    candidates: dict[int, list[int]] = defaultdict(list)
+    for item in range(count):
+        candidates[sets.root(item)].append(item)
+    parts: dict[int, list[int]] = {}
+    for part in candidates.values():
+        left = part
+        while left:
+            best = build.best(left)
+            same = [
+                best,
+                *(item for item in left if item != best and build.may_be_one(item, best) and pixels.same(item, best)),
+            ]
+            parts[best] = same
+            left = sorted(set(left) - set(same))
+    return parts
 
 
 def _stars(edges: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
@@ -263,30 +319,50 @@ class _Builder:
         files: Sequence[Sequence[int]],
         vectors: FloatArray,
         prints: defaultdict[int, _Print | None],
+        captures: Mapping[bytes, Capture],
     ) -> None:
         self._photos = photos
         self._files = files
         self._vectors = vectors
         self._prints = prints
+        self._captures = captures
 
     def best(self, part: Sequence[int]) -> int:
-        """The content to keep: most pixels, then most bytes, then the one that was changed longest ago."""
+        """The content to keep: of those with a file outside of bins and thumbnails, the one of which most is known (a
+        RAW file, the time, the camera, a sidecar), then most pixels, most bytes, and the one changed longest ago.
+        """
+        return min(part, key=self._rank)
 
-        def rank(item: int) -> tuple[int, int, int, str]:
-            seen, photo = self._prints[item], self._photos[self._files[item][0]]
-            pixels = seen.width * seen.height if seen else 0
-            return -pixels, -photo.size, min(self._photos[i].mtime_ns for i in self._files[item]), photo.path
+    def _rank(self, item: int) -> tuple[bool, int, int, int, int, str]:
+        seen, files = self._prints[item], [self._photos[i] for i in self._files[item]]
+        capture = self._captures.get(files[0].hash or b"", NO_CAPTURE)
+        known = (is_raw(files[0].path), capture.taken_at is not None, capture.camera is not None)
+        sidecar = any(photo.sidecar_ns for photo in files)
+        pixels = seen.width * seen.height if seen else 0
+        oldest = min(photo.mtime_ns for photo in files)
+        hidden = all(in_system_folder(photo.path) for photo in files)
+        return hidden, -sum(known) - sidecar, -pixels, -files[0].size, oldest, files[0].path
 
-        return min(part, key=rank)
+    def may_be_one(self, item: int, other: int) -> bool:
+        """Whether two contents may be one shot: not if both say when they were taken, and say it differently."""
+        times = [
+            self._captures.get(self._photos[self._files[i][0]].hash or b"", NO_CAPTURE).taken_at for i in (item, other)
+        ]
+        first, second = (time and time[:SECONDS] for time in times)
+        return first is None or second is None or first == second
 
     def same(self, part: Sequence[int]) -> Group:
         """The group of contents that show the same picture, with all their copies."""
         best = self.best(part)
         members: list[Member] = []
         for item in sorted(part, key=lambda one: (one != best, one)):
-            copies = sorted(self._files[item], key=lambda i: (self._photos[i].mtime_ns, self._photos[i].path))
+            copies = sorted(self._files[item], key=self._copy_rank)
             members += [self._member(i, item, best, first=not members and i == copies[0], alike=False) for i in copies]
         return Group(tuple(members))
+
+    def _copy_rank(self, place: int) -> tuple[bool, bool, int, str]:
+        photo = self._photos[place]
+        return in_system_folder(photo.path), not photo.sidecar_ns, photo.mtime_ns, photo.path
 
     def alike(self, centre_first: Sequence[int]) -> Group:
         """A group of look-alikes, the centre first, then the nearest."""

@@ -122,6 +122,13 @@ class Index:
         photos, vectors = self._file_only().catalog.pictures()
         return photos, unit_rows(vectors)
 
+    def captures(self) -> dict[bytes, tuple[str | None, str | None]]:
+        """When photos were taken and with what camera, as far as their files say so.
+
+        :return: by hash, the time (ISO 8601, the camera's clock) and the camera; None for what is not said
+        """
+        return self._file_only().catalog.captures()
+
     def contents_of(self, paths: Iterable[str]) -> dict[str, bytes]:
         """What files hold: a name that stays when they are moved, renamed or copied.
 
