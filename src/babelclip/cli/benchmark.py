@@ -33,8 +33,8 @@ APP.command()(benchmark_serve.serve)
 @APP.command()
 def parity(
     small: Annotated[bool, typer.Option("--small", help="Tiny models, in seconds, instead of the real sizes.")] = False,
-    runtimes: Annotated[str, typer.Option(help="Parted by commas.")] = "openvino,onnxruntime,torch",
-    photos: Annotated[Path | None, typer.Option(help="A folder of photos to encode beside the made images.")] = None,
+    runtimes: Annotated[str, typer.Option(help="Separated by commas.")] = "openvino,onnxruntime,torch",
+    photos: Annotated[Path | None, typer.Option(help="Folder of photos to encode beside the synthetic images.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -73,22 +73,25 @@ def parity(
 @APP.command()
 def speed(
     only: Annotated[str, typer.Option(help=f"Tasks, parted by commas: {', '.join(BY_TASK)}. [default: all]")] = "",
-    engines: Annotated[str, typer.Option(help="Engines, parted by commas, by the names in the table.")] = "",
-    against: Annotated[str, typer.Option(help="The engine that ratios are against.")] = BASELINE,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each engine has its turn.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.0, help="How long a turn is, at least three calls.")] = 2.0,
-    small: Annotated[bool, typer.Option("--small", help="Tiny models and pictures, to try it; no bars.")] = False,
+    engines: Annotated[str, typer.Option(help="Engines, separated by commas, by their names in the table.")] = "",
+    against: Annotated[str, typer.Option(help="Baseline of the ratios.")] = BASELINE,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Seconds of a round, with at least three calls.")] = 2.0,
+    small: Annotated[
+        bool, typer.Option("--small", help="Tiny models and images, to try it; without thresholds.")
+    ] = False,
     scratch: Annotated[
-        Path | None, typer.Option(help="Keep models and pictures here, for the next time. [default: a passing folder]")
+        Path | None,
+        typer.Option(help="Folder that keeps models and images for the next run. [default: a temporary folder]"),
     ] = None,
     python: Annotated[
         list[str] | None,
-        typer.Option(help="ENGINE=PATH: the interpreter of an environment that has an engine's packages. Repeatable."),
+        typer.Option(help="ENGINE=PATH: interpreter of an environment with an engine's packages. Repeatable."),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the page to this file, and its plot beside it.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Throughput, latency, cold start and memory of each runtime and precision, beside other libraries."""
+    """Measure throughput, latency, cold start and memory of each runtime and precision, beside other libraries."""
     from babelclip.benchmark.figures import joined
     from babelclip.benchmark.making import make_materials
     from babelclip.benchmark.speed import measure_speed, needs_models
@@ -130,10 +133,12 @@ def speed(
 
 @APP.command()
 def page(
-    records: Annotated[list[Path], typer.Argument(help="What babelclip benchmark speed --json wrote; several runs.")],
+    records: Annotated[
+        list[Path], typer.Argument(help="Output of `babelclip benchmark speed --json`, from one run or several.")
+    ],
     markdown: Annotated[Path, typer.Option(help="Write the page to this file, and its plot beside it.")],
 ) -> None:
-    """One page from the JSON lines of several runs; a task counts as it was measured last."""
+    """Write one page from the JSON lines of several runs, each task from the run that measured it last."""
     from babelclip.benchmark.figures import from_lines
 
     try:

@@ -16,23 +16,25 @@ SMALLEST = 100
 
 
 def search(
-    sizes: Annotated[str, typer.Option(help="Numbers of vectors, parted by commas.")] = "10000,100000,1000000",
+    sizes: Annotated[str, typer.Option(help="Numbers of vectors, separated by commas.")] = "10000,100000,1000000",
     pictures: Annotated[
         list[Path] | None,
-        typer.Option(help="Pictures that vectors are made after: a tar or a folder, again for more. [default: drawn]"),
+        typer.Option(
+            help="Tar or folder of images that the vectors are modelled on. Repeatable. [default: drawn images]"
+        ),
     ] = None,
     captions: Annotated[
-        list[Path] | None, typer.Option(help="Texts that are asked: a caption table, again for more. [default: words]")
+        list[Path] | None, typer.Option(help="Caption table of queries. Repeatable. [default: everyday words]")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where the collections are made for the while.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder for the temporary collections.")] = None,
     autofaiss: Annotated[
         Path | None,
-        typer.Option(help="The interpreter of an environment that has autofaiss; its choice is measured too."),
+        typer.Option(help="Interpreter of an environment with autofaiss, which is measured too."),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure collections of made vectors: building, recall against comparing with all, time a query, memory."""
+    """Measure neighbour search on synthetic vectors: build time, recall, time per query, memory."""
     from babelclip.benchmark.made_collections import drawn_pictures
     from babelclip.benchmark.neighbours import as_markdown, measure_sizes
     from babelclip.evaluation.captions import read_captions, read_pictures

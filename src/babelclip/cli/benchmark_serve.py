@@ -14,14 +14,18 @@ from babelclip.models.registry import DEFAULT
 
 def serve(
     model: ModelName = DEFAULT,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each has its turn.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each load.")] = 5.0,
-    requests: Annotated[int, typer.Option(min=0, help="Over which memory is looked at. 0 does not look.")] = 0,
-    no_naive: Annotated[bool, typer.Option("--no-naive", help="Leave the plain server out; it needs torch.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of each load.")] = 5.0,
+    requests: Annotated[
+        int, typer.Option(min=0, help="Number of requests over which memory is measured; 0 skips it.")
+    ] = 0,
+    no_naive: Annotated[
+        bool, typer.Option("--no-naive", help="Do not measure the plain server, which needs torch.")
+    ] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
     json: AsJson = False,
 ) -> None:
-    """The service under load, beside the model alone and a plain server of FastAPI and sentence-transformers."""
+    """Measure the service under load, beside the model alone and a server of FastAPI and sentence-transformers."""
     from babelclip.benchmark.serve import measure_service
     from babelclip.benchmark.serve_page import BAR_COLUMNS, SERVER_COLUMNS, as_markdown, bar_rows, notes, server_rows
 

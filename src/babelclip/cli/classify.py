@@ -27,42 +27,51 @@ SUMMED_UP_FROM = 20
 
 def classify(
     paths: Annotated[list[Path], typer.Argument(help="Photos or folders of photos.", show_default=False)],
-    labels: Annotated[str, typer.Option(help="Labels in any language, parted by commas.")] = "",
+    labels: Annotated[str, typer.Option(help="Labels in any language, separated by commas.")] = "",
     labels_file: Annotated[
         Path | None,
         typer.Option(help="A label a line (a|b: two texts; indented: below the one before), or JSON; see the docs."),
     ] = None,
-    language: Annotated[str | None, typer.Option(help="Of the labels. [default: guessed from all of them]")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the labels. [default: identified from all labels]")
+    ] = None,
     template: Annotated[
         list[str] | None,
-        typer.Option(help="A prompt with {} for the label. May be repeated. [default: those of the language]"),
+        typer.Option(help="Prompt with {} for the label. Repeatable. [default: those of the language]"),
     ] = None,
-    no_templates: Annotated[bool, typer.Option("--no-templates", help="The bare labels alone.")] = False,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many labels a picture.")] = 3,
-    multi: Annotated[bool, typer.Option("--multi", help="Judge every label by itself: several may hold.")] = False,
+    no_templates: Annotated[
+        bool, typer.Option("--no-templates", help="Use the bare labels without templates.")
+    ] = False,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of labels per photo.")] = 3,
+    multi: Annotated[bool, typer.Option("--multi", help="Judge every label by itself: several may apply.")] = False,
     abstain: Annotated[
         float | None,
         typer.Option(
-            min=0.01, max=0.99, help="Say none of these where everyday things are together more probable than this."
+            min=0.01, max=0.99, help='Answer "none of these" if everyday words together are more probable than this.'
         ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0.01, help="Over 1 is less sure, under 1 surer. [default: 1]")
+        float | None,
+        typer.Option(min=0.01, help="Temperature: over 1 lowers the certainty, under 1 raises it. [default: 1]"),
     ] = None,
     doubt: Annotated[
         float | None,
-        typer.Option(min=0, max=MOST_DOUBT, help="Share of probability for all labels alike. [default: 0]"),
+        typer.Option(
+            min=0,
+            max=MOST_DOUBT,
+            help="Label smoothing: share of probability spread evenly over all labels. [default: 0]",
+        ),
     ] = None,
     examples: Annotated[
-        Path | None, typer.Option(help="A folder with a folder of pictures for each label: they refine it.")
+        Path | None, typer.Option(help="Folder with a folder of example images for each label.")
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout, a row a label.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, one row per label.")] = False,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
-    """Say what pictures show, choosing among labels that you write in any language."""
+    """Classify photos by labels in any language."""
     if bool(labels) == (labels_file is not None):
         raise typer.BadParameter("give --labels or --labels-file, one of them")
     if json and as_csv:

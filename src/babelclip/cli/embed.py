@@ -29,7 +29,7 @@ def embed(
         Path | None,
         typer.Option("--output", "-o", help="A .npy, .jsonl or .parquet file. [default: JSON lines on stdout]"),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="As the towers give them, not of unit length.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Do not normalize the vectors.")] = False,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",

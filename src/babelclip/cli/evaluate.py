@@ -35,7 +35,7 @@ PLOTTED = {
 
 def evaluate(
     images: Annotated[
-        Path | None, typer.Option(help="A tar file or a folder of pictures, for --captions and --zero-shot.")
+        Path | None, typer.Option(help="Tar file or folder of images, for --captions and --zero-shot.")
     ] = None,
     captions: Annotated[
         Path | None, typer.Option(help="Retrieval: a table (.tsv, .tsv.gz) of image, lang, kind, caption.")
@@ -47,20 +47,22 @@ def evaluate(
             help="Classification: class names as in Babel-ImageNet (.json.gz), or a caption table of labels.",
         ),
     ] = None,
-    templates: Annotated[bool, typer.Option("--templates", help="With --zero-shot: with templates too.")] = False,
+    templates: Annotated[
+        bool, typer.Option("--templates", help="With --zero-shot: measure with templates too.")
+    ] = False,
     calibration: Annotated[
-        bool, typer.Option("--calibration", help="With --zero-shot: do probabilities mean what they say?")
+        bool, typer.Option("--calibration", help="With --zero-shot: measure the calibration of probabilities.")
     ] = False,
     abstention: Annotated[
-        bool, typer.Option("--abstention", help="With --zero-shot: are pictures of other classes noticed?")
+        bool, typer.Option("--abstention", help="With --zero-shot: measure the rejection of images of other classes.")
     ] = False,
     pairs: Annotated[
         Path | None, typer.Option(help="Translation: a folder of LANG.tsv.gz (English, tab, translation) or LANG.txt.")
     ] = None,
     only: Annotated[
-        str, typer.Option(help="Only pictures whose name begins with one of these words, parted by commas.")
+        str, typer.Option(help="Only images whose name begins with one of these words, separated by commas.")
     ] = "",
-    languages: Annotated[str, typer.Option(help="Only these languages, parted by commas. [default: all]")] = "",
+    languages: Annotated[str, typer.Option(help="Only these languages, separated by commas. [default: all]")] = "",
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write a plot of each evaluation into this folder.")] = None,
     model: ModelName = DEFAULT,

@@ -31,10 +31,12 @@ BYTES_A_MEGABYTE = 1_000_000
 Folder = Annotated[Path | None, typer.Option("--folder", help="Only photos at or below this folder.")]
 HtmlSheet = Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")]
 Language = Annotated[
-    str | None, typer.Option("--language", help="Of the names, such as de. [default: the language of your system]")
+    str | None,
+    typer.Option("--language", help="Language of the names, such as de. [default: the language of the system]"),
 ]
 Words = Annotated[
-    Path | None, typer.Option("--words", help="Names to choose from, one a line, in place of the everyday words.")
+    Path | None,
+    typer.Option("--words", help="File of names to choose from, one a line, instead of the everyday words."),
 ]
 
 
@@ -47,14 +49,14 @@ class Method(StrEnum):
 
 def duplicates(
     near: Annotated[
-        float, typer.Option(min=0, max=1, help="Cosine from which pixels are compared; 1: exact copies alone.")
+        float, typer.Option(min=0, max=1, help="Cosine from which pixels are compared; 1: only exact copies.")
     ] = dup.NEAR,
     alike: Annotated[
-        float, typer.Option(min=0, max=1, help="Cosine from which different pictures are look-alikes; 1: list none.")
+        float, typer.Option(min=0, max=1, help="Cosine from which different images are look-alikes; 1: list none.")
     ] = dup.ALIKE,
     folder: Folder = None,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Only the files that could go, one path a line; no look-alikes.")
+        bool, typer.Option("--paths", help="Print only redundant files, one path a line; no look-alikes.")
     ] = False,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
@@ -128,9 +130,11 @@ def _show_groups(groups: Sequence[dup.Group], photos: int) -> None:
 
 
 def cluster(
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many clusters k-means makes.")] = 20,
-    method: Annotated[Method, typer.Option(help="kmeans, or hdbscan, which finds the number itself.")] = Method.KMEANS,
-    smallest: Annotated[int, typer.Option(min=2, help="The fewest photos of a cluster of hdbscan.")] = 10,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of clusters of k-means.")] = 20,
+    method: Annotated[
+        Method, typer.Option(help="kmeans, or hdbscan, which determines the number of clusters.")
+    ] = Method.KMEANS,
+    smallest: Annotated[int, typer.Option(min=2, help="Smallest number of photos in a cluster of hdbscan.")] = 10,
     language: Language = None,
     words: Words = None,
     folder: Folder = None,
@@ -141,7 +145,7 @@ def cluster(
     html: HtmlSheet = None,
     json: AsJson = False,
 ) -> None:
-    """Part photos into clusters, each named in your language."""
+    """Divide photos into clusters, each named in your language."""
     with open_existing(index_file, model, runtime, precision) as opened:
         photos, vectors = _pictures(opened, folder)
         names, word_vectors = name_bank(opened.model, language, words)
@@ -176,9 +180,11 @@ def _show_clusters(clusters: Sequence[Cluster], paths: Sequence[str]) -> None:
 
 def map(
     page: Annotated[Path, typer.Argument(help="The HTML file to write.", show_default=False)],
-    most: Annotated[int, typer.Option(min=1, help="Photos on the map; of more, an even sample.")] = 20_000,
+    most: Annotated[
+        int, typer.Option(min=1, help="Largest number of photos on the map; of more, an even sample.")
+    ] = 20_000,
     thumbnails: Annotated[int, typer.Option(min=0, help="Thumbnails inside the page.")] = 2_000,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many regions get a name.")] = 24,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of named regions.")] = 24,
     language: Language = None,
     words: Words = None,
     folder: Folder = None,
@@ -187,7 +193,7 @@ def map(
     runtime: Runtime = None,
     precision: Precision = "auto",
 ) -> None:
-    """Draw photos as a map, what is alike side by side: one HTML page to zoom into."""
+    """Draw a map with similar photos next to each other: one zoomable HTML page."""
     from babelclip.cli.map_html import Spot, write_map
     from babelclip.explore.projection import reduce
 

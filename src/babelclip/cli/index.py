@@ -26,23 +26,23 @@ FAILURES_SHOWN = 20
 
 def index(
     paths: Annotated[
-        list[Path], typer.Argument(help="Folders, photos, videos, archives of photos.", show_default=False)
+        list[Path], typer.Argument(help="Folders, photos, videos or archives of photos.", show_default=False)
     ],
     every: Annotated[
-        float, typer.Option("--every", min=0, help="Seconds between two frames of a video; 0 leaves videos out.")
+        float, typer.Option("--every", min=0, help="Seconds between two sampled frames of a video; 0 skips videos.")
     ] = EVERY_SECONDS,
     vectors: Annotated[
         StoredForm | None,
-        typer.Option("--vectors", help="How a new index stores them: float16, or int8 at half the size."),
+        typer.Option("--vectors", help="Stored form of vectors in a new index: float16, or int8 at half the size."),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and bring in what changes in the folders.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and index changes in the folders.")] = False,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
-    """Index photos and videos, so that search finds them. Run it again to bring the index up to date."""
+    """Index photos and videos. Run it again to update the index."""
     for path in paths:
         if not path.expanduser().exists():
             raise InputError(f"{path}: no such file or folder")
@@ -112,16 +112,16 @@ def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:
 
 def tag(
     paths: Annotated[list[Path], typer.Argument(help="Photos or folders in the index.", show_default=False)],
-    add: Annotated[str, typer.Option("--add", help="Words to add, parted by commas.")] = "",
-    remove: Annotated[str, typer.Option("--remove", help="Words to take away, parted by commas.")] = "",
+    add: Annotated[str, typer.Option("--add", help="Tags to add, separated by commas.")] = "",
+    remove: Annotated[str, typer.Option("--remove", help="Tags to remove, separated by commas.")] = "",
     favourite: Annotated[
-        bool | None, typer.Option("--favourite/--no-favourite", help="Whether they are favourites.")
+        bool | None, typer.Option("--favourite/--no-favourite", help="Mark or unmark as favourites.")
     ] = None,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     json: AsJson = False,
 ) -> None:
-    """Tag photos, or show the tags that they have."""
+    """Tag photos, or print their tags."""
     file = (index_file or settings().index).expanduser()
     if not file.is_file():
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")

@@ -26,27 +26,31 @@ SUMS = ("requests", "tokens", "images", "bytes", "milliseconds", "cost_dollars")
 
 Book = TypeVar("Book")
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="Its eight digits, as babelclip keys list shows them.")]
-RequestsPerMinute = Annotated[int | None, typer.Option(min=0, help="0 is without limit.")]
-TokensPerMinute = Annotated[int | None, typer.Option(min=0, help="0 is without limit.")]
-TokensPerDay = Annotated[int | None, typer.Option(min=0, help="A day is UTC's. 0 is without limit.")]
-DollarsPerMonth = Annotated[str | None, typer.Option(help="A calendar month, UTC. 0 is without limit.")]
+KeyId = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the key: eight digits, listed by `babelclip keys list`.")
+]
+RequestsPerMinute = Annotated[int | None, typer.Option(min=0, help="0 is unlimited.")]
+TokensPerMinute = Annotated[int | None, typer.Option(min=0, help="0 is unlimited.")]
+TokensPerDay = Annotated[int | None, typer.Option(min=0, help="Per day in UTC. 0 is unlimited.")]
+DollarsPerMonth = Annotated[str | None, typer.Option(help="Per calendar month in UTC. 0 is unlimited.")]
 
 
 @APP.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for.")],
+    name: Annotated[str, typer.Argument(help="Name of the key.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="embed, classify, search, admin. May be repeated. [default: all but admin]")
+        list[str] | None, typer.Option(help="embed, classify, search or admin. Repeatable. [default: all but admin]")
     ] = None,
-    expires: Annotated[str | None, typer.Option(help="After so long, as 30d or 12h, or on a day, 2027-01-31.")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Expiry: a duration such as 30d or 12h, or a day such as 2027-01-31.")
+    ] = None,
     requests_per_minute: RequestsPerMinute = None,
     tokens_per_minute: TokensPerMinute = None,
     tokens_per_day: TokensPerDay = None,
     dollars_per_month: DollarsPerMonth = None,
     json: AsJson = False,
 ) -> None:
-    """Make a key. Its secret is shown this once, on stdout."""
+    """Create a key and print its secret, once, on stdout."""
     limits = _limits(KeyLimits(), requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
     ends = None if expires is None else _moment(expires)
     with _opened(Accounts) as accounts:
@@ -73,7 +77,7 @@ def show(json: AsJson = False) -> None:
 
 @APP.command()
 def revoke(key_id: KeyId, json: AsJson = False) -> None:
-    """End a key; running services notice within two seconds."""
+    """Revoke a key; running services notice within two seconds."""
     with _opened(Accounts) as accounts:
         key = accounts.revoke(key_id)
     if json:
@@ -91,7 +95,7 @@ def limit(
     dollars_per_month: DollarsPerMonth = None,
     json: AsJson = False,
 ) -> None:
-    """Change what a key may use; what is not given stays as it is."""
+    """Change the limits of a key; those that are not given stay."""
     with _opened(Accounts) as accounts:
         before = accounts.get(key_id).limits
         limits = _limits(before, requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
@@ -104,15 +108,17 @@ def limit(
 
 
 def usage(
-    by: Annotated[str, typer.Option(help="Sum apart: of key, day and model, parted by commas.")] = "key,day,model",
+    by: Annotated[str, typer.Option(help="Group by any of key, day and model, separated by commas.")] = "key,day,model",
     since: Annotated[str, typer.Option(help="The first day, as 2026-01-31, UTC.")] = "",
     until: Annotated[str, typer.Option(help="The last day.")] = "",
-    key: Annotated[str | None, typer.Option(help="Of this key alone: its eight digits.")] = None,
-    rows: Annotated[bool, typer.Option("--rows", help="The ledger itself, a row a request: CSV, or --json.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
+    key: Annotated[str | None, typer.Option(help="Only this key: its eight digits.")] = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Print the ledger, one row per request: CSV, or --json.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Say what was used, and what it cost."""
+    """Print usage and cost."""
     if json and as_csv:
         raise typer.BadParameter("give --json or --csv, not both")
     groups = read_groups(by)

@@ -32,7 +32,7 @@ def pull(
     name: Annotated[str, typer.Argument(help="clip-ViT-B-32-multilingual-v1, or owner/name on the hub.")],
     revision: Annotated[str | None, typer.Option(help="A commit, tag or branch. [default: the newest]")] = None,
 ) -> None:
-    """Fetch a model from the hub, checked and pinned. Run it again to go on after an interruption."""
+    """Download a model from the hub, verified and pinned. Run it again to continue after an interruption."""
     repositories = registry.PAIRS.get(name.removeprefix("sentence-transformers/"), (name,))
     if revision is not None and len(repositories) > 1:
         raise typer.BadParameter(f"a revision is of one repository, and {name} is {' and '.join(repositories)}")
@@ -45,7 +45,7 @@ def models(
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its checksum.")] = False,
     json: AsJson = False,
 ) -> None:
-    """List the models that have a name."""
+    """List the named models."""
     rows: list[dict[str, Any]] = []
     for name, folder in registry.names():
         row: dict[str, Any] = {"name": name, "folder": str(folder) if folder else None, "licence": None}
@@ -73,15 +73,15 @@ def models(
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A model's name or folder.")],
-    target: Annotated[Path, typer.Argument(help="The folder to make.")],
+    name: Annotated[str, typer.Argument(help="Name or folder of a model.")],
+    target: Annotated[Path, typer.Argument(help="The folder to create.")],
     weights: Annotated[
         Literal["float32", "float16", "int8"],
-        typer.Option(help="float32 and float16 open in sentence-transformers; int8 in babelclip alone."),
+        typer.Option(help="float32 and float16 open in sentence-transformers; int8 only in babelclip."),
     ] = "float32",
     form: Annotated[
         Literal["folder", "onnx", "openvino"],
-        typer.Option("--format", help="A babelclip folder, or graphs with pooling, Dense and unit length inside."),
+        typer.Option("--format", help="babelclip folder, or graphs with pooling, Dense and normalization inside."),
     ] = "folder",
 ) -> None:
     """Write a model as a babelclip folder, whose text folder opens in sentence-transformers, or as graph files.
@@ -102,7 +102,7 @@ def export(
 def doctor(
     model: ModelName = registry.DEFAULT, runtime: Runtime = None, precision: Precision = "auto", json: AsJson = False
 ) -> None:
-    """Say what is installed, how a model would run here, and what is slow and why."""
+    """Print what is installed, how a model would run here, and what is slow and why."""
     report = {**_examine(), "model": model, "towers": _towers(model, runtime, precision)}
     if json:
         output.json_line(report)

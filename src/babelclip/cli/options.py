@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from babelclip.models.model import Model
 
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="A model's name or folder; babelclip models lists the names.")
+    str, typer.Option("--model", "-m", help="Name or folder of a model; `babelclip models` lists the names.")
 ]
 IndexFile = Annotated[
     Path | None, typer.Option("--index", "-i", help="The index file. [default: photos.bc in the data folder]")
@@ -22,13 +22,13 @@ IndexName = Annotated[
         "--index", "-i", help="The index file, or milvus://HOST/COLLECTION. [default: photos.bc in the data folder]"
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, nothing else there.")]
-Runtime = Annotated[str | None, typer.Option("--runtime", help="openvino, onnxruntime, torch or reference.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line on stdout and nothing else.")]
+Runtime = Annotated[str | None, typer.Option("--runtime", help="Runtime: openvino, onnxruntime, torch or reference.")]
 Precision = Annotated[
     Literal["auto", "float32", "bfloat16", "int8"],
-    typer.Option("--precision", help="In what the towers calculate; babelclip doctor explains auto."),
+    typer.Option("--precision", help="Precision of the towers; `babelclip doctor` explains auto."),
 ]
-Count = Annotated[int, typer.Option("-k", "--top", min=1, help="How many photos.")]
+Count = Annotated[int, typer.Option("-k", "--top", min=1, help="Number of photos.")]
 
 
 def words(option: str) -> tuple[str, ...]:

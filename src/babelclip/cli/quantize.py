@@ -16,18 +16,18 @@ Sample = TypeVar("Sample")
 
 
 def quantize(
-    name: Annotated[str, typer.Argument(help="A model's name or folder.")],
-    target: Annotated[Path, typer.Argument(help="The folder to make.")],
-    texts: Annotated[Path, typer.Option(help="Sample texts, one a line, in the languages that it shall read.")],
-    images: Annotated[list[Path], typer.Option(help="Sample photos or folders of them. May be repeated.")],
+    name: Annotated[str, typer.Argument(help="Name or folder of a model.")],
+    target: Annotated[Path, typer.Argument(help="The folder to create.")],
+    texts: Annotated[Path, typer.Option(help="Sample texts, one a line, in the languages that it will read.")],
+    images: Annotated[list[Path], typer.Option(help="Sample photos or folders of photos. Repeatable.")],
     weights: Annotated[
         Literal["float32", "float16", "int8"],
-        typer.Option(help="How the folder stores them; int8 is rounded once more than int8 itself needs."),
+        typer.Option(help="Stored form of the weights; int8 rounds once more than int8 execution needs."),
     ] = "float16",
-    most: Annotated[int, typer.Option(min=8, help="The most samples of each kind.")] = 1000,
+    most: Annotated[int, typer.Option(min=8, help="Largest number of samples of each kind.")] = 1000,
     json: AsJson = False,
 ) -> None:
-    """Write a model that can run in int8 too: layers observed on samples, the loss measured on others."""
+    """Write a model that can also run in int8: activation ranges from samples, agreement measured on others."""
     try:
         lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -31,27 +31,31 @@ def embed(
     source: Annotated[str, typer.Argument(help=SOURCE_HELP, show_default=False)],
     target: Annotated[str, typer.Argument(help="The folder of vectors to write: a path or URL.", show_default=False)],
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes with a model each; 0 does it in this process, without Ray.")
+        int, typer.Option(min=0, help="Number of processes with a model each; 0 works in this process, without Ray.")
     ] = 1,
-    cpus: Annotated[float, typer.Option(min=0.1, help="Processors a worker.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs a worker (with --runtime torch).")] = 0,
+    cpus: Annotated[float, typer.Option(min=0.1, help="Processors per worker.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs per worker (with --runtime torch).")] = 0,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster: HOST:PORT, or auto. [default: Ray on this machine, for this run]")
     ] = None,
     kind: Annotated[
-        Literal["auto", "photos", "parquet", "webdataset"], typer.Option(help="What the source holds.")
+        Literal["auto", "photos", "parquet", "webdataset"], typer.Option(help="Kind of the source.")
     ] = "auto",
     column: Annotated[
-        str | None, typer.Option(help="The Parquet column with the pictures' bytes, URLs or paths. [default: found]")
+        str | None, typer.Option(help="Parquet column of image bytes, URLs or paths. [default: detected]")
     ] = None,
-    numbers: Annotated[Literal["float16", "float32"], typer.Option(help="How vectors are stored.")] = "float16",
-    shard_files: Annotated[int, typer.Option(min=1, help="Photos a shard; a Parquet or tar file is one.")] = 1000,
+    numbers: Annotated[
+        Literal["float16", "float32"], typer.Option(help="Number format of stored vectors.")
+    ] = "float16",
+    shard_files: Annotated[
+        int, typer.Option(min=1, help="Photos per shard; a Parquet or tar file is one shard.")
+    ] = 1000,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
-    """Embed pictures in bulk into Parquet files, by workers of Ray. Run it again to go on after an interruption."""
+    """Embed images in bulk into Parquet files, with workers of Ray. Run it again to continue after an interruption."""
     from babelclip.scale import bulk
     from babelclip.scale.sources import Source, find_kind
     from babelclip.scale.vector_files import VectorFolder
@@ -92,13 +96,13 @@ def embed(
 
 @APP.command("load")
 def load_vectors(
-    source: Annotated[str, typer.Argument(help="A folder of vectors that scale embed wrote.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="Folder of vectors written by `scale embed`.", show_default=False)],
     store: Annotated[
         str, typer.Argument(help="An index file, milvus://HOST:PORT/COLLECTION or milvus:///PATH/FILE.db")
     ],
     json: AsJson = False,
 ) -> None:
-    """Load vectors into an index file or into Milvus, so that search finds them. No model is needed."""
+    """Load vectors into an index file or into Milvus. No model is needed."""
     from babelclip.scale.loading import LoadReport, load_all
 
     with output.progress(f"loading into {store}") as bar:

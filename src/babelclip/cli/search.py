@@ -19,7 +19,8 @@ from babelclip.text.language_id import read_ahead
 from babelclip.text.languages import BY_CODE
 
 Where = Annotated[
-    str | None, typer.Option("--where", help="Only photos that fit, such as: folder:holiday AND NOT date<2020")
+    str | None,
+    typer.Option("--where", help="Only photos that satisfy a filter, such as: folder:holiday AND NOT date<2020"),
 ]
 HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write a contact sheet with thumbnails to this file.")]
 
@@ -27,23 +28,19 @@ HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write a contact s
 def search(
     query: Annotated[
         str | None,
-        typer.Argument(help='Words in any of the model\'s languages, or "words" + photo.jpg - "other words".'),
+        typer.Argument(help='A text in any of the model\'s languages, or "text" + photo.jpg - "other text".'),
     ] = None,
-    queries_from: Annotated[
-        Path | None, typer.Option("--from", help="Queries from this file, one a line; several in one go.")
-    ] = None,
+    queries_from: Annotated[Path | None, typer.Option("--from", help="File of queries, one a line.")] = None,
     k: Count = 10,
-    page: Annotated[int, typer.Option(min=1, help="Which page of so many.")] = 1,
+    page: Annotated[int, typer.Option(min=1, help="Page number; each page has as many photos as --top.")] = 1,
     where: Where = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show what is no good match too.")] = False,
-    group: Annotated[bool, typer.Option("--group", help="Show near-duplicates as one.")] = False,
-    diversity: Annotated[float, typer.Option(min=0, max=1, help="How much photos shall differ, 0 to 1.")] = 0.0,
-    language: Annotated[
-        str | None, typer.Option(help="Code of the query's language, where it is guessed wrongly.")
-    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show photos without a good match too.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Show near-duplicates as one hit.")] = False,
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="Diversity of the photos, 0 to 1.")] = 0.0,
+    language: Annotated[str | None, typer.Option(help="Code of the query's language. [default: identified]")] = None,
     queries_like: Annotated[
         Path | None,
-        typer.Option(help="Other queries such as yours, one a line: photos that fit many of them count less."),
+        typer.Option(help="Query bank for hubness correction, one query a line."),
     ] = None,
     index_file: IndexName = None,
     model: ModelName = DEFAULT,
@@ -52,7 +49,7 @@ def search(
     html: HtmlFile = None,
     json: AsJson = False,
 ) -> None:
-    """Find photos by words, pictures, or both, added and taken away."""
+    """Find photos by texts, images, or sums and differences of both."""
     if (query is None) == (queries_from is None):
         raise typer.BadParameter("give a query, or --from FILE")
     if language is not None and language not in BY_CODE:
@@ -85,7 +82,7 @@ def search(
 
 
 def similar(
-    image: Annotated[Path, typer.Argument(help="A picture.", show_default=False)],
+    image: Annotated[Path, typer.Argument(help="An image.", show_default=False)],
     k: Count = 10,
     where: Where = None,
     index_file: IndexName = None,
@@ -95,7 +92,7 @@ def similar(
     html: HtmlFile = None,
     json: AsJson = False,
 ) -> None:
-    """Find photos that look like a picture."""
+    """Find photos that look like an image."""
     with open_existing(index_file, model, runtime, precision) as opened:
         _show([(str(image), opened.similar(image, k, where=where))], html=html, as_json=json)
 

@@ -32,18 +32,20 @@ MiB with mini; and M_ARENA_MAX, since otherwise threads have free room each, 18 
 
 def serve(
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="A name or folder. May be repeated. [default: mini]")
+        list[str] | None, typer.Option("--model", "-m", help="Name or folder of a model. Repeatable. [default: mini]")
     ] = None,
     index: Annotated[
-        list[str] | None, typer.Option("--index", "-i", help="An index to search, as NAME=FILE. May be repeated.")
+        list[str] | None, typer.Option("--index", "-i", help="Index to search, as NAME=FILE. Repeatable.")
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all of the machine's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 is every address of the machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     runtime: Runtime = None,
     precision: Precision = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No line in the log for each request.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not log every request.")] = False,
 ) -> None:
-    """Serve embeddings, classification and search over HTTP; the first start makes and prints an admin key."""
+    """Serve embeddings, classification and search over HTTP. The first start creates and prints an admin key."""
     _give_large_memory_back()
     chosen = service_settings()
     names = list(dict.fromkeys(model or [DEFAULT]))

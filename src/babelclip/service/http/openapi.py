@@ -14,16 +14,16 @@ from babelclip.service.schemas.responses import ErrorReply
 _REF = "#/components/schemas/{model}"
 _FORMS: set[type[BaseModel]] = {ErrorReply, ImageItem, TextItem}
 _ERRORS = {
-    "400": "The request cannot be used; it cost nothing.",
-    "401": "There is no valid key.",
-    "403": "The key may not do this.",
-    "404": "There is no such thing.",
-    "408": "The body came too slowly.",
-    "413": "The body is too long.",
-    "415": "The body is of another kind.",
-    "429": "A limit of the key is reached; Retry-After says when to try again.",
-    "500": "Something went wrong here.",
-    "503": "The service is full, ending, or waits for a store; Retry-After says when to try again.",
+    "400": "The request is invalid; it cost nothing.",
+    "401": "No valid key.",
+    "403": "The key lacks the scope.",
+    "404": "Not found.",
+    "408": "The body arrived too slowly.",
+    "413": "The body is too large.",
+    "415": "The body has another media type.",
+    "429": "A limit of the key is reached; Retry-After states when to try again.",
+    "500": "Unexpected error.",
+    "503": "The service is full, stopping, or waiting for a database; Retry-After states when to try again.",
 }
 
 

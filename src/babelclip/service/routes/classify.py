@@ -27,7 +27,7 @@ ROUTER = APIRouter(tags=["classification"])
 
 @ROUTER.post("/v1/classify", response_model=ClassifyReply, openapi_extra=takes(ClassifyRequest))
 async def classify(request: Request) -> Response:
-    """What pictures show, by labels in any language, or that it is none of these."""
+    """Classify images by labels in any language, or as none of these."""
     service = service_of(request)
     async with service.desk.visit(request, "classify") as visit:
         form = await read_form(request, visit, ClassifyRequest)

@@ -28,7 +28,7 @@ TAKES = takes(InferenceRequest, MULTIPART)
 
 @ROUTER.post("/v1/inference/{model:path}", response_model=InferenceReply, openapi_extra=TAKES)
 async def infer(request: Request, model: str) -> Response:
-    """Embeddings of ``inputs`` and ``image``, or, with ``candidate_labels``, what ``image`` shows; DeepInfra's form."""
+    """Embed ``inputs`` and ``image``, or, with ``candidate_labels``, classify ``image``, in DeepInfra's form."""
     service = service_of(request)
     async with service.desk.visit(request, "embed", "classify") as visit:
         form, upload = await _read(request, visit)

@@ -24,13 +24,13 @@ TRUNCATED = "x-truncated-inputs"
 
 @ROUTER.post("/v1/embeddings", response_model=EmbeddingsReply, openapi_extra=takes(EmbeddingsRequest))
 async def create_embeddings(request: Request) -> Response:
-    """Vectors of texts and pictures, in OpenAI's form."""
+    """Embed texts and images, in OpenAI's form."""
     return await _embeddings(request, {})
 
 
 @ROUTER.post("/v1/openai/embeddings", response_model=EmbeddingsReply, openapi_extra=takes(EmbeddingsRequest))
 async def create_embeddings_as_deepinfra(request: Request) -> Response:
-    """The same, under DeepInfra's path."""
+    """Embed texts and images, under DeepInfra's path."""
     return await _embeddings(request, {"service_tier": "default"})
 
 

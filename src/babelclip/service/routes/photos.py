@@ -15,7 +15,7 @@ MOST_MS = 10**9
 CACHE = "private, max-age=86400"
 
 PhotoName = Annotated[
-    str, Path(pattern="^[0-9a-f]{64}$", description="The sha256 of its content, as a search gives it.")
+    str, Path(pattern="^[0-9a-f]{64}$", description="sha256 of the content, as returned by a search.")
 ]
 
 
@@ -29,9 +29,9 @@ async def show_photo(
     index: str,
     photo: PhotoName,
     size: Annotated[Literal["small", "large"], Query(description="At most 320 or 1280 pixels.")] = "small",
-    at_ms: Annotated[int, Query(ge=0, le=MOST_MS, description="Of a video: the time of the frame.")] = 0,
+    at_ms: Annotated[int, Query(ge=0, le=MOST_MS, description="Time of the frame in a video.")] = 0,
 ) -> Response:
-    """A photo of an index, small, without what its file says of itself; costs nothing."""
+    """Return a photo of an index, reduced and without metadata; free of charge."""
     service = service_of(request)
     await service.desk.key_of(request, "search")
     mounted = service.shelf.get(index)

@@ -29,7 +29,7 @@ LEAST_NORM = 1e-4
 
 @ROUTER.post("/v1/search", response_model=SearchReply, openapi_extra=takes(SearchRequest))
 async def search(request: Request) -> Response:
-    """The photos that fit best, the best first."""
+    """Search an index; the best photos first."""
     service = service_of(request)
     async with service.desk.visit(request, "search") as visit:
         form = await read_form(request, visit, SearchRequest)
@@ -71,7 +71,7 @@ async def search(request: Request) -> Response:
 
 @ROUTER.get("/v1/indexes", response_model=IndexesReply)
 async def list_indexes(request: Request) -> Response:
-    """The indexes that can be searched."""
+    """List the mounted indexes."""
     service = service_of(request)
     await service.desk.key_of(request)
     data = [

@@ -23,7 +23,7 @@ Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="YYYY-
 
 @ROUTER.get("/v1/models", response_model=ModelsReply, tags=["models"])
 async def list_models(request: Request) -> Response:
-    """The models that this service has, with their prices."""
+    """List the models of this service and their prices."""
     service = service_of(request)
     await service.desk.key_of(request)
     cards = [_card(service, engine) for engine in service.engines.values()]
@@ -32,7 +32,7 @@ async def list_models(request: Request) -> Response:
 
 @ROUTER.get("/v1/models/{model:path}", response_model=ModelCard, tags=["models"])
 async def show_model(request: Request, model: str) -> Response:
-    """One model."""
+    """Return one model."""
     service = service_of(request)
     await service.desk.key_of(request)
     return json_response(_card(service, service.engine(model)))
@@ -41,13 +41,17 @@ async def show_model(request: Request, model: str) -> Response:
 @ROUTER.get("/v1/usage", response_model=UsageReply, tags=["usage"])
 async def usage(
     request: Request,
-    by: Annotated[str, Query(max_length=20, description="Of key, day and model, parted by commas.")] = "day,model",
+    by: Annotated[
+        str, Query(max_length=20, description="Any of key, day and model, separated by commas.")
+    ] = "day,model",
     since: Day = "",
     until: Day = "",
-    key: Annotated[str, Query(pattern=r"^[0-9a-f]{0,8}$", description="Of this key; admins may ask for any.")] = "",
+    key: Annotated[
+        str, Query(pattern=r"^[0-9a-f]{0,8}$", description="Only this key; admins may select any key.")
+    ] = "",
     format: Literal["json", "csv"] = "json",
 ) -> Response:
-    """What this key used; with the scope admin, what all keys used."""
+    """Return the usage of this key, or of all keys with the scope admin."""
     service = service_of(request)
     own = await service.desk.key_of(request)
     admin = "admin" in own.scopes
@@ -65,13 +69,13 @@ async def usage(
 
 @ROUTER.get("/healthz", tags=["operation"])
 async def health() -> Response:
-    """The process lives."""
+    """Report that the process is alive."""
     return json_response({"status": "ok"})
 
 
 @ROUTER.get("/readyz", tags=["operation"])
 async def ready(request: Request) -> Response:
-    """Whether requests can be answered: the models are compiled, and the stores answer."""
+    """Report whether requests can be answered: models are compiled and databases answer."""
     service = service_of(request)
     checks = await service.checks()
     return json_response({"ready": all(checks.values()), "checks": checks}, status=200 if all(checks.values()) else 503)
@@ -79,7 +83,7 @@ async def ready(request: Request) -> Response:
 
 @ROUTER.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
 async def metrics(request: Request) -> Response:
-    """Counts and times, for Prometheus; with the scope admin, unless the operator has opened them."""
+    """Return metrics for Prometheus; requires the scope admin unless the operator has opened them."""
     service = service_of(request)
     if not service.settings.open_metrics:
         key = await service.desk.key_of(request)

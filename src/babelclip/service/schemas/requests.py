@@ -30,7 +30,7 @@ class Form(BaseModel):
 
 
 class ImageItem(Form):
-    """A picture: base64, a data URI, or, where the operator lets the service fetch, an http(s) URL."""
+    """An image: base64, a data URI, or, if the operator enables it, an http(s) URL."""
 
     image: StrictStr = Field(min_length=1)
 
@@ -175,16 +175,16 @@ _QUERY_SCHEMA = {
 
 
 class EmbeddingsRequest(Form):
-    """OpenAI's form. ``input`` is a text, a list of texts, tokens, a list of tokens, or, beyond OpenAI, pictures."""
+    """OpenAI's form. ``input`` is a text, a list of texts, tokens, a list of tokens, or, beyond OpenAI, images."""
 
     model: StrictStr = Field(max_length=MAX_MODEL_NAME)
     input: Annotated[Any, PlainValidator(check_input), WithJsonSchema(_INPUT_SCHEMA)]
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Keep so many of the numbers and scale to unit length. The model was not trained for it."
+        None, description="Keep the first components and normalize again. The model was not trained for it."
     )
     user: StrictStr | None = Field(None, max_length=1000)
-    truncate: bool = Field(False, description="Cut a text of over 512 tokens instead of refusing it.")
+    truncate: bool = Field(False, description="Truncate a text of over 512 tokens instead of refusing it.")
     service_tier: StrictStr | None = None
 
 
@@ -192,14 +192,14 @@ class InferenceRequest(Form):
     """DeepInfra's form: ``inputs`` and ``image`` are embedded; with ``candidate_labels`` the image is classified."""
 
     inputs: list[Text] | None = Field(None, max_length=MAX_ITEMS)
-    image: Text | None = Field(None, description="A data URI, base64, or a URL where the service fetches.")
+    image: Text | None = Field(None, description="A data URI, base64, or a URL if the operator enables them.")
     candidate_labels: list[Text] | None = Field(None, max_length=MAX_LABELS)
-    normalize: bool = Field(False, description="Scale to unit length; without it vectors are as the towers give them.")
-    truncate: bool = Field(False, description="Cut a text of over 512 tokens instead of refusing it.")
+    normalize: bool = Field(False, description="Normalize the vectors; otherwise they are as the towers compute them.")
+    truncate: bool = Field(False, description="Truncate a text of over 512 tokens instead of refusing it.")
 
 
 class ClassifyRequest(Form):
-    """Pictures and labels."""
+    """Images and labels."""
 
     model: StrictStr = Field(max_length=MAX_MODEL_NAME)
     images: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_IMAGES)]
@@ -207,26 +207,28 @@ class ClassifyRequest(Form):
         description="Labels; or label -> other texts for it; or label -> labels below it."
     )
     templates: list[Text] | None = Field(None, max_length=MAX_TEMPLATES, description="Texts with one {} for the label.")
-    language: StrictStr | None = Field(None, max_length=20, description="Of the labels; guessed where it is missing.")
+    language: StrictStr | None = Field(None, max_length=20, description="Language of the labels. Default: identified.")
     top: int = Field(10, ge=1, le=MAX_LABELS)
-    multi: bool = Field(False, description="Judge every label by itself: several may hold.")
-    abstain: float | None = Field(None, gt=0, lt=1, description="Say none of these over this probability of it.")
+    multi: bool = Field(False, description="Judge every label by itself: several may apply.")
+    abstain: float | None = Field(None, gt=0, lt=1, description='Answer "none of these" above this probability of it.')
     temperature: float | None = Field(None, gt=0, le=1000)
-    doubt: float | None = Field(None, ge=0, le=0.5, description="Share of probability for all labels alike.")
+    doubt: float | None = Field(
+        None, ge=0, le=0.5, description="Label smoothing: share of probability spread evenly over all labels."
+    )
 
 
 class SearchRequest(Form):
-    """Words, a picture, or a sum of both."""
+    """A text, an image, or a weighted sum of both."""
 
     query: Annotated[Any, PlainValidator(check_query), WithJsonSchema(_QUERY_SCHEMA)]
-    index: StrictStr | None = Field(None, max_length=200, description="Not needed where there is one alone.")
+    index: StrictStr | None = Field(None, max_length=200, description="Required if several indexes are mounted.")
     k: int = Field(10, ge=1, le=MAX_HITS)
-    page: int = Field(1, ge=1, le=DEEPEST, description="2 gives the k after the first k; no photo comes twice.")
+    page: int = Field(1, ge=1, le=DEEPEST, description="2 gives the k after the first k; no photo is repeated.")
     where: StrictStr | None = Field(None, max_length=4000, description="A filter: folder:holiday AND date>=2024.")
     grouped: bool = Field(False, description="Show near-duplicates as one hit.")
-    diversity: float = Field(0.0, ge=0, le=1, description="How much hits shall differ from each other.")
-    language: StrictStr | None = Field(None, max_length=20, description="Of the words; guessed where it is missing.")
+    diversity: float = Field(0.0, ge=0, le=1, description="Weight of dissimilarity between hits.")
+    language: StrictStr | None = Field(None, max_length=20, description="Language of the query. Default: identified.")
     queries_like: list[Text] | None = Field(
-        None, max_length=MAX_QUERIES_LIKE, description="Other queries: photos that fit many of them count less."
+        None, max_length=MAX_QUERIES_LIKE, description="Query bank: photos near to many of its queries count less."
     )
     thumbnails: bool = Field(False, description="Small JPEGs of the photos, as data URIs.")

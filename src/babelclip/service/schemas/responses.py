@@ -16,7 +16,7 @@ class EmbeddingRow(BaseModel):
 
 
 class TokenUsage(BaseModel):
-    """Tokens that the model read, special tokens included."""
+    """Tokens that the model read, including special tokens."""
 
     prompt_tokens: int
     total_tokens: int
@@ -32,7 +32,7 @@ class EmbeddingsReply(BaseModel):
 
 
 class InferenceStatus(BaseModel):
-    """What a request took; cost is in dollars."""
+    """Time, tokens and cost of a request; cost is in dollars."""
 
     status: Literal["succeeded"]
     runtime_ms: int
@@ -42,7 +42,7 @@ class InferenceStatus(BaseModel):
 
 
 class LabelScore(BaseModel):
-    """A label and its probability; its path where labels are a tree."""
+    """A label and its probability, and its path in a tree of labels."""
 
     label: str
     score: float
@@ -50,7 +50,7 @@ class LabelScore(BaseModel):
 
 
 class InferenceReply(BaseModel):
-    """DeepInfra's answer: ``embeddings`` with ``input_tokens``, or ``results`` where labels were given."""
+    """DeepInfra's form of a response: ``embeddings`` with ``input_tokens``, or ``results`` if labels were given."""
 
     embeddings: list[list[float]] | None = None
     input_tokens: int | None = None
@@ -60,13 +60,13 @@ class InferenceReply(BaseModel):
 
 
 class ImageUsage(TokenUsage):
-    """Tokens that the model read, and images that it saw."""
+    """Tokens and images that the model read."""
 
     images: int
 
 
 class ClassifiedRow(BaseModel):
-    """What a picture shows: ``label`` is null for none of these, whose probability is ``none``."""
+    """Classification of an image: ``label`` is null for none of these, whose probability is ``none``."""
 
     index: int
     label: str | None
@@ -76,7 +76,7 @@ class ClassifiedRow(BaseModel):
 
 
 class ClassifyReply(BaseModel):
-    """What pictures show, in their order, and the language that the labels were taken for."""
+    """Classifications of the images in their order, and the language of the labels."""
 
     object: Literal["list"]
     data: list[ClassifiedRow]
@@ -86,14 +86,14 @@ class ClassifyReply(BaseModel):
 
 
 class AlikeRow(BaseModel):
-    """A photo that is nearly the same as a hit."""
+    """A near-duplicate of a hit."""
 
     path: str
     photo: str | None = None
 
 
 class HitRow(BaseModel):
-    """A photo: ``score`` is its cosine with the query; ``photo`` names its content, for /v1/indexes/.../photos/...."""
+    """A hit: ``score`` is its cosine with the query; ``photo`` is its content, for /v1/indexes/.../photos/...."""
 
     rank: int
     path: str
@@ -126,14 +126,14 @@ class IndexCard(BaseModel):
 
 
 class IndexesReply(BaseModel):
-    """The indexes that can be searched."""
+    """List the mounted indexes."""
 
     object: Literal["list"]
     data: list[IndexCard]
 
 
 class ErrorBody(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     message: str
     type: str
@@ -148,7 +148,7 @@ class ErrorReply(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """A model that this service has; prices are dollars a million."""
+    """A model of this service; prices are dollars per million."""
 
     id: str
     object: Literal["model"]
@@ -163,14 +163,14 @@ class ModelCard(BaseModel):
 
 
 class ModelsReply(BaseModel):
-    """The models that this service has."""
+    """The models of this service."""
 
     object: Literal["list"]
     data: list[ModelCard]
 
 
 class UsageRow(BaseModel):
-    """Sums of the ledger; what they are not parted by is missing. Dollars are exact, in decimals."""
+    """Sums of the ledger; fields that are not grouped by are absent. Dollars are exact decimals."""
 
     key: str | None = None
     day: str | None = None
@@ -185,7 +185,7 @@ class UsageRow(BaseModel):
 
 
 class UsageReply(BaseModel):
-    """What was used."""
+    """Usage."""
 
     object: Literal["list"]
     data: list[UsageRow]
