@@ -93,3 +93,9 @@ def test_every_decision_has_its_sections_and_stands_in_the_index() -> None:
         assert text.startswith(f"# {number}. ")
         assert re.findall("^## (.*)", text, re.MULTILINE) == ["Context", "Decision", "Consequences", "Evidence"]
         assert re.search("^Status: (proposed|accepted|replaced by ADR [0-9]+)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda p: p.name)
+def test_pages_are_in_plain_technical_english(page: Path) -> None:
+    if page.name != "glossary.md":
+        assert not re.findall(r"\b(so many|parted|anew|shall|is told|somebody|whoever)\b", page.read_text())

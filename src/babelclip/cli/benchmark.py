@@ -72,7 +72,7 @@ def parity(
 
 @APP.command()
 def speed(
-    only: Annotated[str, typer.Option(help=f"Tasks, parted by commas: {', '.join(BY_TASK)}. [default: all]")] = "",
+    only: Annotated[str, typer.Option(help=f"Tasks, separated by commas: {', '.join(BY_TASK)}. [default: all]")] = "",
     engines: Annotated[str, typer.Option(help="Engines, separated by commas, by their names in the table.")] = "",
     against: Annotated[str, typer.Option(help="Baseline of the ratios.")] = BASELINE,
     rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 5,

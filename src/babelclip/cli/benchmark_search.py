@@ -42,7 +42,7 @@ def search(
 
     counts = [int(size) for size in words(sizes) if size.isdecimal() and int(size) >= SMALLEST]
     if len(counts) != len(words(sizes)) or not counts:
-        raise InputError(f"sizes {sizes!r} must be whole numbers of at least {SMALLEST}, parted by commas")
+        raise InputError(f"sizes {sizes!r} must be whole numbers of at least {SMALLEST}, separated by commas")
     model = Model.load(DEFAULT)
     real = [content for path in pictures or [] for _, content in read_pictures(path)]
     if pictures and len(real) < FEWEST_PICTURES:

@@ -159,7 +159,7 @@ def _term_schema(name: str) -> dict[str, Any]:
 
 
 _QUERY_SCHEMA = {
-    "description": "Words in any language, a picture, or a list of both, which are added by their weights (1 without).",
+    "description": "A text, an image, or a list of both, which are added by their weights (default 1).",
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"$ref": "#/components/schemas/TextItem"},
