@@ -13,6 +13,7 @@ from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runti
 from babelclip.errors import InputError
 from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.media.crawl import settled
+from babelclip.media.path_rules import PathRules
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
@@ -22,6 +23,10 @@ from babelclip.settings import settings
 from babelclip.vectors import StoredForm
 
 FAILURES_SHOWN = 20
+_SKIPPED = {
+    "system": "in recycle bins and folders of thumbnails (--include-system reads them)",
+    "excluded": "that --exclude matches",
+}
 
 
 def index(
@@ -35,6 +40,13 @@ def index(
         StoredForm | None,
         typer.Option("--vectors", help="Stored form of vectors in a new index: float16, or int8 at half the size."),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="Skip files and folders whose name, or path with /, matches this pattern."),
+    ] = None,
+    include_system: Annotated[
+        bool, typer.Option("--include-system", help="Read recycle bins and folders of thumbnails too.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Keep running and index changes in the folders.")] = False,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
@@ -46,6 +58,7 @@ def index(
     for path in paths:
         if not path.expanduser().exists():
             raise InputError(f"{path}: no such file or folder")
+    rules = PathRules(include_system, tuple(exclude or ()))
     loaded = load(model, runtime, precision)
     catalog = _open(index_file or settings().index, loaded, vectors)
     opened = Index.of(catalog, loaded)
@@ -54,7 +67,12 @@ def index(
         for path in paths:
             with output.progress(f"indexing {path}") as bar:
                 report = bring_up_to_date(
-                    catalog, loaded, path, every_seconds=every, progress=lambda state: bar(state.done, state.total)
+                    catalog,
+                    loaded,
+                    path,
+                    every_seconds=every,
+                    rules=rules,
+                    progress=lambda state: bar(state.done, state.total),
                 )
             _show_report(path, report, as_json=json)
         with output.progress("preparing the index for search") as bar:
@@ -71,7 +89,7 @@ def index(
         if watch:
             from babelclip.indexing.watch import follow
 
-            for path, report in follow(catalog, loaded, paths, every_seconds=every, ready=bring_in):
+            for path, report in follow(catalog, loaded, paths, every_seconds=every, rules=rules, ready=bring_in):
                 _show_report(path, report, as_json=json)
                 opened.maintain()
         else:
@@ -100,6 +118,11 @@ def _show_report(path: Path, report: IndexReport, *, as_json: bool) -> None:
         f"{path}: {report.added} added, {report.known_content} moved or copied, {report.unchanged} unchanged, "
         f"{report.removed} removed, {len(report.failed)} could not be read"
     )
+    for reason, why in _SKIPPED.items():
+        skipped = [(where, files) for where, because, files in report.skipped if because == reason]
+        if skipped:
+            files = output.counted(sum(files for _, files in skipped), "file")
+            output.message(f"skipped {files} {why}, such as {skipped[0][0]}")
     # What many files have in common, such as a package that is not installed, is said once.
     often = Counter(reason for _, reason in report.failed)
     shown = list({(reason if often[reason] > 1 else name): (name, reason) for name, reason in report.failed}.values())

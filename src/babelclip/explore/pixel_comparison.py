@@ -31,16 +31,15 @@ MAX_OFF_PIXELS = 1.5
 BLOCK, COLOUR_BLOCK, NOISE_BLOCK = 4, 16, 16
 DETAIL_VARIANCE = 30.0
 """Variance of the levels in a block from which it has detail."""
-MOST_LEVELS, MOST_TYPICAL_LEVELS = 16.0, 10.0
+MOST_LEVELS, MOST_TYPICAL_LEVELS = 16.0, 12.5
 """The most that a block may differ, in levels of 0..255; and the same of 99% of the blocks with detail."""
 BASE_LEVELS, TYPICAL_SHARE = 3.2, 2.25
 """A block may differ by BASE_LEVELS and TYPICAL_SHARE times the 99% quantile of the blocks with detail."""
 MOST_COLOUR_LEVELS = 10.0
-MOST_GAIN, MOST_OFFSET = 0.08, 5.0
-"""How far the mix of filters may be from leaving brightness as it is: its sum from 1, and the mid level's change."""
-LEAST_COHERENCE, LEAST_COHERENCE_RESIZED = 0.25, 0.35
-"""Of the fine detail in the smoothest blocks: 0.01 to 0.2 between two shots, 0.3 and more in a re-save; a picture at
-half the size has less noise, and 0.37 and more."""
+MOST_GAIN, MOST_SHIFT = 0.08, 2.0
+"""How far the mix of filters may be from leaving brightness as it is: its sum from 1, and the mean level's change."""
+LEAST_COHERENCE = 0.2
+"""Of the fine detail in the smoothest blocks: 0.01 to 0.2 between two shots, 0.24 and more in a re-save."""
 LEAST_NOISE_POWER = 0.5
 LEAST_NOISE_BLOCKS = 32
 FITTED_PIXELS = 400_000
@@ -53,7 +52,8 @@ class Comparison:
 
     ``most`` and ``typical`` are the largest difference of a block and the 99% quantile of blocks with detail,
     ``colour`` the largest in colour, all in levels of 0..255. ``coherence`` is the share of the fine detail that both
-    have, 1 where there is none to compare. ``gain`` and ``offset`` are what resizing did to the brightness.
+    have, 1 where there is none to compare. ``gain`` and ``shift`` are what resizing did to the contrast and
+    the mean.
     """
 
     most: float
@@ -61,8 +61,7 @@ class Comparison:
     colour: float
     coherence: float
     gain: float = 1.0
-    offset: float = 0.0
-    resized: bool = False
+    shift: float = 0.0
 
     @property
     def same(self) -> bool:
@@ -71,9 +70,9 @@ class Comparison:
             self.most <= min(MOST_LEVELS, BASE_LEVELS + TYPICAL_SHARE * self.typical)
             and self.typical <= MOST_TYPICAL_LEVELS
             and self.colour <= MOST_COLOUR_LEVELS
-            and self.coherence >= (LEAST_COHERENCE_RESIZED if self.resized else LEAST_COHERENCE)
+            and self.coherence >= LEAST_COHERENCE
             and abs(self.gain - 1) <= MOST_GAIN
-            and abs(128 * (self.gain - 1) + self.offset) <= MOST_OFFSET
+            and abs(self.shift) <= MOST_SHIFT
         )
 
 
@@ -115,15 +114,15 @@ def compare(large: Image.Image, small: Image.Image) -> Comparison:
         size = (round(small.width * shrink), round(small.height * shrink))
         large = large.resize(size, Image.Resampling.BOX) if large.size == small.size else large
         small = small.resize(size, Image.Resampling.BOX)
-    gain, offset, resized = 1.0, 0.0, large.size != small.size
+    gain, shift = 1.0, 0.0
     target = _levels(small.convert("L"))
-    if resized:
-        fitted, gain, offset = _fit(large.convert("L"), target, small.size)
+    if large.size != small.size:
+        fitted, gain, shift = _fit(large.convert("L"), target, small.size)
     else:
         fitted = _levels(large.convert("L"))
     most, typical = _block_differences(fitted, target)
     colour = _colour_difference(large.resize(small.size, Image.Resampling.LANCZOS), small)
-    return Comparison(most, typical, colour, _coherence(fitted, target), gain, offset, resized)
+    return Comparison(most, typical, colour, _coherence(fitted, target), gain, shift)
 
 
 def _levels(image: Image.Image) -> Levels:
@@ -131,8 +130,8 @@ def _levels(image: Image.Image) -> Levels:
 
 
 def _fit(large: Image.Image, target: Levels, size: tuple[int, int]) -> tuple[Levels, float, float]:
-    """The larger picture at the smaller one's size, by the mix of filters with the least squared error; its gain and
-    offset.
+    """The larger picture at the smaller one's size, by the mix of filters with the least squared error; its gain,
+    and how far its mean is shifted.
     """
     resized = [_levels(large.resize(size, kind)) for kind in _FILTERS]
     factor = round(large.width / size[0])
@@ -150,7 +149,8 @@ def _fit(large: Image.Image, target: Levels, size: tuple[int, int]) -> tuple[Lev
     fitted = np.full(target.shape, weights[-1], dtype=np.float32)
     for weight, image in zip(weights[:-1], resized, strict=True):
         fitted += weight * image
-    return fitted, float(weights[:-1].sum()), float(weights[-1])
+    gain = float(weights[:-1].sum())
+    return fitted, gain, float(resized[-1].mean()) * (gain - 1) + float(weights[-1])
 
 
 def _means(levels: Levels, side: int, top: int = 0, left: int = 0) -> Levels:

@@ -14,9 +14,10 @@ from babelclip.errors import ArchiveError, ImageError, InputError
 from babelclip.indexing.scan import Look, look, look_inside, plain_file, storable
 from babelclip.media import raw
 from babelclip.media.archives import archive_of, file_of, members
-from babelclip.media.crawl import Found, folders_below, settled
+from babelclip.media.crawl import Found, folders_below, kind_of, settled
 from babelclip.media.images import ImageSource
 from babelclip.media.metadata import Facts
+from babelclip.media.path_rules import DEFAULT_RULES, PathRules, SkipReason
 from babelclip.media.video import EVERY_SECONDS, frames
 from babelclip.models.model import Model
 from babelclip.pipeline import chunks, ordered_map
@@ -33,13 +34,18 @@ MEMBER_BYTES_AT_ONCE = 64 * 2**20
 
 @dataclass(slots=True)
 class IndexReport:
-    """What happened to the files of one or more folders; ``failed`` holds (path, reason)."""
+    """What happened to the files of one or more folders; ``failed`` holds (path, reason).
+
+    ``skipped`` holds (path, reason, files) of folders and files that were passed over: ``system`` or ``excluded``, and
+    how many photos, videos and archives they are.
+    """
 
     added: int = 0
     unchanged: int = 0
     known_content: int = 0
     removed: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, SkipReason, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ def bring_up_to_date(
     root: Path,
     *,
     every_seconds: float = EVERY_SECONDS,
+    rules: PathRules = DEFAULT_RULES,
+    rules_from: Path | None = None,
     progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
     """Bring a catalog up to date with a folder: new and changed photos and videos in, deleted ones out.
@@ -75,13 +83,15 @@ def bring_up_to_date(
     :param model: what makes its vectors
     :param root: a folder, a photo, a video, or an archive of photos
     :param every_seconds: the time between two frames of a video; 0 leaves new videos out
+    :param rules: what is passed over; photos in the catalog that it passes over now are removed from it
+    :param rules_from: the folder from which the rules read paths; None for the root
     :param progress: is told how far it is
     :return: what was done
     :raises InputError: if there is nothing at that path
     :raises CatalogError: if the catalog cannot be written
     """
     base = settled(root)
-    return _Run(catalog, model, base, every_seconds, progress).go()
+    return _Run(catalog, model, base, every_seconds, rules, rules_from or base, progress).go()
 
 
 class _Run:
@@ -93,12 +103,16 @@ class _Run:
         model: Model,
         base: Path,
         every_seconds: float,
+        rules: PathRules,
+        rules_from: Path,
         progress: Callable[[IndexProgress], None] | None,
     ) -> None:
         self._catalog = catalog
         self._model = model
         self._base = base
         self._every_seconds = every_seconds
+        self._rules = rules
+        self._rules_from = rules_from
         self._report = IndexReport()
         self._writer = _Writer(catalog, self._report, progress)
         self._archives: list[str] = []
@@ -110,7 +124,8 @@ class _Run:
 
     def go(self) -> IndexReport:
         self._writer.total = sum(
-            sum(self._wanted(found) for found in files) for _, files in folders_below(self._base, lambda error: None)
+            sum(self._wanted(found) for found in files)
+            for _, files in self._walk(lambda error: None, on_skip=self._count_skipped)
         )
         try:
             looks = ordered_map(_look, self._pictures(), workers=2, ahead=HASHED_AHEAD)
@@ -127,6 +142,20 @@ class _Run:
         self._catalog.purge()
         return self._report
 
+    def _walk(
+        self, on_error: Callable[[OSError], None], on_skip: Callable[[str, SkipReason], None] | None = None
+    ) -> Iterator[tuple[str, list[Found]]]:
+        return folders_below(self._base, on_error, rules=self._rules, rules_from=self._rules_from, on_skip=on_skip)
+
+    def _count_skipped(self, path: str, reason: SkipReason) -> None:
+        """Count the photos and videos at or below a path that is passed over; hidden ones are not counted."""
+        if reason == "hidden":
+            return
+        names = (name for _, _, files in os.walk(path) for name in files) if Path(path).is_dir() else (path,)
+        files = sum(kind_of(name) is not None for name in names)
+        if files:
+            self._report.skipped.append((path, reason, files))
+
     def _wanted(self, found: Found) -> bool:
         """Whether a file counts as one; archives count by their members."""
         return found.kind == "image" or (found.kind == "video" and self._every_seconds > 0)
@@ -139,7 +168,7 @@ class _Run:
             self._report.failed.append((str(error.filename), error.strerror or str(error)))
 
         one = self._base.is_file()
-        for folder, files in folders_below(self._base, note):
+        for folder, files in self._walk(note):
             names = {found.path for found in files}
             if storable(folder):
                 known = self._catalog.known_files(files[0].path) if one else self._catalog.known_in(folder)
@@ -298,10 +327,21 @@ class _Run:
     def _forget(self) -> None:
         """Take out what is gone: not what cannot be looked at, nor what another process has just added."""
         unseen = tuple(folder + os.sep for folder in self._unreadable)
-        gone = [path for path in self._gone if not path.startswith(unseen) and not os.path.lexists(file_of(path))]
+        gone = [
+            path
+            for path in self._gone
+            if not path.startswith(unseen) and (self._is_skipped(path) or not os.path.lexists(file_of(path)))
+        ]
         if gone:
             self._catalog.forget(gone)
             self._report.removed += len(gone)
+
+    def _is_skipped(self, path: str) -> bool:
+        """Whether the rules pass a file over, or the archive that it is in."""
+        file = file_of(path)
+        return file.is_relative_to(self._rules_from) and self._rules.reason(
+            file.relative_to(self._rules_from).parts
+        ) in ("system", "excluded")
 
 
 def _windows(looks: Iterator[Look]) -> Iterator[list[Look]]:

@@ -12,6 +12,7 @@ from babelclip.errors import InputError
 from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.indexing.scan import storable
 from babelclip.media.crawl import SIDECAR_SUFFIX, kind_of, settled
+from babelclip.media.path_rules import DEFAULT_RULES, PathRules
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model
 
@@ -26,6 +27,7 @@ def follow(
     roots: Sequence[Path],
     *,
     every_seconds: float = EVERY_SECONDS,
+    rules: PathRules = DEFAULT_RULES,
     stop: threading.Event | None = None,
     ready: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Path, IndexReport]]:
@@ -35,6 +37,7 @@ def follow(
     :param model: what makes its vectors
     :param roots: folders
     :param every_seconds: as in bring_up_to_date
+    :param rules: as in bring_up_to_date
     :param stop: ends the loop when it is set
     :param ready: is called once, when changes are seen; what changes while it runs is brought in after it
     :yield: a file or folder that changed, and what was done
@@ -53,14 +56,19 @@ def follow(
         for base in bases:
             if not base.is_dir():
                 raise InputError(f"{base} is gone; nothing of it was forgotten")
-        yield from _bring_in(catalog, model, bases, batch, every_seconds)
+        yield from _bring_in(catalog, model, bases, batch, every_seconds, rules)
 
 
 def _bring_in(
-    catalog: Catalog, model: Model, bases: Sequence[Path], batch: set[tuple[Change, str]], every_seconds: float
+    catalog: Catalog,
+    model: Model,
+    bases: Sequence[Path],
+    batch: set[tuple[Change, str]],
+    every_seconds: float,
+    rules: PathRules,
 ) -> Iterator[tuple[Path, IndexReport]]:
     """One batch of changes: what came first, then what went, so that what was moved is not lost between."""
-    paths = [Path(path) for path in sorted({path for _, path in batch}) if not _hidden(Path(path), bases)]
+    paths = [Path(path) for path in sorted({path for _, path in batch}) if not _is_skipped(Path(path), bases, rules)]
     done: set[Path] = set()
     for path in paths:
         for target in _targets(path):
@@ -68,13 +76,20 @@ def _bring_in(
                 continue
             done.add(target)
             try:
-                report = bring_up_to_date(catalog, model, target, every_seconds=every_seconds)
+                base = max(
+                    (base for base in bases if target.is_relative_to(base)),
+                    key=lambda base: len(base.parts),
+                    default=target,
+                )
+                report = bring_up_to_date(
+                    catalog, model, target, every_seconds=every_seconds, rules=rules, rules_from=base
+                )
             except InputError:
                 if target in bases:
                     raise
                 # It went again before it was looked at; then there is another change that says so.
                 continue
-            if report != IndexReport(unchanged=report.unchanged):
+            if report != IndexReport(unchanged=report.unchanged, skipped=report.skipped):
                 yield target, report
     for path in paths:
         gone = [] if os.path.lexists(path) else catalog.paths_below(str(path))
@@ -83,10 +98,10 @@ def _bring_in(
             yield path, IndexReport(removed=len(gone))
 
 
-def _hidden(path: Path, bases: Sequence[Path]) -> bool:
+def _is_skipped(path: Path, bases: Sequence[Path], rules: PathRules) -> bool:
     """Whether a path is passed over, as a crawl passes it over."""
     below = [path.relative_to(base).parts for base in bases if path.is_relative_to(base)]
-    return all(any(part.startswith(".") for part in parts) for parts in below)
+    return all(rules.reason(parts) is not None for parts in below)
 
 
 def _targets(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from babelclip.errors import ArchiveError, InputError
 from babelclip.media.crawl import kind_of
+from babelclip.media.path_rules import DEFAULT_RULES
 
 INSIDE = "!/"
 """What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
@@ -179,9 +180,9 @@ def _failure(error: Exception, message: str) -> InputError:
 
 
 def _is_photo(name: str) -> bool:
-    """Whether a member is a photo by its name, and not hidden (macOS adds ._ files)."""
+    """Whether a member is a photo by its name, and neither hidden (macOS adds ._ files) nor in a system's folder."""
     parts = [part for part in name.split("/") if part not in (".", "")]
-    return kind_of(name) == "image" and not any(part.startswith(".") for part in parts)
+    return kind_of(name) == "image" and DEFAULT_RULES.reason(parts) is None
 
 
 def _path(archive: str, name: str) -> str:

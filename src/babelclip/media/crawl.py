@@ -8,6 +8,7 @@ from typing import Literal
 
 from babelclip.errors import InputError
 from babelclip.media import raw
+from babelclip.media.path_rules import DEFAULT_RULES, PathRules, SkipReason
 
 _PHOTO_KINDS = "jpg jpeg jpe jfif png gif webp bmp tif tiff heic heif avif jp2"
 _VIDEO_KINDS = "mp4 m4v mov mkv webm avi mpg mpeg mts m2ts 3gp wmv"
@@ -57,14 +58,17 @@ def settled(path: Path) -> Path:
     return short if os.path.realpath(short) == str(real) else real
 
 
-def photos_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
-    """The photo files at or below a path, in a fixed order; hidden folders and files are passed over.
+def photos_below(
+    root: Path, on_error: Callable[[OSError], None], *, rules: PathRules = DEFAULT_RULES
+) -> Iterator[Path]:
+    """List the photo files at or below a path, in a fixed order; hidden and system folders are passed over.
 
     Links to folders are not followed, so a loop of links does no harm. A file that is named itself counts whatever
     its name is.
 
     :param root: a folder or a file
-    :param on_error: is told of folders that cannot be read
+    :param on_error: is called with the errors of folders that cannot be read
+    :param rules: what is passed over
     :yield: absolute paths
     :raises InputError: if there is nothing at that path
     """
@@ -72,15 +76,25 @@ def photos_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Pa
     if root.is_file():
         yield root
         return
-    for _, found in folders_below(root, on_error):
+    for _, found in folders_below(root, on_error, rules=rules):
         yield from (Path(one.path) for one in found if one.kind == "image")
 
 
-def folders_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[Found]]]:
-    """The folders at or below a path, in a fixed order, each with what may be indexed in it, as ``photos_below`` does.
+def folders_below(
+    root: Path,
+    on_error: Callable[[OSError], None],
+    *,
+    rules: PathRules = DEFAULT_RULES,
+    rules_from: Path | None = None,
+    on_skip: Callable[[str, SkipReason], None] | None = None,
+) -> Iterator[tuple[str, list[Found]]]:
+    """List the folders at or below a path, in a fixed order, each with what may be indexed, as ``photos_below`` does.
 
     :param root: a folder or a file
-    :param on_error: is told of folders that cannot be read
+    :param on_error: is called with the errors of folders that cannot be read
+    :param rules: what is passed over
+    :param rules_from: the folder from which the rules read paths, above the root or the root itself
+    :param on_skip: is called with every folder, photo, video and archive that is passed over, and why
     :yield: a folder's absolute path, and its files by name
     :raises InputError: if there is nothing at that path
     """
@@ -93,9 +107,15 @@ def folders_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[t
     if not root.is_dir():
         raise InputError(f"{root}: no such file or folder")
     for folder, folders, files in os.walk(root, onerror=on_error):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        parts = Path(folder).relative_to(rules_from or root).parts
+        reasons = {name: rules.reason((*parts, name)) for name in (*folders, *files)}
+        if on_skip is not None:
+            for name in (*folders, *filter(kind_of, files)):
+                if (reason := reasons[name]) is not None:
+                    on_skip(str(Path(folder, name)), reason)
+        folders[:] = sorted(name for name in folders if reasons[name] is None)
         names = set(files)
-        kinds = ((name, kind_of(name)) for name in sorted(files) if not name.startswith("."))
+        kinds = ((name, kind_of(name)) for name in sorted(files) if reasons[name] is None)
         yield (
             folder,
             [Found(str(Path(folder, name)), kind, _sidecar(folder, name, names)) for name, kind in kinds if kind],

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from babelclip.errors import InputError, MissingDependencyError
 from babelclip.media.crawl import photos_below, settled
+from babelclip.media.path_rules import DEFAULT_RULES
 
 try:
     import fsspec
@@ -161,4 +162,4 @@ def _suffix(path: str) -> str:
 
 
 def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
+    return DEFAULT_RULES.reason(path.split("/")) is not None
