@@ -1,255 +1,237 @@
-"""Filters: which photos a search may find, written as ``folder:holiday AND (camera:Canon OR tag:cat) AND date<2020``.
+"""Filter language: parse ``folder:holiday AND (camera:Canon OR tag:cat) AND date<2020`` to a syntax tree.
 
-A filter becomes a condition on the catalog's tables, with every value as a parameter; nothing of what a person writes
-gets into SQL. A comparison with a fact that a photo does not have is false, and so is true after NOT.
+The tree holds typed values and knows no store: each store compiles it (``stores/sqlite_filters.py``,
+``stores/milvus_filters.py``). A comparison with metadata that a photo does not have is false, so its negation is true.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from babelclip.errors import InputError
 from babelclip.query.expressions import pointing
-from babelclip.text.normalize import small_letters
 
-MOST_CHARACTERS = 4000
-UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9}
-ORIENTATIONS = {"landscape": "width > height", "portrait": "width < height", "square": "width = height"}
-KINDS = ("image", "video")
-_COMPARISONS = ("<=", ">=", "!=", "<", ">", "=", ":")
+MAX_CHARACTERS = 4000
+MAX_DEPTH = 20
+"""AND, OR and NOT within each other. SQLite 3.40 parses 26 of AND and OR in turn before its parser stack overflows."""
+BYTES_PER_UNIT = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9}
 
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A condition on ``photos JOIN contents ON contents.id = content``, and what its placeholders stand for."""
-
-    condition: str
-    parameters: tuple[Any, ...]
-
-
-Compiler = Callable[[str, str], tuple[str, tuple[Any, ...]]]
+Sign = Literal["=", "!=", "<", "<=", ">", ">="]
+Value = str | float
+EQUALITY: tuple[Sign, ...] = ("=", "!=")
+ORDER: tuple[Sign, ...] = ("=", "!=", "<", "<=", ">", ">=")
+# Longer ones first: "<=" must not be read as "<". ":" is another spelling of "=".
+_WRITTEN_SIGNS = ("<=", ">=", "!=", "<", ">", "=", ":")
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
-    """A language that filters are turned into: a compiler a field, and what makes a comparison whole.
+class Compare:
+    """A comparison of a field of ``FIELDS`` with a value; the field's type says what the value is."""
 
-    AND, OR, NOT and brackets are the same in all of them.
+    field: str
+    sign: Sign
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The negation of a filter."""
+
+    operand: "Filter"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of at least two filters."""
+
+    operands: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of at least two filters."""
+
+    operands: "tuple[Filter, ...]"
+
+
+Filter = Compare | Not | And | Or
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """The type of a field: the signs it is compared by, and ``read``, which turns written text into its value.
+
+    ``read`` raises InputError if the text is not of the type.
     """
 
-    fields: Mapping[str, Compiler]
-    whole: str
+    signs: tuple[Sign, ...]
+    read: Callable[[str], Value]
 
 
-def read_filter(text: str, dialect: "Dialect | None" = None) -> Filter:
-    """A filter that a person wrote.
+def read_filter(text: str) -> Filter:
+    """Parse a filter.
 
     :param text: comparisons such as ``camera:Canon``, ``width>=3000``, joined by AND, OR, NOT and brackets
-    :param dialect: what it is turned into; None is SQL on the catalog
-    :return: the filter
-    :raises InputError: if it cannot be read; the message points at the place
+    :return: the syntax tree
+    :raises InputError: if it cannot be parsed; the message points at the position
     """
     import pyparsing as pp
 
-    dialect = dialect or SQL
-
     if not text.strip():
         raise InputError("the filter is empty")
-    if len(text) > MOST_CHARACTERS:
-        raise InputError(f"the filter has {len(text)} characters, the limit is {MOST_CHARACTERS}")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"the filter has {len(text)} characters, the limit is {MAX_CHARACTERS}")
     try:
-        (found,) = _grammar(dialect).parse_string(text, parse_all=True)
+        (parsed,) = _grammar().parse_string(text, parse_all=True)
     except pp.ParseFatalException as error:
         raise InputError(pointing(text, error.loc, error.msg)) from None
     except pp.ParseBaseException as error:
-        known = ", ".join(dialect.fields)
+        fields = ", ".join(FIELDS)
         raise InputError(
-            pointing(text, error.loc, f"expected FIELD:VALUE joined by AND, OR, NOT (fields: {known}), not this")
+            pointing(text, error.loc, f"expected FIELD:VALUE joined by AND, OR, NOT (fields: {fields}), not this")
         ) from None
     except RecursionError:
         raise InputError("the filter has too many brackets within brackets") from None
-    return Filter(found.condition, found.parameters)
+    tree: Filter = parsed
+    _check_depth(tree)
+    return tree
 
 
-def _grammar(dialect: Dialect) -> Any:
+def _check_depth(tree: Filter) -> None:
+    """Refuse a tree that a store could not compile."""
+    level, depth = [tree], 0
+    while level := [operand for node in level for operand in _operands(node)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise InputError(f"the filter has more than {MAX_DEPTH} levels of AND, OR and NOT within brackets")
+
+
+def _operands(tree: Filter) -> "tuple[Filter, ...]":
+    """The operands of a node; a comparison has none."""
+    if isinstance(tree, Compare):
+        return ()
+    return (tree.operand,) if isinstance(tree, Not) else tree.operands
+
+
+def fold(
+    tree: Filter,
+    compare: Callable[[Compare], Result],
+    negate: Callable[[Result], Result],
+    join: Callable[[Literal["AND", "OR"], Sequence[Result]], Result],
+) -> Result:
+    """Compute a value from a syntax tree, from the comparisons up.
+
+    :param tree: the syntax tree
+    :param compare: gives the value of a comparison
+    :param negate: gives the value of a negation from that of its operand
+    :param join: gives the value of a conjunction or disjunction from those of its operands
+    :return: the value of the whole tree
+    """
+    if isinstance(tree, Compare):
+        return compare(tree)
+    results = [fold(operand, compare, negate, join) for operand in _operands(tree)]
+    if isinstance(tree, Not):
+        return negate(results[0])
+    return join("AND" if isinstance(tree, And) else "OR", results)
+
+
+def _grammar() -> Any:
+    """The grammar; NOT binds tighter than AND, and AND tighter than OR."""
     import pyparsing as pp
 
     quoted = pp.QuotedString('"', esc_char="\\", unquote_results=True) | pp.QuotedString("'", unquote_results=True)
     value = quoted | pp.Regex(r"[^\s()\"']+")
     field = pp.Regex(r"[a-z]+", re.IGNORECASE)
-    comparison = (field("field") + pp.one_of(_COMPARISONS)("sign") + value("value")).set_parse_action(
-        lambda text, place, found: _comparison(dialect, text, place, found)
-    )
+    comparison = field("field") + pp.one_of(_WRITTEN_SIGNS)("sign") + value("value")
+    comparison.set_parse_action(_comparison)
     levels = [
-        (pp.CaselessKeyword("NOT"), 1, pp.OpAssoc.RIGHT, _negated),
-        (pp.CaselessKeyword("AND"), 2, pp.OpAssoc.LEFT, lambda found: _joined("AND", found)),
-        (pp.CaselessKeyword("OR"), 2, pp.OpAssoc.LEFT, lambda found: _joined("OR", found)),
+        (pp.CaselessKeyword("NOT"), 1, pp.OpAssoc.RIGHT, _negation),
+        (pp.CaselessKeyword("AND"), 2, pp.OpAssoc.LEFT, lambda tokens: And(tuple(tokens[0][::2]))),
+        (pp.CaselessKeyword("OR"), 2, pp.OpAssoc.LEFT, lambda tokens: Or(tuple(tokens[0][::2]))),
     ]
     return pp.infix_notation(comparison, levels)  # type: ignore[no-untyped-call]
 
 
-def _comparison(dialect: Dialect, text: str, place: int, found: Any) -> Filter:
-    """One comparison."""
+def _comparison(text: str, position: int, tokens: Any) -> Compare:
+    """Type-check a comparison; an error is fatal, so that no other reading of the text is tried."""
     import pyparsing as pp
 
-    field, sign, value = found["field"].lower(), found["sign"], found["value"]
-    if field not in dialect.fields:
-        known = ", ".join(dialect.fields)
-        raise pp.ParseFatalException(text, place, f"there is no field {field!r}; fields are {known};")
+    name, sign = tokens["field"].lower(), "=" if tokens["sign"] == ":" else tokens["sign"]
+    if name not in FIELDS:
+        raise pp.ParseFatalException(text, position, f"there is no field {name!r}; fields are {', '.join(FIELDS)};")
+    field = FIELDS[name]
     try:
-        condition, parameters = dialect.fields[field]("=" if sign == ":" else sign, value)
+        value = field.read(tokens["value"])
     except InputError as error:
-        raise pp.ParseFatalException(text, place, f"{field}: {error};") from None
-    return Filter(dialect.whole.format(condition), parameters)
+        raise pp.ParseFatalException(text, position, f"{name}: {error};") from None
+    if sign not in field.signs:
+        raise pp.ParseFatalException(text, position, f"{name}: words are compared by : or !=, not {sign};")
+    return Compare(name, sign, value)
 
 
-def _negated(found: Any) -> Filter:
-    *nots, inner = found[0]
-    return Filter(f"NOT {inner.condition}", inner.parameters) if len(nots) % 2 else inner
+def _negation(tokens: Any) -> Filter:
+    """Negate an operand once for each NOT; two cancel out."""
+    *nots, operand = tokens[0]
+    tree: Filter = operand
+    for _ in nots:
+        tree = tree.operand if isinstance(tree, Not) else Not(tree)
+    return tree
 
 
-def _joined(word: str, found: Any) -> Filter:
-    parts = found[0][::2]
-    condition = f" {word} ".join(part.condition for part in parts)
-    return Filter(f"({condition})", tuple(value for part in parts for value in part.parameters))
+def _read_date(text: str) -> str:
+    """Read a year, month, day or minute in ISO 8601: as much of a date as was written."""
+    if not re.fullmatch(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d)?)?)?", text):
+        raise InputError(f"{text!r} is not a date such as 2020, 2020-05, 2020-05-31 or 2020-05-31T18:05")
+    return text
 
 
-def equal_only(sign: str) -> str:
-    """NOT, where the sign is !=; other signs do not fit words.
-
-    :param sign: the sign of a comparison
-    :return: "NOT " or nothing
-    :raises InputError: if words cannot be compared so
-    """
-    if sign not in ("=", "!="):
-        raise InputError(f"words are compared by : or !=, not {sign}")
-    return "NOT " if sign == "!=" else ""
+def _read_number(text: str) -> float:
+    if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", text):
+        raise InputError(f"{text!r} is not a number")
+    return float(text)
 
 
-def _folder(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    """A folder by its name anywhere in the path, or an absolute one; all below it counts."""
-    begin = "/" if value.startswith("/") else "%/"
-    inner = value.strip("/")
-    if not inner.isascii():
-        found = f"{begin.strip('%')}{small_letters(inner)}/"
-        at = "= 1" if begin == "/" else "> 0"
-        return f"{equal_only(sign)}(instr(small_letters(folder || '/'), ?) {at})", (found,)
-    pattern = f"{begin}{like(inner)}/%" if inner else "/%"
-    return rf"{equal_only(sign)}(folder || '/') LIKE ? ESCAPE '\'", (pattern,)
+def _read_bytes(text: str) -> float:
+    """Read a file size such as 3MB, in bytes."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?b?)", text.lower())
+    unit = match and match[2] + ("" if match[2][-1:] in ("", "b") else "b")
+    if not match or unit not in BYTES_PER_UNIT:
+        raise InputError(f"{text!r} is not a size such as 500KB, 3MB or 1.5GB")
+    return float(match[1]) * BYTES_PER_UNIT[unit]
 
 
-def _contains(column: str) -> Compiler:
-    """A word anywhere in a column, without regard to case, of which LIKE knows ASCII's alone."""
+def _one_of(*values: str) -> FieldType:
+    """The type of a field that has a few values."""
 
-    def compile_contains(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        if not value.isascii():
-            return f"{equal_only(sign)}(instr(small_letters({column}), ?) > 0)", (small_letters(value),)
-        return rf"{equal_only(sign)}{column} LIKE ? ESCAPE '\'", (f"%{like(value)}%",)
+    def read(text: str) -> str:
+        if text.lower() not in values:
+            raise InputError(f"{text!r} is not one of {', '.join(values)}")
+        return text.lower()
 
-    return compile_contains
-
-
-def _tag(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    same = "tag = ? COLLATE NOCASE" if value.isascii() else "small_letters(tag) = ?"
-    query = f"EXISTS (SELECT 1 FROM tags WHERE tags.content = contents.id AND {same})"
-    return equal_only(sign) + query, (value if value.isascii() else small_letters(value),)
+    return FieldType(EQUALITY, read)
 
 
-def _date(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    """A year, month, day or minute, compared as far as it goes: ``date>2020`` begins with 2021."""
-    value = read_date(value)
-    return f"substr(taken_at, 1, {len(value)}) {sign} ?", (value,)
+TEXT = FieldType(EQUALITY, str)
+DATE = FieldType(ORDER, _read_date)
+NUMBER = FieldType(ORDER, _read_number)
+FILE_SIZE = FieldType(ORDER, _read_bytes)
 
-
-def read_date(value: str) -> str:
-    """A date as far as it goes.
-
-    :param value: what was written
-    :return: the same, as ISO 8601
-    :raises InputError: if it is none
-    """
-    if not re.fullmatch(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d)?)?)?", value):
-        raise InputError(f"{value!r} is not a date such as 2020, 2020-05, 2020-05-31 or 2020-05-31T18:05")
-    return value
-
-
-def _number(column: str) -> Compiler:
-    def compile_number(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        return f"{column} {sign} ?", (read_number(value),)
-
-    return compile_number
-
-
-def read_number(value: str) -> float:
-    """A number.
-
-    :param value: what was written
-    :return: the number
-    :raises InputError: if it is none
-    """
-    if not re.fullmatch(r"\d{1,15}(\.\d{1,6})?", value):
-        raise InputError(f"{value!r} is not a number")
-    return float(value)
-
-
-def _bytes(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    return f"photos.size {sign} ?", (read_bytes(value),)
-
-
-def read_bytes(value: str) -> float:
-    """A size of files.
-
-    :param value: what was written, such as 3MB
-    :return: bytes
-    :raises InputError: if it is none
-    """
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?b?)", value.lower())
-    unit = found and found[2] + ("" if found[2][-1:] in ("", "b") else "b")
-    if not found or unit not in UNITS:
-        raise InputError(f"{value!r} is not a size such as 500KB, 3MB or 1.5GB")
-    return float(found[1]) * UNITS[unit]
-
-
-def choice(known: Mapping[str, str]) -> Compiler:
-    """A compiler of a field that has a few values.
-
-    :param known: the condition that each value stands for
-    :return: the compiler
-    """
-
-    def compile_choice(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        if value.lower() not in known:
-            raise InputError(f"{value!r} is not one of {', '.join(known)}")
-        return f"{equal_only(sign)}({known[value.lower()]})", ()
-
-    return compile_choice
-
-
-def like(value: str) -> str:
-    r"""A text as a part of a LIKE pattern that has no wildcards of its own; the escape is ``\``.
-
-    :param value: any text
-    :return: the same, with what LIKE would take for a wildcard escaped
-    """
-    return re.sub(r"([%_\\])", r"\\\1", value)
-
-
-_FIELDS: dict[str, Compiler] = {
-    "folder": _folder,
-    "name": _contains("path"),
-    "date": _date,
-    "camera": _contains("camera"),
-    "caption": _contains("caption"),
-    "tag": _tag,
-    "size": _bytes,
-    "width": _number("width"),
-    "height": _number("height"),
-    "megapixels": _number("(width * height / 1e6)"),
-    "orientation": choice(ORIENTATIONS),
-    "kind": choice({kind: f"kind = '{kind}'" for kind in KINDS}),
-    "favourite": choice({"yes": "favourite = 1", "no": "favourite = 0"}),
-    "place": choice({"known": "latitude IS NOT NULL", "unknown": "latitude IS NULL"}),
+FIELDS: Mapping[str, FieldType] = {
+    "folder": TEXT,
+    "name": TEXT,
+    "date": DATE,
+    "camera": TEXT,
+    "caption": TEXT,
+    "tag": TEXT,
+    "size": FILE_SIZE,
+    "width": NUMBER,
+    "height": NUMBER,
+    "megapixels": NUMBER,
+    "orientation": _one_of("landscape", "portrait", "square"),
+    "kind": _one_of("image", "video"),
+    "favourite": _one_of("yes", "no"),
+    "place": _one_of("known", "unknown"),
 }
-SQL = Dialect(_FIELDS, "coalesce(({}), 0)")
-"""NULL, a fact that is not there, is made false so that NOT turns it round."""
+"""The fields that a filter can name, with their types. Every store compiles each of them."""

@@ -18,8 +18,9 @@ import numpy as np
 
 from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
 from babelclip.pipeline import chunks
+from babelclip.query.filters import read_filter
 from babelclip.stores.base import Entry, Match, ModelFacts, QuerySource, StoreProgress, no_queries
-from babelclip.stores.milvus_filters import quoted, read_milvus_filter
+from babelclip.stores.milvus_filters import compile_filter, quoted
 from babelclip.text.normalize import small_letters
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -207,7 +208,7 @@ class MilvusStore:
 
     def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
         """As Store.find; at most MAX_WINDOW."""
-        condition = "" if where is None else read_milvus_filter(where)
+        condition = "" if where is None else compile_filter(read_filter(where))
         (found,) = self._search(vector[None], min(count, MAX_WINDOW), condition, ["path", "at_ms"])
         best: dict[str, Match] = {}
         for match in sorted(map(_match, found), key=lambda match: (-match.score, match.path)):

@@ -1,130 +1,125 @@
-"""Filters as conditions of Milvus; the language and its fields are those of filters.py."""
+"""Filters compiled to boolean expressions of Milvus on the columns of stores/milvus.py.
+
+Text columns hold lower-case text; "" and -1 stand for metadata that is missing, which no comparison matches.
+"""
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from babelclip.query.filters import (
-    KINDS,
-    ORIENTATIONS,
-    Compiler,
-    Dialect,
-    choice,
-    equal_only,
-    read_bytes,
-    read_date,
-    read_filter,
-    read_number,
-)
+from babelclip.query.filters import Compare, Filter, fold
 from babelclip.text.normalize import small_letters
 
-_SIGNS = {"=": "=="}
-_WILD = re.compile(r"[%_\\]")
+_WILDCARD = re.compile(r"[%_\\]")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
-def read_milvus_filter(text: str) -> str:
-    """A filter that a person wrote, as Milvus reads it.
+def compile_filter(tree: Filter) -> str:
+    """Compile a filter to an expression of Milvus.
 
-    :param text: comparisons such as ``camera:Canon``, ``width>=3000``, joined by AND, OR, NOT and brackets
+    :param tree: the filter
     :return: a boolean expression on the columns of stores/milvus.py
-    :raises InputError: if it cannot be read; the message points at the place
     """
-    return read_filter(text, MILVUS).condition
+    return fold(
+        tree,
+        compare=lambda comparison: f"({_compare(comparison)})",
+        negate=lambda operand: f"NOT {operand}",
+        join=lambda operator, operands: f"({f' {operator} '.join(operands)})",
+    )
 
 
 def quoted(text: str) -> str:
-    """A text as a literal of Milvus' expressions.
+    """Quote a text as a string literal of Milvus' expressions.
 
     :param text: any text
-    :return: the same in quotes, with what would end them escaped
+    :return: the literal, with quotes, backslashes and line breaks escaped
     """
     return f'"{text.translate(_ESCAPES)}"'
 
 
-def _like(column: str, before: str, value: str, after: str) -> str:
-    """A LIKE around a value; columns of words are in small letters.
+_Compiler = Callable[[str, Any], str]
 
-    Engines differ on how wildcards are escaped, so what would have to be escaped stands for any letter.
+
+def _compare(comparison: Compare) -> str:
+    return _COMPILERS[comparison.field](comparison.sign, comparison.value)
+
+
+def _like(column: str, before: str, text: str, after: str) -> str:
+    """Compile a LIKE pattern around a text.
+
+    Versions of Milvus differ on how wildcards are escaped, so each wildcard in the text becomes "any character".
     """
-    return f"{column} like {quoted(before + _WILD.sub('_', small_letters(value)) + after)}"
+    return f"{column} like {quoted(before + _WILDCARD.sub('_', text) + after)}"
 
 
 def _negation(sign: str) -> str:
-    return equal_only(sign).lower()
+    return "not " if sign == "!=" else ""
 
 
-def _folder(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    """A folder by its name anywhere in the path, or an absolute one; all below it counts."""
+def _operator(sign: str) -> str:
+    return "==" if sign == "=" else sign
+
+
+def _folder(sign: str, value: str) -> str:
+    """Compile a folder name anywhere in the path, or an absolute folder; subfolders match too."""
     before = "/" if value.startswith("/") else "%/"
-    inner = value.strip("/")
+    inner = small_letters(value.strip("/"))
     pattern = _like("folder", before, inner, "/%") if inner else _like("folder", "/", "", "%")
-    return f"{_negation(sign)}({pattern})", ()
+    return f"{_negation(sign)}({pattern})"
 
 
-def _contains(column: str) -> Compiler:
-    """A word anywhere in a column; one that says nothing has no words, and is not compared."""
-
-    def compile_contains(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        return f'{column} != "" and {_negation(sign)}({_like(column, "%", value, "%")})', ()
-
-    return compile_contains
+def _contains(column: str) -> _Compiler:
+    """Compile a substring, ignoring case."""
+    return lambda sign, value: f'{column} != "" and {_negation(sign)}({_like(column, "%", small_letters(value), "%")})'
 
 
-def _tag(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    return f"{_negation(sign)}(array_contains(tags, {quoted(small_letters(value))}))", ()
+def _tag(sign: str, value: str) -> str:
+    """Compile a whole tag, ignoring case."""
+    return f"{_negation(sign)}(array_contains(tags, {quoted(small_letters(value))}))"
 
 
-def _date(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    """A year, month, day or minute, compared as far as it goes: all that begins so is equal to it."""
-    begins = _like("taken_at", "", read_date(value), "%").replace(value.lower(), value)
+def _date(sign: str, value: str) -> str:
+    """Compile a date, compared to the precision that was written: a date with that prefix is equal to it."""
+    equal = _like("taken_at", "", value, "%")
     after, before = f"taken_at > {quoted(value)}", f"taken_at < {quoted(value)}"
-    compared = {
-        "=": begins,
-        "!=": f"not ({begins})",
+    expressions = {
+        "=": equal,
+        "!=": f"not ({equal})",
         "<": before,
-        "<=": f"({before} or {begins})",
-        ">": f"{after} and not ({begins})",
-        ">=": f"({after} or {begins})",
+        "<=": f"({before} or {equal})",
+        ">": f"{after} and not ({equal})",
+        ">=": f"({after} or {equal})",
     }
-    return f'taken_at != "" and {compared[sign]}', ()
+    return f'taken_at != "" and {expressions[sign]}'
 
 
-def _number(column: str, scale: float = 1) -> Compiler:
-    """A number that is known: -1 stands for those that are not."""
-
-    def compile_number(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-        return f"{column} >= 0 and {column} {_SIGNS.get(sign, sign)} {read_number(value) * scale!r}", ()
-
-    return compile_number
+def _number(column: str, scale: float = 1) -> _Compiler:
+    """Compile a number; ``scale`` converts the field's unit to the column's."""
+    return lambda sign, value: f"{column} >= 0 and {column} {_operator(sign)} {value * scale!r}"
 
 
-def _bytes(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    return f"size {_SIGNS.get(sign, sign)} {read_bytes(value)!r}", ()
+def _orientation(sign: str, value: str) -> str:
+    return f'orientation != "" and {_negation(sign)}(orientation == {quoted(value)})'
 
 
-_ORIENTATION = choice({name: f'orientation == "{name}"' for name in ORIENTATIONS})
+def _choice(expressions: Mapping[str, str]) -> _Compiler:
+    """Compile a field with a few values, given the expression of each."""
+    return lambda sign, value: f"{_negation(sign)}({expressions[value]})"
 
 
-def _orientation(sign: str, value: str) -> tuple[str, tuple[Any, ...]]:
-    return f'orientation != "" and {_ORIENTATION(sign, value)[0]}', ()
-
-
-MILVUS = Dialect(
-    {
-        "folder": _folder,
-        "name": _contains("name"),
-        "date": _date,
-        "camera": _contains("camera"),
-        "caption": _contains("caption"),
-        "tag": _tag,
-        "size": _bytes,
-        "width": _number("width"),
-        "height": _number("height"),
-        "megapixels": _number("pixels", 1e6),
-        "orientation": _orientation,
-        "kind": choice({kind: f'kind == "{kind}"' for kind in KINDS}),
-        "favourite": choice({"yes": "favourite == true", "no": "favourite == false"}),
-        "place": choice({"known": "placed == true", "unknown": "placed == false"}),
-    },
-    "({})",
-)
+_COMPILERS: Mapping[str, _Compiler] = {
+    "folder": _folder,
+    "name": _contains("name"),
+    "date": _date,
+    "camera": _contains("camera"),
+    "caption": _contains("caption"),
+    "tag": _tag,
+    "size": lambda sign, value: f"size {_operator(sign)} {value!r}",
+    "width": _number("width"),
+    "height": _number("height"),
+    "megapixels": _number("pixels", 1e6),
+    "orientation": _orientation,
+    "kind": _choice({"image": 'kind == "image"', "video": 'kind == "video"'}),
+    "favourite": _choice({"yes": "favourite == true", "no": "favourite == false"}),
+    "place": _choice({"known": "placed == true", "unknown": "placed == false"}),
+}

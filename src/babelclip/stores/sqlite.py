@@ -8,13 +8,13 @@ from babelclip.ann.exact import Ids
 from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.catalog.vector_reader import FINDABLE
 from babelclip.pipeline import chunks
-from babelclip.query.filters import Filter, read_filter
+from babelclip.query.filters import read_filter
 from babelclip.stores.base import Entry, Match, QuerySource, StoreProgress, no_queries
 from babelclip.stores.sqlite_ann import CatalogNeighbours
+from babelclip.stores.sqlite_filters import NO_CONDITION, SqlCondition, compile_filter
 from babelclip.vectors import FloatArray
 
 PLACES_AT_ONCE = 10_000
-_EVERYTHING = Filter("1", ())
 
 
 class CatalogStore:
@@ -43,30 +43,30 @@ class CatalogStore:
 
     def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
         """As Store.find; more than count come where the last vector has copies."""
-        chosen = _EVERYTHING if where is None else read_filter(where)
-        allowed = None if where is None else self._allowed(chosen)
+        condition = NO_CONDITION if where is None else compile_filter(read_filter(where))
+        allowed = None if where is None else self._allowed(condition)
         total = len(self._neighbours) if allowed is None else len(allowed)
         depth = min(count, total)
         while depth:
             ids, scores = self._neighbours.search(vector[None], depth, allowed=allowed)
-            found = self._placed(ids[0], scores[0], chosen)
+            found = self._placed(ids[0], scores[0], condition)
             if len(found) >= count or depth >= total:
                 return found
             depth = min(2 * depth, total)
         return []
 
-    def _allowed(self, chosen: Filter) -> Ids:
+    def _allowed(self, condition: SqlCondition) -> Ids:
         """The vectors that a filter lets through, growing."""
         # SQLite takes twice the time when it puts them in order itself.
-        rows = self.catalog.rows(f"SELECT vectors.id FROM {FINDABLE} WHERE {chosen.condition}", chosen.parameters)
+        rows = self.catalog.rows(f"SELECT vectors.id FROM {FINDABLE} WHERE {condition.sql}", condition.parameters)
         return np.unique(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
 
-    def _placed(self, ids: Ids, scores: FloatArray, chosen: Filter) -> list[Match]:
+    def _placed(self, ids: Ids, scores: FloatArray, condition: SqlCondition) -> list[Match]:
         """Where vectors are found, among the files that pass a filter; a file comes once."""
         known = {int(one): float(score) for one, score in zip(ids, scores, strict=True) if one >= 0}
         matches = []
         for some in chunks(known, PLACES_AT_ONCE):
-            for places in self.catalog.places(some, chosen.condition, chosen.parameters).values():
+            for places in self.catalog.places(some, condition.sql, condition.parameters).values():
                 matches += [Match(place.vector, place.path, known[place.vector], place.at_ms) for place in places]
         best: dict[str, Match] = {}
         for match in sorted(matches, key=lambda match: (-match.score, match.path)):
