@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import screenshots
 import write_reference
 from babelclip.cli.app import APP
 from babelclip.service.http import page
@@ -99,3 +100,10 @@ def test_every_decision_has_its_sections_and_stands_in_the_index() -> None:
 def test_pages_are_in_plain_technical_english(page: Path) -> None:
     if page.name != "glossary.md":
         assert not re.findall(r"\b(so many|parted|anew|shall|is told|somebody|whoever)\b", page.read_text())
+
+
+def test_screenshots_are_small_and_each_is_shown() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    images = sorted((ROOT / "docs/images").iterdir())
+    assert sum(image.stat().st_size for image in images) <= screenshots.MAX_BYTES
+    assert [image.name for image in images if f"images/{image.name}" not in pages] == []
