@@ -107,3 +107,10 @@ def test_screenshots_are_small_and_each_is_shown() -> None:
     images = sorted((ROOT / "docs/images").iterdir())
     assert sum(image.stat().st_size for image in images) <= screenshots.MAX_BYTES
     assert [image.name for image in images if f"images/{image.name}" not in pages] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")], ids=lambda p: p.name)
+def test_modules_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"(?<![\w/.-])((?:[a-z_]+/)*[a-z_]+\.py)\b", page.read_text())
+    missing = {name for name in named if not any((base / name).is_file() for base in (ROOT, ROOT / "src/babelclip"))}
+    assert page.name == "glossary.md" or not missing
