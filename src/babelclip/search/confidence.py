@@ -17,8 +17,9 @@ import numpy as np
 
 from babelclip.models.model import Model
 from babelclip.settings import settings
-from babelclip.text.language_id import guess_language, script_of
+from babelclip.text.language_id import guess_language
 from babelclip.text.languages import BY_CODE
+from babelclip.text.scripts import script_of
 from babelclip.vectors import FloatArray, cosines_of
 from babelclip.zeroshot.everyday_words import everyday_words, languages_of
 

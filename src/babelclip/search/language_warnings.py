@@ -1,8 +1,9 @@
 """What a person should be told about the language of a query before they trust the answer."""
 
 from babelclip.models.model import Model
-from babelclip.text.language_id import guess_language, script_of
+from babelclip.text.language_id import guess_language
 from babelclip.text.languages import BY_CODE
+from babelclip.text.scripts import script_of
 
 
 def caution(text: str, model: Model) -> str | None:

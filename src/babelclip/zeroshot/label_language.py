@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from babelclip.text.language_id import guess_language, script_of
+from babelclip.text.language_id import guess_language
+from babelclip.text.scripts import script_of
 from babelclip.zeroshot.everyday_words import languages_of
 from babelclip.zeroshot.labels import Label
 
