@@ -1,4 +1,4 @@
-"""Model: both towers in one object."""
+"""Load a model and embed texts and images with its towers."""
 
 import math
 import os
@@ -50,9 +50,9 @@ Progress = Callable[[int], None]
 
 
 class Model:
-    """A text tower and an image tower whose vectors can be compared. Safe to use from several threads.
+    """A text tower and an image tower that share one vector space. Thread-safe.
 
-    A tower is compiled when it is first used, so that a program that only searches never builds the image side.
+    A tower is compiled when it is first used, so that a text search never compiles the image tower.
     """
 
     def __init__(self, folders: registry.ModelFolders, *, runtime: str, precision: Precision, threads: int) -> None:
@@ -94,16 +94,16 @@ class Model:
         """Load a model.
 
         :param name: ``mini`` (the default), the name of a published pair, a hub name that was pulled, or a folder
-        :param text: instead of a name: the text tower's name or folder
-        :param image: instead of a name: the image tower's name or folder
+        :param text: name or folder of the text tower, instead of ``name``
+        :param image: name or folder of the image tower, instead of ``name``
         :param runtime: one of runtimes.RUNTIMES; None takes BABELCLIP_RUNTIME, else openvino
         :param precision: "float32" gives the published numbers, the same on every processor; "bfloat16" (openvino
             only), "int8" (models that are calibrated for it), or "auto": the fastest of these that model, engine and
             processor have
-        :param threads: threads of the engine, and as many that decode pictures; None takes BABELCLIP_THREADS, else the
-            engine's own choice
+        :param threads: threads of the runtime, and of image decoding; None takes BABELCLIP_THREADS, else the
+            runtime's default
         :return: the model; its towers are compiled at their first use
-        :raises InputError: if name stands beside text or image, or precision is not known
+        :raises InputError: if name is combined with text or image, or precision is unknown
         :raises ModelError: if it cannot be found or read
         """
         if precision not in PRECISIONS:
@@ -123,17 +123,17 @@ class Model:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The codes of the languages that the model is meant for."""
+        """Codes of the languages that the model supports."""
         return tuple(self._folders.manifest.get("languages", CODES))
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """What its card says of languages: good, fair or poor by code; empty where nothing was measured."""
+        """Quality by language code: good, fair or poor; empty if it was not measured."""
         return dict(self._folders.manifest.get("verdicts", {}))
 
     @cached_property
     def logit_scale(self) -> float:
-        """What cosines are multiplied by before a softmax: what babelclip.json or the CLIP weights state, else 100."""
+        """Factor of cosines before a softmax, from babelclip.json or the CLIP weights, else 100."""
         if "logit_scale" in self._folders.manifest:
             return float(self._folders.manifest["logit_scale"])
         if self.image_spec is not None and self.image_spec.family == "clip_vision":
@@ -144,14 +144,14 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """What tells this model's vectors from another's: 64 hexadecimal digits."""
+        """Identify the vector space: sha256 over the model's files, 64 hexadecimal digits."""
         return registry.fingerprint(self._folders)
 
     def encode(self, items: str | ImageSource | Sequence[str | ImageSource], *, unit: bool = True) -> FloatArray:
-        """Vectors of texts and images, mixed.
+        """Embed texts and images, mixed.
 
         :param items: a ``str`` is a text; a ``Path``, bytes, a PIL image or an array is an image; or a list of these
-        :param unit: scale to length one; False gives what the towers themselves give
+        :param unit: normalize; False returns the vectors as the towers compute them
         :return: float32 (n, dimension) in the order given, unit rows; (dimension,) for a single item
         :raises InputError: if an item is neither, or an image cannot be used
         """
@@ -169,13 +169,13 @@ class Model:
     def encode_text(
         self, texts: str | Sequence[str], *, unit: bool = True, progress: Progress | None = None
     ) -> FloatArray:
-        """Vectors of texts; one that occurs several times is encoded once.
+        """Embed texts; repeated texts are encoded once.
 
-        A text longer than the tower reads is cut at its length (``text_spec.max_length``).
+        A text longer than ``text_spec.max_length`` tokens is truncated.
 
         :param texts: the texts, or one of them; an empty one is allowed
-        :param unit: scale to length one; False gives what the tower itself gives
-        :param progress: is told how many texts were done, some at a time
+        :param unit: normalize; False returns the vectors as the tower computes them
+        :param progress: called with the number of texts encoded since the last call
         :return: float32 (n, dimension), unit rows; (dimension,) for a single text
         :raises InputError: if something is not a string
         :raises ModelError: if the model has no text tower
@@ -217,11 +217,11 @@ class Model:
     def encode_tokens(
         self, ids: Sequence[Sequence[int]], *, unit: bool = True, progress: Progress | None = None
     ) -> FloatArray:
-        """Vectors of texts that are tokens already.
+        """Embed tokenized texts.
 
         :param ids: the ids of each text as ``tokenizer.encode`` gives them, special tokens included
-        :param unit: scale to length one; False gives what the tower itself gives
-        :param progress: is told how many texts were done, batch by batch
+        :param unit: normalize; False returns the vectors as the tower computes them
+        :param progress: called with the number of texts of each batch
         :return: float32 (n, dimension), unit rows
         :raises ModelError: if the model has no text tower
         """
@@ -247,11 +247,11 @@ class Model:
     def encode_images(
         self, images: ImageSource | Sequence[ImageSource], *, unit: bool = True, progress: Progress | None = None
     ) -> FloatArray:
-        """Vectors of images. The first that cannot be used ends the call; ``stream_images`` goes on.
+        """Embed images. The first unusable image raises; ``stream_images`` continues past it.
 
         :param images: paths, bytes of files, PIL images or arrays (h, w, 3), or one of these
-        :param unit: scale to length one; False gives what the tower itself gives
-        :param progress: is told how many images were done, one by one
+        :param unit: normalize; False returns the vectors as the tower computes them
+        :param progress: called with 1 after each image
         :return: float32 (n, dimension), unit rows; (dimension,) for a single image
         :raises ImageError: if one of them cannot be used; names it
         :raises ModelError: if the model has no image tower
@@ -274,14 +274,14 @@ class Model:
     def stream_images(
         self, images: Iterable[tuple[Tag, ImageSource]], *, unit: bool = True
     ) -> Iterator[tuple[Tag, FloatArray | ImageError]]:
-        """Vectors of any number of images in flat memory: decoding runs ahead of encoding, in threads.
+        """Embed a stream of images in constant memory; threads decode ahead of the encoder.
 
         Each image comes with a tag that identifies it, and its vector with the same tag; identify a vector by its tag,
         not by its position in the stream.
 
         :param images: (tag, image) pairs, an image being a path, bytes, a PIL image or an array; drawn as needed
         :param unit: scale to length one
-        :yield: a tag, and the float32 (dimension,) vector of its image, or why it has none; in the order given
+        :yield: a tag, and the float32 (dimension,) vector of its image, or an ImageError; in the order given
         :raises ModelError: if the model has no image tower
         """
         self._require_image()
@@ -302,7 +302,7 @@ class Model:
                 yield tag, pixels if isinstance(pixels, ImageError) else next(rows)
 
     def pixels(self, image: ImageSource) -> Pixels:
-        """One picture as the image tower reads it.
+        """Preprocess an image for the image tower.
 
         :param image: a path, the bytes of a file, a PIL image or an array (h, w, 3)
         :return: uint8 (height, width, 3)
@@ -312,10 +312,10 @@ class Model:
         return read_pixels(_image(image), self._require_image().pixels)
 
     def encode_pixels(self, pixels: Sequence[Pixels], *, unit: bool = True) -> FloatArray:
-        """Vectors of pictures that ``pixels`` has made ready.
+        """Embed images that ``pixels`` has preprocessed.
 
-        :param pixels: uint8 (height, width, 3), each of the tower's own size
-        :param unit: scale to length one; False gives what the tower itself gives
+        :param pixels: uint8 (height, width, 3), each of the tower's size
+        :param unit: normalize; False returns the vectors as the tower computes them
         :return: float32 (n, dimension), unit rows
         :raises ModelError: if the model has no image tower
         """
@@ -327,7 +327,7 @@ class Model:
         return unit_rows(vectors) if unit else vectors
 
     def similarity(self, a: FloatArray, b: FloatArray) -> FloatArray:
-        """Cosine of every row of one array with every row of another.
+        """Compute the cosine of every row of one array with every row of another.
 
         :param a: float32 (n, dimension) or (dimension,)
         :param b: float32 (m, dimension) or (dimension,)
@@ -359,12 +359,12 @@ class Model:
         return self.image_spec
 
     def precision(self, tower: str) -> Choice:
-        """In what a tower calculates, and why.
+        """Resolve the precision of a tower and the reason for it.
 
         :param tower: "text" or "image"
         :return: the choice
-        :raises InputError: if the engine cannot do what was asked for
-        :raises ModelError: if int8 was asked for and the model is not calibrated
+        :raises InputError: if the runtime does not support the requested precision
+        :raises ModelError: if int8 was requested and the model has no activation ranges
         """
         return self._towers.precision(tower)
 

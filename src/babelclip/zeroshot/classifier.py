@@ -1,4 +1,4 @@
-"""Classifying pictures by labels that are texts.
+"""Zero-shot classification of images by text labels.
 
 A class is the mean of the unit vectors of its prompts, of unit length again (Radford et al. 2021; open_clip does the
 same), in which the bare name weighs more than a language's own templates. The logit of a picture is the model's logit
@@ -50,10 +50,10 @@ Progress = Callable[[int, int], None]
 
 
 class Classifier:
-    """Labels as a matrix, ready for any number of pictures. Safe to use from several threads.
+    """Embedded labels that classify any number of images. Thread-safe.
 
-    ``text_matrix`` is what the labels' texts give, ``matrix`` what pictures are compared with: float32 (labels, d).
-    They differ once examples have refined it.
+    ``text_matrix`` holds the text vectors of the labels, ``matrix`` the vectors that images are compared with: float32
+    (labels, d). They differ after refinement by examples.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Classifier:
         self.everyday: Background | None = self._everyday() if self._limit is not None else None
 
     def among(self, places: Sequence[int]) -> "Classifier":
-        """The same with some of its labels only; no text is embedded again.
+        """Return a classifier of some of the labels, without embedding again.
 
         :param places: of the labels that stay
         :return: a classifier of its own
@@ -131,7 +131,7 @@ class Classifier:
         self._limit = LIMIT if self._abstain is None and self._alone else self._abstain
 
     def logits(self, vectors: FloatArray) -> FloatArray:
-        """The logits of pictures.
+        """Compute the logits of images.
 
         :param vectors: float32 (n, d), unit rows
         :return: float32 (n, labels): logit scale x cosine / temperature
@@ -139,7 +139,7 @@ class Classifier:
         return self._scaled(vectors, self.matrix)
 
     def probabilities(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-        """The probabilities of labels.
+        """Compute the probabilities of labels.
 
         :param vectors: float32 (n, d), unit rows
         :return: float32 (n, labels), in a tree with all below; and that of "none of these", float32 (n,), or None
@@ -159,11 +159,11 @@ class Classifier:
         return self._with_below((1 - none[:, None]) * shares), none
 
     def predict(self, vectors: FloatArray, top: int | None = TOP) -> list[Prediction]:
-        """What pictures show, from their vectors.
+        """Classify image vectors.
 
         :param vectors: float32 (n, d), unit rows
-        :param top: how many labels are ranked; None is all
-        :return: a prediction a row
+        :param top: number of ranked labels; None is all
+        :return: one prediction per row
         :raises InputError: if top is less than 1
         """
         if top is not None and top < 1:
@@ -190,11 +190,11 @@ class Classifier:
         return predictions
 
     def classify(self, images: Sequence[ImageSource], top: int | None = TOP) -> list[Prediction]:
-        """What pictures show. The first that cannot be used ends the call; ``stream`` goes on.
+        """Classify images. The first unusable image raises; ``stream`` continues past it.
 
         :param images: a list of paths, bytes of files, PIL images or arrays
-        :param top: how many labels are ranked; None is all
-        :return: a prediction a picture, in order
+        :param top: number of ranked labels; None is all
+        :return: one prediction per image, in order
         :raises InputError: if it is no list
         :raises ImageError: if one of them cannot be used
         """
@@ -205,11 +205,11 @@ class Classifier:
     def stream(
         self, images: Iterable[Source], top: int | None = TOP
     ) -> Iterator[tuple[Source, Prediction | ImageError]]:
-        """What any number of pictures show, in flat memory.
+        """Classify a stream of images in constant memory.
 
-        :param images: paths, bytes of files, PIL images or arrays; drawn as they are needed
-        :param top: how many labels are ranked; None is all
-        :yield: in the order given, the picture and its prediction, or why it has none
+        :param images: paths, bytes of files, PIL images or arrays; consumed lazily
+        :param top: number of ranked labels; None is all
+        :yield: in the order given, the image and its prediction or ImageError
         """
         for batch in chunks(self.model.stream_images((image, image) for image in images), PICTURES_AT_ONCE):
             good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
@@ -297,7 +297,7 @@ def classify(
     multi: bool = False,
     abstain: float | None = None,
 ) -> Prediction | list[Prediction]:
-    """What one or several pictures show. For many calls with the same labels make a Classifier.
+    """Classify one image or several. For many calls with the same labels create a Classifier.
 
     :param model: a pair
     :param images: a path, bytes of a file, a PIL image or an array, or a list of these
@@ -306,12 +306,12 @@ def classify(
     :param language: as for Classifier
     :param temperature: as for Classifier
     :param doubt: as for Classifier
-    :param top: how many labels are ranked; None is all
+    :param top: number of ranked labels; None is all
     :param multi: as for Classifier
     :param abstain: as for Classifier
     :return: a prediction; a list of them for a list
     :raises InputError: as Classifier
-    :raises ImageError: if a picture cannot be used
+    :raises ImageError: if an image cannot be used
     """
     classifier = Classifier(
         model,

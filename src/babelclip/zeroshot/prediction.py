@@ -1,13 +1,13 @@
-"""What a classifier says of a picture."""
+"""Results of classification."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A label, its probability, and its path from the top of the tree; the path of a flat label is its own name.
+    """A label, its probability, and its path from the root of the tree; a flat label has its own name as path.
 
-    In a tree the score includes all labels below, so that it is never less than theirs.
+    In a tree the score includes all labels below, so it is never less than theirs.
     """
 
     label: str
@@ -18,12 +18,11 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a picture shows.
+    """Classification of one image.
 
-    ``answer`` is the best label, in a tree the lowest that has more than half of what is above it; None stands for
-    "none of these". ``holding`` are all labels that hold: the answer alone, or, where each is judged by itself, all
-    over the limit. ``ranked`` are the best labels; ``none`` is the probability of "none of these", None where it has no
-    meaning.
+    ``answer`` is the best label, in a tree the lowest with more than half of its parent's score; None is "none of
+    these". ``holding`` are the labels that apply: the answer, or with ``multi`` all over the limit. ``ranked`` are the
+    best labels; ``none`` is the probability of "none of these", or None if it is undefined.
     """
 
     answer: Ranked | None
@@ -33,5 +32,5 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The name of the answer."""
+        """Name of the answer."""
         return None if self.answer is None else self.answer.label
