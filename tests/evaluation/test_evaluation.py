@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import DataError
-from babelclip.evaluation.captions import Caption, beginning_with, read_captions, read_pictures
+from babelclip.evaluation.captions import Caption, beginning_with, match_pictures, read_captions, read_pictures
 from babelclip.evaluation.classification import (
     NamedPictures,
     area_under_curve,
@@ -49,11 +49,11 @@ def test_a_table_of_another_form_is_an_error_that_names_it(tmp_path: Path, conte
 
 def test_pictures_come_from_a_folder_or_a_tar(photos: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "p.tar", "w") as archive:
-        for path in sorted(photos.glob("*.*")):
-            archive.add(path, path.name)
+        for path in sorted(photos.rglob("*.*")):
+            archive.add(path, path.relative_to(photos))
     from_tar = dict(read_pictures(tmp_path / "p.tar"))
     assert from_tar == dict(read_pictures(photos))
-    assert sorted(from_tar) == ["a", "b", "c"]
+    assert sorted(from_tar) == ["a", "b", "c", "inner/d", "inner/e"]
     assert [name for name, _ in beginning_with(from_tar.items(), ("b", "c"))] == ["b", "c"]
     (tmp_path / "bad.tar").write_bytes(b"x" * 1000)
     with pytest.raises(DataError, match=r"bad\.tar"):
@@ -87,6 +87,10 @@ def test_retrieval_figures_are_those_of_a_count_by_hand(pair: Model, photos: Pat
     captions = [Caption(path.stem, "en", f"text {path.stem} {i}") for path in files for i in range(2)]
     report = evaluate_retrieval(pair, pictures, [*captions, Caption("elsewhere", "de", "x")])
     assert report.subject == "6 pictures"
+    assert report.notes == (
+        "1 of 11 captions have no picture here and were not counted",
+        "1 of 6 pictures have no caption; they are wrong answers only",
+    )
     assert [name for name, _ in report.failed] == ["broken"]
     vectors = pair.encode_images([content for name, content in pictures if name != "broken"])
     scores = pair.encode_text([caption.text for caption in captions]) @ vectors.T
@@ -286,3 +290,52 @@ def test_the_plot_is_a_picture_with_a_bar_for_each_listed_language(tmp_path: Pat
     with Image.open(tmp_path / "few.png") as few, Image.open(tmp_path / "fewer.png") as fewer:
         assert few.height > fewer.height
         assert len(set(few.convert("RGB").get_flattened_data())) > 10
+
+
+def tar_of(path: Path, photos: Path, *names: str) -> Path:
+    """A tar file that has the photos in order under other names."""
+    with tarfile.open(path, "w") as archive:
+        for name, photo in zip(names, sorted(photos.rglob("*.*")), strict=False):
+            archive.add(photo, name)
+    return path
+
+
+def test_two_pictures_with_one_base_name_are_refused_by_their_names(pair: Model, photos: Path, tmp_path: Path) -> None:
+    archive = tar_of(tmp_path / "p.tar", photos, "one/x.jpg", "two/x.jpg", "y.jpg")
+    with pytest.raises(DataError, match=r"'x' is the name of two pictures, one/x and two/x"):
+        evaluate_retrieval(pair, read_pictures(archive), [Caption("x", "en", "a dog")])
+    with pytest.raises(DataError, match=r"'x' is the name of two pictures, one/x and two/x"):
+        embed_named(pair, read_pictures(archive), {"x": "dog", "y": "cat"})
+    rows = [Caption(name, "en", f"a {name}") for name in ("one/x", "two/x.jpg", "y")]
+    assert evaluate_retrieval(pair, read_pictures(archive), rows).scores[0].count == 3
+
+
+@pytest.mark.parametrize("names", [("x.jpg", "x.png"), ("a/x.jpg", "a/x.jpg"), ("./x.jpg", "x.webp")])
+def test_two_pictures_with_one_path_are_refused_by_their_names(
+    photos: Path, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    first, second = (name.removeprefix("./") for name in names)
+    with pytest.raises(DataError, match=rf"{first} and {second} have one name"):
+        list(read_pictures(tar_of(tmp_path / "p.tar", photos, *names)))
+
+
+@pytest.mark.parametrize("style", ["{base}", "{base}.jpg", "{base}.PNG", "{path}", "{path}.jpeg", "./{path}.jpg"])
+def test_a_table_names_pictures_by_path_or_base_name_with_a_suffix_or_without(style: str) -> None:
+    names = ["trip/été 1", "trip/b.c", "鳥"]
+    wanted = [style.format(base=name.rsplit("/")[-1], path=name) for name in names]
+    assert match_pictures(wanted, names) == dict(zip(wanted, names, strict=True))
+    assert match_pictures(["elsewhere", "trip"], names) == {}
+
+
+def test_labels_match_pictures_in_subfolders_and_what_has_no_partner_is_counted(pair: Model, photos: Path) -> None:
+    pictures = [(name, path.read_bytes()) for name, path in zip("abcd", sorted(photos.rglob("*.*")), strict=False)]
+    pictures[0] = ("deep/down/a", pictures[0][1])
+    named = embed_named(pair, pictures, {"a.jpg": "dog", "b": "cat", "z": "owl"})
+    assert named.classes == ["dog", "cat"]
+    assert named.notes == (
+        "2 pictures have no label and were not counted",
+        "1 of 3 labels have no picture here",
+    )
+    report, *_ = score_zero_shot(pair, named, [ClassNames("en", {"dog": "dog", "cat": "cat"})])
+    assert report.notes == named.notes
+    assert "1 of 3 labels have no picture here" in as_markdown([report], ["en"], heading="h", source="s")

@@ -169,6 +169,8 @@ def _show(report: Report, model: Model, *, as_json: bool) -> None:
     """A report on stdout."""
     for name, reason in report.failed:
         output.message(f"left out: {name}: {reason}")
+    for note in report.notes:
+        output.message(f"{report.title}: {note}")
     if as_json:
         for row in as_data(report, model.languages):
             output.json_line(row)

@@ -1,18 +1,19 @@
 """The data that evaluation reads: pictures in a tar or a folder, captions in a table.
 
 A caption table is tab-separated, plain or gzipped, with the header ``image, lang, kind, caption``; ``image`` is the
-picture's name without its suffix.
+picture's path or base name, with its suffix or without.
 """
 
 import csv
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from babelclip.errors import DataError
 from babelclip.filesystem import read_unzipped
+from babelclip.media.crawl import kind_of
 
 COLUMNS = ("image", "lang", "kind", "caption")
 
@@ -44,24 +45,88 @@ def read_captions(path: Path) -> list[Caption]:
 
 
 def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The pictures of a tar file or a folder.
+    """Read the pictures of a tar file or a folder, with those in its subfolders.
 
-    :param path: a .tar file, or a folder whose files all are pictures
-    :yield: a picture's name without its suffix, and the bytes of its file
-    :raises DataError: if it is neither, or is damaged
+    :param path: a .tar file, or a folder; hidden files and folders are passed over
+    :yield: a picture's name, which is its path inside without the suffix (``trip/a`` of ``trip/a.jpg``), and its bytes
+    :raises DataError: if it is neither or is damaged, or if two pictures have one name
     """
-    if path.is_dir():
-        for file in sorted(file for file in path.iterdir() if file.is_file()):
-            yield file.stem, file.read_bytes()
-        return
+    seen: dict[str, str] = {}
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None:
-                    yield PurePosixPath(member.name).stem, content.read()
+        for file, content in _folder_files(path) if path.is_dir() else _tar_files(path):
+            name = str(PurePosixPath(file).with_suffix("")) if PurePosixPath(file).suffix else file
+            if name in seen:
+                raise DataError(f"{path}: {seen[name]} and {file} have one name, {name}; rename one of them")
+            seen[name] = file
+            yield name, content
     except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read as a tar file of pictures: {error}") from None
+        raise DataError(f"{path} cannot be read as a tar file or folder of pictures: {error}") from None
+
+
+def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The files at or below a folder, in the order of their paths."""
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+            yield inside.as_posix(), file.read_bytes()
+
+
+def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar file, in its order."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            inside = PurePosixPath(member.name.removeprefix("./").lstrip("/"))
+            hidden = any(part.startswith(".") for part in inside.parts)
+            content = archive.extractfile(member) if member.isfile() and not hidden else None
+            if content is not None:
+                yield str(inside), content.read()
+
+
+def plain_name(name: str) -> str:
+    """Remove what a table may add to a picture's name: ``./`` before it, and the suffix of a picture.
+
+    :param name: as a table has it
+    :return: the name as read_pictures gives it
+    """
+    plain = name.removeprefix("./")
+    return plain.rsplit(".", 1)[0] if kind_of(plain) == "image" else plain
+
+
+def match_pictures(wanted: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Find the pictures that a table names: by path or by base name, with a suffix or without.
+
+    :param wanted: pictures as the table names them: ``a``, ``a.jpg``, ``trip/a`` or ``trip/a.jpg``
+    :param names: of the pictures, as read_pictures gives them
+    :return: the picture of each one that is here
+    :raises DataError: if one of them is the base name of two pictures
+    """
+    known = dict.fromkeys(names)
+    by_base: dict[str, list[str]] = {}
+    for name in known:
+        by_base.setdefault(PurePosixPath(name).name, []).append(name)
+    matches: dict[str, str] = {}
+    for key in dict.fromkeys(wanted):
+        stem = plain_name(key)
+        candidates = [key] if key in known else [stem] if stem in known else by_base.get(stem, [])
+        if len(candidates) > 1:
+            first, second, *_ = candidates
+            raise DataError(f"{key!r} is the name of two pictures, {first} and {second}; name them by their paths")
+        if candidates:
+            matches[key] = candidates[0]
+    return matches
+
+
+def match_captions(captions: Iterable[Caption], names: Iterable[str]) -> list[Caption]:
+    """Take the captions of the pictures that are here.
+
+    :param captions: of a table
+    :param names: of the pictures, as read_pictures gives them
+    :return: those with a picture, whose ``image`` is now that picture's name
+    :raises DataError: if a caption names two pictures
+    """
+    rows = list(captions)
+    matches = match_pictures((row.image for row in rows), names)
+    return [replace(row, image=matches[row.image]) for row in rows if row.image in matches]
 
 
 def beginning_with(pictures: Iterable[tuple[str, bytes]], prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
@@ -72,5 +137,5 @@ def beginning_with(pictures: Iterable[tuple[str, bytes]], prefixes: tuple[str, .
     :yield: names and bytes
     """
     for name, content in pictures:
-        if not prefixes or name.startswith(prefixes):
+        if not prefixes or name.startswith(prefixes) or PurePosixPath(name).name.startswith(prefixes):
             yield name, content

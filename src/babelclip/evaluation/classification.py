@@ -6,13 +6,13 @@ picture shows none of the labels.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import DataError
-from babelclip.evaluation.captions import read_captions
+from babelclip.evaluation.captions import plain_name, read_captions
 from babelclip.evaluation.retrieval import best_ranks, encode_pictures
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, bootstrap, figures
 from babelclip.models.model import Model
@@ -43,6 +43,7 @@ class NamedPictures:
     classes: list[str]
     vectors: FloatArray
     failed: list[tuple[str, str]]
+    notes: tuple[str, ...] = ()
 
     def of(self, names: Mapping[str, str]) -> tuple[FloatArray, NDArray[np.int64]]:
         """The pictures of those classes that have a name.
@@ -63,11 +64,36 @@ def embed_named(
     :param model: the model
     :param pictures: names and bytes of files
     :param class_of: a picture's name -> its class; None where pictures are named by their class
-    :return: the pictures; those without a class are left out
+    :return: the pictures; those without a class are left out and counted
+    :raises DataError: if ``class_of`` names two pictures at once
     """
-    known = (pair for pair in pictures if class_of is None or pair[0] in class_of)
-    names, vectors, failed = encode_pictures(model, known)
-    return NamedPictures([class_of[name] for name in names] if class_of else names, vectors, failed)
+    if class_of is None:
+        names, vectors, failed = encode_pictures(model, pictures)
+        return NamedPictures([PurePosixPath(name).name for name in names], vectors, failed)
+    keys = {plain_name(key): key for key in class_of}
+    picture_of: dict[str, str] = {}
+    unnamed = 0
+
+    def of_known_classes() -> Iterator[tuple[str, bytes]]:
+        nonlocal unnamed
+        for name, content in pictures:
+            key = keys.get(name) or keys.get(PurePosixPath(name).name)
+            if key is None:
+                unnamed += 1
+            elif key in picture_of:
+                both = f"{picture_of[key]} and {name}"
+                raise DataError(f"{key!r} is the name of two pictures, {both}; name them by their paths")
+            else:
+                picture_of[key] = name
+                yield key, content
+
+    names, vectors, failed = encode_pictures(model, of_known_classes())
+    notes = []
+    if unnamed:
+        notes.append(f"{unnamed} pictures have no label and were not counted")
+    if missing := len(class_of) - len(picture_of):
+        notes.append(f"{missing} of {len(class_of)} labels have no picture here")
+    return NamedPictures([class_of[name] for name in names], vectors, failed, tuple(notes))
 
 
 def read_labelled(path: Path) -> tuple[dict[str, str], list[ClassNames]]:
@@ -141,7 +167,7 @@ def score_zero_shot(
     if not all(scores.values()):
         raise DataError("no picture is of a class that has a name, or too few are")
     subject, failed = f"{len(named.classes)} pictures", tuple(named.failed)
-    return [Report(title, subject, tuple(own), failed) for title, own in scores.items()]
+    return [Report(title, subject, tuple(own), failed, named.notes) for title, own in scores.items()]
 
 
 def partings(classes: int) -> Iterator[NDArray[np.int64]]:

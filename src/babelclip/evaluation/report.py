@@ -57,7 +57,7 @@ def as_markdown(reports: Sequence[Report], languages: Sequence[str], *, heading:
     """
     parts = [f"# {heading}", source]
     for report in reports:
-        parts += [f"## {report.title}: {report.subject}", summary_table(report, languages)]
+        parts += [f"## {report.title}: {report.subject}", *report.notes, summary_table(report, languages)]
         parts += ["### Listed languages", language_table(report, languages)]
         others = [score for score in report.scores if score.language not in languages]
         if others:

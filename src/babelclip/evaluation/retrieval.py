@@ -5,7 +5,7 @@ every picture that has captions in the language is a query over all captions of 
 right. Cosine of unit rows, always.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import DataError, ImageError
-from babelclip.evaluation.captions import Caption
+from babelclip.evaluation.captions import Caption, match_captions
 from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figures
 from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
@@ -90,8 +90,15 @@ def evaluate_retrieval(
     :raises DataError: if no caption belongs to a picture
     """
     names, vectors, failed = encode_pictures(model, pictures)
-    report = score_retrieval(model, names, vectors, captions, progress=progress)
-    return replace(report, failed=tuple(failed))
+    unreadable = {name for name, _ in failed}
+    there = match_captions(captions, [*names, *unreadable])
+    readable = [caption for caption in there if caption.image not in unreadable]
+    report = score_retrieval(model, names, vectors, readable, progress=progress)
+    without_picture = len(captions) - len(there)
+    notes = report.notes
+    if without_picture:
+        notes = (f"{without_picture} of {len(captions)} captions have no picture here and were not counted", *notes)
+    return replace(report, failed=tuple(failed), notes=notes)
 
 
 def score_retrieval(
@@ -110,13 +117,15 @@ def score_retrieval(
     :param captions: texts; those whose picture is not here are left out
     :param progress: is told what was finished: a language's code
     :return: as evaluate_retrieval
-    :raises DataError: if no caption belongs to a picture
+    :raises DataError: if no caption belongs to a picture, two pictures have one name, or a caption names two pictures
     """
     row_of = {name: row for row, name in enumerate(names)}
+    if len(row_of) < len(names):
+        (name, count), *_ = Counter(names).most_common(1)
+        raise DataError(f"{count} pictures are called {name}; names must differ")
     by_language: dict[str, list[Caption]] = defaultdict(list)
-    for caption in captions:
-        if caption.image in row_of:
-            by_language[caption.language].append(caption)
+    for caption in match_captions(captions, names):
+        by_language[caption.language].append(caption)
     if not by_language:
         raise DataError("no caption names a picture that is here")
     scores = []
@@ -129,4 +138,7 @@ def score_retrieval(
         scores.append(LanguageScore(language, len(rows), found))
         if progress is not None:
             progress(language)
-    return Report("Retrieval", f"{len(names)} pictures", tuple(scores))
+    described = {caption.image for rows in by_language.values() for caption in rows}
+    plain = len(names) - len(described)
+    notes = (f"{plain} of {len(names)} pictures have no caption; they are wrong answers only",) if plain else ()
+    return Report("Retrieval", f"{len(names)} pictures", tuple(scores), notes=notes)

@@ -45,12 +45,15 @@ class LanguageScore:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation: its title, what it was measured on, a score a language, and what could not be read."""
+    """One evaluation: its title, what it was measured on, a score a language, what could not be read, and notes on
+    what was left out.
+    """
 
     title: str
     subject: str
     scores: tuple[LanguageScore, ...]
     failed: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def mean(self, languages: Sequence[str]) -> LanguageScore:
         """The plain mean over those of some languages that are here; its interval is over the languages.

@@ -15,7 +15,7 @@ from babelclip.checkpoints.layouts import read_image_spec, read_json, read_text_
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import WEIGHTS, read_weights, write_weights
 from babelclip.errors import DataError, InputError
-from babelclip.evaluation.captions import Caption, read_captions, read_pictures
+from babelclip.evaluation.captions import Caption, match_captions, match_pictures, read_captions, read_pictures
 from babelclip.evaluation.retrieval import best_ranks
 from babelclip.filesystem import read_unzipped, require_empty
 from babelclip.models import registry
@@ -162,7 +162,9 @@ def _read_sets(
         path = caption_set.pictures
         log_line(f"computing the features of {path.name}")
         features = read_features(spec, fingerprint, source_of(path), read_pictures(path), views=run.views)
-        learned, measured = _split(texts.captions[caption_set], texts.rows, run.held_out)
+        captions = match_captions(texts.captions[caption_set], features.names)
+        held = frozenset(match_pictures(run.held_out, features.names).values())
+        learned, measured = _split(captions, texts.rows, held)
         training.append(captioned(path.stem, features, learned, caption_set.weight))
         held_out.append(captioned(path.stem, features, measured, 1.0))
     return [part for part in training if part.texts], [part for part in held_out if part.texts]
