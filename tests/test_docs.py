@@ -114,3 +114,11 @@ def test_modules_that_pages_name_exist(page: Path) -> None:
     named = re.findall(r"(?<![\w/.-])((?:[a-z_]+/)*[a-z_]+\.py)\b", page.read_text())
     missing = {name for name in named if not any((base / name).is_file() for base in (ROOT, ROOT / "src/babelclip"))}
     assert page.name == "glossary.md" or not missing
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    files = [path for folder in ("src", "tools", "tests", "deploy") for path in (ROOT / folder).rglob("*")]
+    texts = [file.read_text() for file in files if file.suffix in {".py", ".yaml"}]
+    named = {name for text in texts for name in re.findall(r"\bdocs/[a-z/-]+\.md", text)}
+    assert named
+    assert not {name for name in named if not (ROOT / name).is_file()}
