@@ -10,7 +10,8 @@ any program may have made it. Three things then tell a re-save from another pict
 - Noise. Two shots from a tripod differ by the noise of the sensor alone. In a re-save the fine detail that is left is
   the original's; in another shot it is not.
 
-The limits were chosen on pages, screenshots, receipts, photos and bursts; docs/benchmarks/duplicates.md has the measurement.
+The limits were chosen on pages, screenshots, receipts, photos and bursts; docs/benchmarks/duplicates.md has the
+measurement.
 """
 
 import math
