@@ -182,17 +182,17 @@ def trial(
     of_words, of_queries = words @ pictures.T, queries[1] @ pictures.T
     for kept in halves(things.kinds if by_kind else things.things.astype(np.str_)):
         rows = np.concatenate([np.flatnonzero(kept), np.arange(len(things.vectors), len(pictures))])
-        evidence = confidence.gather_evidence(words, nearest_among(of_words[:, rows], hubs[rows]))
+        evidence = confidence.measure_background(words, nearest_among(of_words[:, rows], hubs[rows]))
         found = nearest_among(of_queries[:, rows], hubs[rows])
         about = queries[1], found.cosines[:, :1], found, evidence
-        features.append(confidence.deviations(*about)[:, 0])
+        features.append(confidence.features(*about)[:, 0])
         sure.append(confidence.confidences(*about)[:, 0])
         present.append(np.isin(queries[0], things.things[kept]))
     asked = np.tile(queries[0], len(present))
     return Trial(asked, np.concatenate(features), np.concatenate(sure), np.concatenate(present))
 
 
-def nearest_among(cosines: FloatArray, hubs: FloatArray) -> confidence.Nearest:
+def nearest_among(cosines: FloatArray, hubs: FloatArray) -> confidence.NearestPhotos:
     """The nearest photos of texts in a collection.
 
     :param cosines: float32 (m, photos), of all
@@ -202,7 +202,9 @@ def nearest_among(cosines: FloatArray, hubs: FloatArray) -> confidence.Nearest:
     places = np.argpartition(-cosines, confidence.NEAREST, axis=1)[:, : confidence.NEAREST]
     best = np.take_along_axis(cosines, places, axis=1)
     order = np.argsort(-best, axis=1)
-    return confidence.Nearest(np.take_along_axis(best, order, axis=1), hubs[np.take_along_axis(places, order, axis=1)])
+    return confidence.NearestPhotos(
+        np.take_along_axis(best, order, axis=1), hubs[np.take_along_axis(places, order, axis=1)]
+    )
 
 
 def halves(labels: NDArray[np.str_]) -> Iterator[NDArray[np.bool_]]:

@@ -7,7 +7,8 @@ from babelclip.version import __version__
 if TYPE_CHECKING:
     from babelclip.errors import BabelclipError
     from babelclip.models.model import Model
-    from babelclip.search.index import Hit, Index
+    from babelclip.search.hits import Hit
+    from babelclip.search.index import Index
     from babelclip.zeroshot import Classifier, Prediction, classify
 
 __all__ = ["BabelclipError", "Classifier", "Hit", "Index", "Model", "Prediction", "__version__", "classify"]
@@ -15,7 +16,7 @@ __all__ = ["BabelclipError", "Classifier", "Hit", "Index", "Model", "Prediction"
 _HOMES = {
     "BabelclipError": "babelclip.errors",
     "Classifier": "babelclip.zeroshot",
-    "Hit": "babelclip.search.index",
+    "Hit": "babelclip.search.hits",
     "Index": "babelclip.search.index",
     "Model": "babelclip.models.model",
     "Prediction": "babelclip.zeroshot",

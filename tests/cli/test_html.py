@@ -9,7 +9,7 @@ from PIL import Image
 
 from babelclip.cli.contact_sheet import write_contact_sheet
 from babelclip.cli.html import readable
-from babelclip.search.index import Hit
+from babelclip.search.hits import Hit
 from tests.helpers.media_files import make_video
 
 

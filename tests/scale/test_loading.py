@@ -11,8 +11,9 @@ from babelclip.models.model import Model
 from babelclip.scale.bulk import Pool, embed_all
 from babelclip.scale.loading import load_all
 from babelclip.scale.sources import Source
-from babelclip.search.index import Index, text_queries
-from babelclip.stores import ModelFacts, graph_maintenance
+from babelclip.search.index import Index
+from babelclip.search.tuning_queries import tuning_vectors
+from babelclip.stores import ModelIdentity, graph_maintenance
 from babelclip.vectors import FloatArray
 
 HERE = Pool(workers=0)
@@ -104,9 +105,9 @@ def test_loading_builds_the_graph_and_no_query_after_it_does(
 ) -> None:
     steps: list[tuple[int, int]] = []
 
-    def queries(model: ModelFacts) -> Sequence[FloatArray]:
-        assert model == ModelFacts.of(clip)
-        return text_queries(clip)
+    def queries(model: ModelIdentity) -> Sequence[FloatArray]:
+        assert model == ModelIdentity.of(clip)
+        return tuning_vectors(clip)
 
     load_all(folder_of_many, str(tmp_path / "s.bc"), queries=queries, progress=lambda *step: steps.append(step))
     assert steps == [(60, 60)]

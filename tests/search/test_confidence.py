@@ -7,15 +7,15 @@ from babelclip.models.model import Model
 from babelclip.search.confidence import (
     ANY,
     WEIGHTS,
-    Evidence,
-    Nearest,
+    BackgroundStatistics,
+    NearestPhotos,
     confidences,
-    deviations,
-    gather_evidence,
+    features,
     hubness,
     language_of_query,
-    strength,
-    word_vectors,
+    match_level,
+    measure_background,
+    vocabulary_vectors,
 )
 from babelclip.search.diversity import diverse_order, group_alike
 from babelclip.settings import settings
@@ -26,8 +26,8 @@ def rows(seed: int, n: int, d: int = 16) -> FloatArray:
     return unit_rows(np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32))
 
 
-def nearest_of(texts: FloatArray, photos: FloatArray, words: FloatArray) -> Nearest:
-    return Nearest.of(texts, photos[np.argsort(-(texts @ photos.T), axis=1)[:, :5]], words)
+def nearest_of(texts: FloatArray, photos: FloatArray, words: FloatArray) -> NearestPhotos:
+    return NearestPhotos.of(texts, photos[np.argsort(-(texts @ photos.T), axis=1)[:, :5]], words)
 
 
 def at(cosine: float, photo: FloatArray, other: FloatArray) -> FloatArray:
@@ -37,31 +37,33 @@ def at(cosine: float, photo: FloatArray, other: FloatArray) -> FloatArray:
     return text
 
 
-def sure_of(text: FloatArray, photo: FloatArray, evidence: Evidence, nearest: FloatArray | None = None) -> float:
+def sure_of(
+    text: FloatArray, photo: FloatArray, background: BackgroundStatistics, nearest: FloatArray | None = None
+) -> float:
     best = photo if nearest is None else nearest
-    compared = Nearest.of(text[None], best[None, None], evidence.words)
-    return float(confidences(text[None], photo[None, None] @ text, compared, evidence)[0, 0])
+    compared = NearestPhotos.of(text[None], best[None, None], background.words)
+    return float(confidences(text[None], photo[None, None] @ text, compared, background)[0, 0])
 
 
 def test_a_higher_cosine_is_surer_and_one_with_hubs_less_sure() -> None:
     words, photos = rows(0, 50), rows(1, 30)
-    evidence = gather_evidence(words, nearest_of(words, photos, words))
+    background = measure_background(words, nearest_of(words, photos, words))
     plain, hub = photos[hubness(photos, words).argmin()], photos[hubness(photos, words).argmax()]
     text = at(0.9, plain, rows(2, 1)[0])
-    assert 0 < sure_of(text, at(0.1, text, hub), evidence, plain) < sure_of(text, plain, evidence) <= 1
-    assert sure_of(text, plain, evidence) > 0.8
+    assert 0 < sure_of(text, at(0.1, text, hub), background, plain) < sure_of(text, plain, background) <= 1
+    assert sure_of(text, plain, background) > 0.8
     text = unit_rows((plain + hub)[None])[0]
-    assert sure_of(text, plain, evidence, hub) < sure_of(text, plain, evidence)
+    assert sure_of(text, plain, background, hub) < sure_of(text, plain, background)
 
 
 def test_several_photos_that_fit_are_surer_than_one() -> None:
     words, photos = rows(0, 50), rows(1, 30)
-    evidence = gather_evidence(words, nearest_of(words, photos, words))
+    background = measure_background(words, nearest_of(words, photos, words))
     text, photo = photos[:1], photos[0]
-    one, two = (Nearest.of(text, np.stack([[photo] * n]), words) for n in (1, 2))
+    one, two = (NearestPhotos.of(text, np.stack([[photo] * n]), words) for n in (1, 2))
     assert two.inverted() == pytest.approx(one.inverted() + np.log(2), abs=1e-5)
     cosines = text @ photos.T
-    assert (confidences(text, cosines, two, evidence) > confidences(text, cosines, one, evidence)).all()
+    assert (confidences(text, cosines, two, background) > confidences(text, cosines, one, background)).all()
 
 
 def test_a_text_is_surer_where_the_words_near_it_are_answered() -> None:
@@ -70,8 +72,8 @@ def test_a_text_is_surer_where_the_words_near_it_are_answered() -> None:
     text = unit_rows(words[:10].mean(axis=0)[None])
     numbers = []
     for _ in range(2):
-        evidence = gather_evidence(words, Nearest(nearest.cosines.copy(), nearest.hubs))
-        numbers.append(deviations(text, text @ photos.T, nearest_of(text, photos, words), evidence)[0, :, 2])
+        background = measure_background(words, NearestPhotos(nearest.cosines.copy(), nearest.hubs))
+        numbers.append(features(text, text @ photos.T, nearest_of(text, photos, words), background)[0, :, 2])
         nearest.cosines[np.argsort(-(words @ text[0]))[:10], 0] += 0.05
     assert (numbers[1] > numbers[0] + 0.1).all()
     assert WEIGHTS[2] > 0
@@ -81,14 +83,14 @@ def test_what_all_words_get_is_half_sure_whatever_the_language_gets() -> None:
     words, photos = rows(0, 50), rows(1, 30)
     nearest = nearest_of(words, photos, words)
     for shift in (-0.2, 0.0, 0.3):
-        moved = Nearest(nearest.cosines + np.float32(shift), nearest.hubs)
-        own = confidences(words, moved.cosines[:, :1], moved, gather_evidence(words, moved))
+        moved = NearestPhotos(nearest.cosines + np.float32(shift), nearest.hubs)
+        own = confidences(words, moved.cosines[:, :1], moved, measure_background(words, moved))
         assert 0.3 < np.median(own) < 0.6
 
 
 @pytest.mark.parametrize(("sure", "word"), [(0.95, "strong"), (0.6, "likely"), (0.3, "weak"), (0.05, "none")])
 def test_confidence_has_a_word(sure: float, word: str) -> None:
-    assert strength(sure) == word
+    assert match_level(sure) == word
 
 
 @pytest.mark.parametrize(
@@ -99,14 +101,14 @@ def test_the_language_of_a_query_is_told_or_left_open(text: str, code: str) -> N
     assert language_of_query(text) == code
 
 
-def test_word_vectors_are_kept_and_a_damaged_file_is_made_anew(pair: Model, home: Path) -> None:
-    made = word_vectors(pair, "de")
+def test_vocabulary_vectors_are_stored_and_a_damaged_file_is_replaced(pair: Model, home: Path) -> None:
+    made = vocabulary_vectors(pair, "de")
     assert made.shape == (200, pair.dimension)
     (file,) = (settings().home / "backgrounds").iterdir()
-    np.testing.assert_array_equal(word_vectors(pair, "de"), made)
+    np.testing.assert_array_equal(vocabulary_vectors(pair, "de"), made)
     file.write_bytes(b"damaged")
-    np.testing.assert_array_equal(word_vectors(pair, "de"), made)
-    assert len(word_vectors(pair, ANY)) == 200
+    np.testing.assert_array_equal(vocabulary_vectors(pair, "de"), made)
+    assert len(vocabulary_vectors(pair, ANY)) == 200
 
 
 def test_near_duplicates_follow_their_first() -> None:

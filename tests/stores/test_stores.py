@@ -9,13 +9,13 @@ import pytest
 from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.media.metadata import Facts
-from babelclip.stores import Entry, ModelFacts, Store, open_store
+from babelclip.stores import ModelIdentity, Store, StoreRecord, open_store
 from babelclip.stores.milvus import read_address
-from babelclip.stores.sqlite import CatalogStore
+from babelclip.stores.sqlite import SqliteStore
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 16
-MODEL = ModelFacts("tiny", "f" * 64, DIMENSION)
+MODEL = ModelIdentity("tiny", "f" * 64, DIMENSION)
 VECTORS: FloatArray = unit_rows(np.random.default_rng(0).normal(size=(60, DIMENSION)).astype(np.float32))
 
 Opener = Callable[[], Store]
@@ -44,8 +44,8 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         stores[-1].close()
 
 
-def entry(number: int, path: str = "", facts: Facts | None = None) -> Entry:
-    return Entry(
+def entry(number: int, path: str = "", facts: Facts | None = None) -> StoreRecord:
+    return StoreRecord(
         path or f"/photos/{number:02d}.jpg",
         number.to_bytes(32, "big"),
         VECTORS[number],
@@ -81,7 +81,7 @@ def test_the_nearest_come_first_with_their_cosines(store: Store) -> None:
 def test_what_is_added_again_is_replaced_and_not_there_twice(store: Store) -> None:
     store.add([entry(number) for number in range(10)])
     assert len(store) == 60
-    store.add([Entry("/photos/00.jpg", b"x" * 32, VECTORS[59], size=5)])
+    store.add([StoreRecord("/photos/00.jpg", b"x" * 32, VECTORS[59], size=5)])
     assert len(store) == 60
     assert set(found(store, VECTORS[59], 2)) == {"/photos/00.jpg", "/photos/59.jpg"}
 
@@ -122,7 +122,7 @@ def test_a_video_comes_once_with_its_best_frame_and_leaves_room_for_others(tmp_p
         paths = ["/v.mp4", *(f"/{number}.jpg" for number in range(30, 36))]
         contents = [*videos, *pictures]
         catalog.save([Photo(path, 1, 1, one.hash) for path, one in zip(paths, contents, strict=True)], contents)
-        store = CatalogStore(catalog, DIMENSION)
+        store = SqliteStore(catalog, DIMENSION)
         store.refresh()
         matches = store.find(VECTORS[0], 4)
     assert [match.path for match in matches].count("/v.mp4") == 1
@@ -181,7 +181,7 @@ def test_another_model_is_refused(opened: Opener, tmp_path: Path) -> None:
     names = [name for name in (tmp_path / "s.bc", tmp_path / "s.db") if name.exists()]
     name = str(names[0]) if names[0].suffix == ".bc" else f"milvus://{names[0]}"
     with pytest.raises(ModelMismatchError, match="was made by model tiny"):
-        open_store(name, ModelFacts("other", "0" * 64, DIMENSION))
+        open_store(name, ModelIdentity("other", "0" * 64, DIMENSION))
 
 
 ALBUM = {

@@ -9,7 +9,7 @@ from babelclip.cli.app import APP
 from babelclip.models import registry
 from babelclip.models.export import export_folder
 from babelclip.models.model import Model
-from babelclip.search.language_warnings import caution
+from babelclip.search.language_warnings import language_warning
 from babelclip.text.language_id import guess_language
 from babelclip.text.languages import CODES
 
@@ -49,7 +49,7 @@ def judged(pair: Model, tmp_path: Path) -> Model:
     ],
 )
 def test_an_unknown_or_poor_language_is_cautioned_against(judged: Model, text: str, words: str) -> None:
-    said = caution(text, judged)
+    said = language_warning(text, judged)
     assert said is not None
     assert words in said.replace(str(judged.name), "judged")
 
@@ -58,7 +58,7 @@ def test_an_unknown_or_poor_language_is_cautioned_against(judged: Model, text: s
     "text", ["a dog runs along the sandy beach", "ძაღლი", "hund", "uma praia de areia branca", "123"]
 )
 def test_known_languages_and_doubtful_texts_pass_in_silence(judged: Model, text: str) -> None:
-    assert caution(text, judged) is None
+    assert language_warning(text, judged) is None
 
 
 def test_a_search_warns_on_stderr_and_keeps_stdout_clean(judged: Model, photos: Path, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from babelclip.benchmark.made_collections import SEED, fill, made_catalog, made_
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.models.model import Model
-from babelclip.search import confidence
-from babelclip.search.index import text_queries
+from babelclip.search.confidence import vocabulary_vectors
+from babelclip.search.tuning_queries import tuning_vectors
 from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -125,7 +125,7 @@ def asked_texts(model: Model, captions: Sequence[str]) -> FloatArray:
     if captions:
         chosen = np.random.default_rng(SEED).permutation(len(captions))[:QUERIES]
         return model.encode_text([captions[i] for i in chosen])
-    return np.concatenate([confidence.word_vectors(model, code) for code in ("de", "tr")])[:QUERIES]
+    return np.concatenate([vocabulary_vectors(model, code) for code in ("de", "tr")])[:QUERIES]
 
 
 def _measure(
@@ -135,7 +135,7 @@ def _measure(
     progress("building")
     start = time.perf_counter()
     built = CatalogNeighbours(catalog, asked.shape[1])
-    built.maintain(partial(text_queries, model))
+    built.maintain(partial(tuning_vectors, model))
     built.refresh()
     build_seconds = time.perf_counter() - start
     method = "exact search"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babelclip.cli.html import figure, write_page
-from babelclip.search.index import Hit
+from babelclip.search.hits import Hit
 
 
 def write_contact_sheet(path: Path, answers: Sequence[tuple[str, list[Hit]]]) -> None:

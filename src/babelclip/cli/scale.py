@@ -17,7 +17,7 @@ from babelclip.vectors import FloatArray
 if TYPE_CHECKING:
     from babelclip.scale.bulk import BulkReport
     from babelclip.scale.embedding import ShardReport
-    from babelclip.stores import ModelFacts
+    from babelclip.stores import ModelIdentity
 
 FAILURES_SHOWN = 20
 
@@ -120,15 +120,15 @@ def load_vectors(
         output.line(f"{store}: {report.rows} vectors from {report.files} files, {rate:.0f} a second")
 
 
-def _tuning_queries(model: "ModelFacts") -> Sequence[FloatArray]:
+def _tuning_queries(model: "ModelIdentity") -> Sequence[FloatArray]:
     """Encode the tuning queries of a graph, if the model that made the vectors is on this machine."""
-    from babelclip.search.index import text_queries
+    from babelclip.search.tuning_queries import tuning_vectors
 
     try:
         loaded = load(model.name, None)
     except BabelclipError:
         return ()
-    return text_queries(loaded) if loaded.fingerprint == model.fingerprint else ()
+    return tuning_vectors(loaded) if loaded.fingerprint == model.fingerprint else ()
 
 
 def _everywhere(model: str) -> str:

@@ -12,8 +12,10 @@ from babelclip.cli.options import AsJson, Count, IndexName, ModelName, Precision
 from babelclip.errors import InputError
 from babelclip.models.registry import DEFAULT
 from babelclip.query.expressions import read_expression
-from babelclip.search.index import Hit, Index
-from babelclip.search.language_warnings import caution
+from babelclip.search.hits import Hit
+from babelclip.search.index import Index
+from babelclip.search.language_warnings import language_warning
+from babelclip.search.options import SearchOptions
 from babelclip.settings import settings
 from babelclip.text.language_id import read_ahead
 from babelclip.text.languages import BY_CODE
@@ -56,27 +58,23 @@ def search(
         raise typer.BadParameter(f"language {language!r} is not known; known are {', '.join(BY_CODE)}")
     queries = [query] if query is not None else _read_lines(queries_from)
     expressions = [read_expression(text) for text in queries]
-    crowd = _read_lines(queries_like) if queries_like is not None else []
+    options = SearchOptions(
+        k=k,
+        where=where,
+        page=page,
+        grouped=group,
+        diversity=diversity,
+        language=language,
+        queries_like=tuple(_read_lines(queries_like)) if queries_like is not None else (),
+    )
     if language is None and queries:
         read_ahead(queries[0])
     with open_existing(index_file, model, runtime, precision) as opened:
-        found = [
-            opened.search(
-                terms,
-                k,
-                where=where,
-                page=page,
-                grouped=group,
-                diversity=diversity,
-                language=language,
-                queries_like=crowd,
-            )
-            for terms in expressions
-        ]
+        found = [opened.searcher.search(terms, options) for terms in expressions]
         _show_judged(list(zip(queries, found, strict=True)), everything=everything, html=html, as_json=json)
         for text, terms in zip(queries, expressions, strict=True):
             for term in terms:
-                said = caution(term.item, opened.model) if isinstance(term.item, str) else None
+                said = language_warning(term.item, opened.model) if isinstance(term.item, str) else None
                 if said:
                     output.message(f"{text}: {said}")
 

@@ -9,7 +9,7 @@ from typing import Any
 from babelclip.errors import CatalogError, InputError
 from babelclip.media.metadata import Facts
 from babelclip.scale.vector_files import FACTS, VectorFolder, vectors_of
-from babelclip.stores import Entry, ModelFacts, StoreProgress, open_store
+from babelclip.stores import ModelIdentity, StoreProgress, StoreRecord, open_store
 from babelclip.vectors import FloatArray
 
 
@@ -27,7 +27,7 @@ def load_all(
     store: str,
     *,
     show: Callable[[LoadReport, int], None] | None = None,
-    queries: Callable[[ModelFacts], Sequence[FloatArray]] = lambda model: (),
+    queries: Callable[[ModelIdentity], Sequence[FloatArray]] = lambda model: (),
     progress: StoreProgress | None = None,
 ) -> LoadReport:
     """Load a folder of vectors into a store, and build the graph that it needs.
@@ -51,7 +51,7 @@ def load_all(
     if manifest is None or not files:
         raise InputError(f"{source} holds no vectors of babelclip scale embed")
     report, started = LoadReport(), time.monotonic()
-    model = ModelFacts(manifest.model, manifest.fingerprint, manifest.dimension)
+    model = ModelIdentity(manifest.model, manifest.fingerprint, manifest.dimension)
     opened = open_store(store, model)
     try:
         for path in files:
@@ -72,7 +72,7 @@ def load_all(
     return report
 
 
-def entries_of(batch: Any) -> Iterator[Entry]:
+def entries_of(batch: Any) -> Iterator[StoreRecord]:
     """The rows of an Arrow record batch as a store takes them.
 
     :param batch: rows of a file of vectors
@@ -83,4 +83,4 @@ def entries_of(batch: Any) -> Iterator[Entry]:
     for vector, row in zip(vectors, batch.select(columns).to_pylist(), strict=True):
         facts = {name: row[name] for name in FACTS}
         facts["keywords"] = tuple(facts["keywords"])
-        yield Entry(row["path"], row["hash"], vector, row["size"], row["mtime_ns"] or 0, Facts(**facts))
+        yield StoreRecord(row["path"], row["hash"], vector, row["size"], row["mtime_ns"] or 0, Facts(**facts))

@@ -1,4 +1,4 @@
-"""What a person should be told about the language of a query before they trust the answer."""
+"""Warnings about queries in languages that the model does not know, or knows poorly."""
 
 from babelclip.models.model import Model
 from babelclip.text.language_id import guess_language
@@ -6,12 +6,12 @@ from babelclip.text.languages import BY_CODE
 from babelclip.text.scripts import script_of
 
 
-def caution(text: str, model: Model) -> str | None:
-    """Whether a text seems to be in a language that the model does not know, or knows poorly.
+def language_warning(text: str, model: Model) -> str | None:
+    """Warn if a text seems to be in a language that the model does not know, or knows poorly.
 
     :param text: a query
-    :param model: the model that shall read it
-    :return: a sentence, or None where there is nothing to say, or the language cannot be told
+    :param model: the model that encodes it
+    :return: a sentence; None where there is nothing to warn of, or the language is not identified
     """
     script = script_of(text)
     scripts = {BY_CODE[code].script for code in model.languages if code in BY_CODE}

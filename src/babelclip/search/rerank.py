@@ -1,4 +1,4 @@
-"""Which candidates of a search are shown: hubs set right, near-duplicates as one, and not ten of the same kind."""
+"""Reranking of candidates: hubness correction, grouping of near-duplicates, diversity."""
 
 from dataclasses import dataclass
 
@@ -10,30 +10,30 @@ from babelclip.vectors import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """How hits are chosen among candidates; ``crowd`` is float32 (m, d), unit rows of other queries."""
+class RerankOptions:
+    """How hits are selected among candidates; ``query_bank`` is float32 (m, d), unit rows of other queries."""
 
     grouped: bool
     diversity: float
-    crowd: FloatArray | None
+    query_bank: FloatArray | None
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to choose; else the nearest are shown."""
-        return self.grouped or self.diversity > 0 or self.crowd is not None
+        """Whether anything is reranked; else the nearest are shown."""
+        return self.grouped or self.diversity > 0 or self.query_bank is not None
 
     def groups(self, scores: FloatArray, vectors: FloatArray, shown: FloatArray, count: int) -> list[list[int]]:
-        """The candidates that are shown.
+        """Select the candidates that are shown.
 
         :param scores: float32 (n,), cosines with the query, the highest first
         :param vectors: float32 (n, d), unit rows
-        :param shown: float32 (m, d), unit rows of hits that come before them
+        :param shown: float32 (m, d), unit rows of the hits of earlier pages
         :param count: how many are wanted
-        :return: up to that many groups of row numbers, the best first; the first of each leads its near-duplicates
+        :return: at most that many groups of row numbers, the best first; the first of each leads its near-duplicates
         """
         order = list(range(len(scores)))
-        if self.crowd is not None:
-            scores = HUB_SHARPNESS * scores - hubness(vectors, self.crowd)
+        if self.query_bank is not None:
+            scores = HUB_SHARPNESS * scores - hubness(vectors, self.query_bank)
             order = np.argsort(-scores, kind="stable").tolist()
         groups = [[i] for i in order]
         if self.grouped:

@@ -1,16 +1,25 @@
 """Stores: what holds the vectors of a collection and finds the nearest. One file an engine."""
 
-from babelclip.stores.base import DEEPEST, Entry, Match, ModelFacts, QuerySource, Store, StoreProgress, no_queries
+from babelclip.stores.base import (
+    DEEPEST,
+    Match,
+    ModelIdentity,
+    QuerySource,
+    Store,
+    StoreProgress,
+    StoreRecord,
+    no_queries,
+)
 from babelclip.stores.open import open_store
 
 __all__ = [
     "DEEPEST",
-    "Entry",
     "Match",
-    "ModelFacts",
+    "ModelIdentity",
     "QuerySource",
     "Store",
     "StoreProgress",
+    "StoreRecord",
     "no_queries",
     "open_store",
 ]

@@ -28,7 +28,7 @@ def no_queries() -> Sequence[FloatArray]:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelIdentity:
     """The model that a store's vectors are of; a store answers to no other."""
 
     name: str
@@ -36,7 +36,7 @@ class ModelFacts:
     dimension: int
 
     @classmethod
-    def of(cls, model: "Model") -> "ModelFacts":
+    def of(cls, model: "Model") -> "ModelIdentity":
         """Those of a loaded model.
 
         :param model: the model
@@ -46,7 +46,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoreRecord:
     """A picture to hold: its path, sha256, float32 (d,) unit vector, bytes, time of change in ns, and facts."""
 
     path: str
@@ -139,7 +139,7 @@ class Store(Protocol):
         """
         ...
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[StoreRecord]) -> None:
         """Take pictures in; what is there under the same path is replaced.
 
         :param entries: some thousands at most

@@ -19,7 +19,7 @@ import numpy as np
 from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
 from babelclip.pipeline import chunks
 from babelclip.query.filters import read_filter
-from babelclip.stores.base import Entry, Match, ModelFacts, QuerySource, StoreProgress, no_queries
+from babelclip.stores.base import Match, ModelIdentity, QuerySource, StoreProgress, StoreRecord, no_queries
 from babelclip.stores.milvus_filters import compile_filter, quoted
 from babelclip.text.normalize import small_letters
 from babelclip.vectors import FloatArray, unit_rows
@@ -81,7 +81,7 @@ def read_address(name: str) -> Address:
 class MilvusStore:
     """A collection of Milvus."""
 
-    def __init__(self, name: str, model: ModelFacts, *, create: bool) -> None:
+    def __init__(self, name: str, model: ModelIdentity, *, create: bool) -> None:
         """Open a collection, or make one.
 
         :param name: its address, as ``read_address`` reads it
@@ -126,7 +126,7 @@ class MilvusStore:
             hint = " Another program has it open." if self._address.local and "lock" in said.lower() else ""
             raise CatalogError(f"Milvus at {self._address.uri}: {said}.{hint}") from None
 
-    def _create(self, model: ModelFacts) -> None:
+    def _create(self, model: ModelIdentity) -> None:
         """Make the collection and its index."""
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -162,7 +162,7 @@ class MilvusStore:
             },
         )
 
-    def _check(self, stated: dict[str, str], model: ModelFacts) -> None:
+    def _check(self, stated: dict[str, str], model: ModelIdentity) -> None:
         """Refuse a collection of another program, version or model."""
         where = f"collection {self._address.collection} at {self._address.uri}"
         if "babelclip.format" not in stated:
@@ -185,7 +185,7 @@ class MilvusStore:
         """As Store.failures; a collection holds only what could be read."""
         return []
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[StoreRecord]) -> None:
         """As Store.add."""
         for some in chunks(entries, WRITE_ROWS):
             with self._guard():
@@ -288,7 +288,7 @@ def identity(path: str, at_ms: int | None = None) -> int:
     return int.from_bytes(digest, "big") >> (64 - ID_BITS)
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: StoreRecord) -> dict[str, Any]:
     """A picture as a row."""
     facts = entry.facts
     width, height = facts.width or -1, facts.height or -1

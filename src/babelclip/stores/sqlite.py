@@ -9,7 +9,7 @@ from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.catalog.vector_reader import FINDABLE
 from babelclip.pipeline import chunks
 from babelclip.query.filters import read_filter
-from babelclip.stores.base import Entry, Match, QuerySource, StoreProgress, no_queries
+from babelclip.stores.base import Match, QuerySource, StoreProgress, StoreRecord, no_queries
 from babelclip.stores.sqlite_ann import CatalogNeighbours
 from babelclip.stores.sqlite_filters import NO_CONDITION, SqlCondition, compile_filter
 from babelclip.vectors import FloatArray
@@ -17,7 +17,7 @@ from babelclip.vectors import FloatArray
 PLACES_AT_ONCE = 10_000
 
 
-class CatalogStore:
+class SqliteStore:
     """A catalog and its neighbours."""
 
     def __init__(self, catalog: Catalog, dimension: int) -> None:
@@ -96,7 +96,7 @@ class CatalogStore:
         """As Store.failures."""
         return self.catalog.failures()
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[StoreRecord]) -> None:
         """As Store.add, in one transaction."""
         photos = [Photo(entry.path, entry.size, entry.mtime_ns, entry.hash) for entry in entries]
         contents = {entry.hash: Content(entry.hash, entry.vector, facts=entry.facts) for entry in entries}

@@ -17,7 +17,7 @@ from babelclip.errors import BabelclipError
 if TYPE_CHECKING:
     from babelclip.search.index import Index
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 RETRY_SECONDS = 60.0
 """After a failure, such as a full disk."""
 CLOSE_SECONDS = 10.0

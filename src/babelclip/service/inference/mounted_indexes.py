@@ -91,7 +91,7 @@ class Shelf:
         """Let an index adopt a newer graph before its next search; one that was never searched stays unread."""
         last = self._refreshes.get(name)
         if name in self._searched and (last is None or last.done()):
-            self._refreshes[name] = self._thread.submit(self.mounted[name].index.refresh)
+            self._refreshes[name] = self._thread.submit(self.mounted[name].index.searcher.refresh)
 
 
 def _reopen(file: Path, engine: Engine) -> "Index":

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from babelclip.errors import InputError
 from babelclip.query.expressions import sole_text
+from babelclip.search.options import SearchOptions
 from babelclip.service.errors import json_response
 from babelclip.service.http.openapi import takes
 from babelclip.service.inference.inputs import read_inputs
@@ -21,7 +22,8 @@ from babelclip.service.state import Service, read_form, service_of
 from babelclip.vectors import unit_rows
 
 if TYPE_CHECKING:
-    from babelclip.search.index import Hit, Index
+    from babelclip.search.hits import Hit
+    from babelclip.search.index import Index
 
 ROUTER = APIRouter(tags=["search"])
 LEAST_NORM = 1e-4
@@ -38,24 +40,28 @@ async def search(request: Request) -> Response:
         items, weights = _terms(form.query)
         asked = sole_text([_text(item) for item in items], weights)
         likes = form.queries_like or []
+        options = SearchOptions(
+            k=form.k,
+            where=form.where,
+            page=form.page,
+            grouped=form.grouped,
+            diversity=form.diversity,
+            language=form.language,
+            queries_like=tuple(likes),
+        )
         inputs = await read_inputs(engine, [*items, *likes], truncate=False, fetch=service.fetch)
         vectors = unit_rows(await embed(service, request, visit, engine, inputs))
-        rows, crowd = vectors[: len(items)], vectors[len(items) :]
+        rows, query_bank = vectors[: len(items)], vectors[len(items) :]
         if float(np.linalg.norm(np.asarray(weights) @ rows)) < LEAST_NORM:
             raise InputError("the parts of the query cancel out; change their weights")
 
         def work(index: "Index") -> "list[Hit]":
-            return index.nearest(
-                index.combined(rows, weights),
-                form.k,
-                where=form.where,
-                page=form.page,
-                grouped=form.grouped,
-                diversity=form.diversity,
+            return index.searcher.nearest(
+                index.searcher.combine(rows, weights),
+                options,
                 text=None if asked is None else _text(items[asked]),
                 text_vector=None if asked is None else rows[asked],
-                language=form.language,
-                crowd=crowd if likes else None,
+                query_bank=query_bank if likes else None,
             )
 
         hits = await service.shelf.ask(mounted, work)
