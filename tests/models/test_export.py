@@ -11,7 +11,7 @@ from babelclip.benchmark.samples import ALL
 from babelclip.errors import InputError, ModelError
 from babelclip.models import hub, registry
 from babelclip.models.export import export_folder
-from babelclip.models.export_graphs import FACTS, TOLERANCE, Form, export_graphs
+from babelclip.models.export_graphs import FACTS, TOLERANCE, GraphFormat, export_graphs
 from babelclip.models.model import Model
 from babelclip.runtimes import load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
@@ -82,7 +82,7 @@ def test_an_export_that_fails_leaves_nothing(clip_folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_graph_files_give_unit_rows_of_the_torch_model(
-    reference_clip_folder: Path, reference_text_folder: Path, tmp_path: Path, form: Form, reference: Any
+    reference_clip_folder: Path, reference_text_folder: Path, tmp_path: Path, form: GraphFormat, reference: Any
 ) -> None:
     folders = registry.ModelFolders("pair", reference_text_folder, reference_clip_folder, {})
     differences = export_graphs(folders, tmp_path / "out", form)

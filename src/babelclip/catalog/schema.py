@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from babelclip.errors import CatalogError
-from babelclip.text.normalize import small_letters
+from babelclip.text.normalize import normalize_text
 
 APPLICATION_ID = int.from_bytes(b"bclp", "big")
 PAGE_BYTES = 16384
@@ -146,7 +146,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     if version(db) > VERSION:
         raise CatalogError(f"index {path} was made by a newer babelclip; update to read it")
     db.create_function("folder_of", 1, os.path.dirname, deterministic=True)
-    db.create_function("small_letters", 1, lambda text: text and small_letters(text), deterministic=True)
+    db.create_function("normalize_text", 1, lambda text: text and normalize_text(text), deterministic=True)
     if not tables:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     _write_ahead(db)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from babelclip.checkpoints.weights import Weights, compact_rows
 from babelclip.errors import WeightsError
-from babelclip.graphs.quantization import Calibration, LayerInput
+from babelclip.graphs.quantization import ActivationRanges, LayerInput
 from babelclip.vectors import FloatArray
 
 OBSERVED = "layers"
@@ -41,7 +41,7 @@ class GraphBuilder:
     """
 
     def __init__(
-        self, calibration: Calibration | None = None, *, observe: bool = False, spill: Path | None = None
+        self, calibration: ActivationRanges | None = None, *, observe: bool = False, spill: Path | None = None
     ) -> None:
         """Start an empty graph.
 

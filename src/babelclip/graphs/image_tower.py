@@ -22,7 +22,7 @@ from babelclip.graphs.layers import (
     linear_bytes,
     unit_length,
 )
-from babelclip.graphs.quantization import Calibration
+from babelclip.graphs.quantization import ActivationRanges
 from babelclip.vectors import FloatArray
 
 
@@ -32,7 +32,7 @@ def build_image_graph(
     *,
     unit: bool = False,
     features: bool = False,
-    calibration: Calibration | None = None,
+    calibration: ActivationRanges | None = None,
     observe: bool = False,
     spill: Path | None = None,
 ) -> onnx.ModelProto:

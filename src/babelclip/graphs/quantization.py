@@ -41,7 +41,7 @@ class LayerInput:
     smooth: FloatArray | None = None
 
 
-Calibration = Mapping[str, LayerInput]
+ActivationRanges = Mapping[str, LayerInput]
 """Layer -> its input."""
 
 
@@ -70,7 +70,7 @@ def calibrate(
     return LayerInput(min(0.0, low), max(0.0, high), mean, smooth)
 
 
-def write_calibration(path: Path, calibration: Calibration) -> None:
+def write_calibration(path: Path, calibration: ActivationRanges) -> None:
     """Write a calibration.
 
     :param path: the file

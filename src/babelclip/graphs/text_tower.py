@@ -20,7 +20,7 @@ from babelclip.graphs.layers import (
     sequence_length,
     unit_length,
 )
-from babelclip.graphs.quantization import Calibration
+from babelclip.graphs.quantization import ActivationRanges
 from babelclip.vectors import FloatArray
 
 MASKED = -1e9
@@ -35,7 +35,7 @@ def build_text_graph(
     weights: Weights | None = None,
     *,
     unit: bool = False,
-    calibration: Calibration | None = None,
+    calibration: ActivationRanges | None = None,
     observe: bool = False,
     spill: Path | None = None,
 ) -> onnx.ModelProto:

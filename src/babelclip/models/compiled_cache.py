@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
-from babelclip.models.precision import Choice
-from babelclip.runtimes import KeepingRuntime, Runtime, Session
+from babelclip.models.precision import PrecisionPlan
+from babelclip.runtimes import CachingRuntime, Runtime, Session
 from babelclip.settings import settings
 from babelclip.vectors import FloatArray
 from babelclip.version import __version__
@@ -46,7 +46,7 @@ Build = Callable[[Path | None], "onnx.ModelProto"]
 
 
 def compile_tower(
-    runtime: Runtime, build: Build, tower: str, sources: Iterable[Path], *, choice: Choice, threads: int
+    runtime: Runtime, build: Build, tower: str, sources: Iterable[Path], *, choice: PrecisionPlan, threads: int
 ) -> Session:
     """A tower ready to run: mapped from what an earlier process compiled, or compiled now and kept.
 
@@ -59,7 +59,7 @@ def compile_tower(
     :return: the compiled tower
     :raises ModelError: if it cannot be built or compiled
     """
-    if isinstance(runtime, KeepingRuntime) and settings().cache_bytes:
+    if isinstance(runtime, CachingRuntime) and settings().cache_bytes:
         said = (
             __version__,
             runtime.identity(),
@@ -111,7 +111,7 @@ def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:
     return [(str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in kept]
 
 
-def _opened(keeper: KeepingRuntime, path: Path, choice: Choice, threads: int) -> Session | None:
+def _opened(keeper: CachingRuntime, path: Path, choice: PrecisionPlan, threads: int) -> Session | None:
     """The tower of a file, if that is there, whole, and of use to the engine."""
     content = _content(path)
     if content is None:
@@ -139,7 +139,7 @@ def _content(path: Path) -> mmap.mmap | None:
         return content if found == (MAGIC, length, zlib.crc32(view[:length])) else None
 
 
-def _make(keeper: KeepingRuntime, build: Build, path: Path, choice: Choice, threads: int) -> bool:
+def _make(keeper: CachingRuntime, build: Build, path: Path, choice: PrecisionPlan, threads: int) -> bool:
     """Compile a tower into its file, whole or not at all; whether that could be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

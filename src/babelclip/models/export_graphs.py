@@ -24,7 +24,7 @@ from babelclip.runtimes import Session, load_runtime
 from babelclip.runtimes.openvino import RUNTIME as OPENVINO
 from babelclip.text.tokenizer import TextTokenizer, pad
 
-Form = Literal["onnx", "openvino"]
+GraphFormat = Literal["onnx", "openvino"]
 
 FACTS = "graphs.json"
 TOLERANCE = 1e-4
@@ -34,30 +34,30 @@ _TEXTS = ("", "a dog", "Ein großer Hund läuft am Strand", "海滩上的狗", "
 _PICTURES = 4
 
 
-def export_graphs(folders: ModelFolders, target: Path, form: Form) -> dict[str, float]:
+def export_graphs(folders: ModelFolders, target: Path, graph_format: GraphFormat) -> dict[str, float]:
     """Write the towers of a model as graph files, whole or not at all, and run them against the model.
 
     :param folders: the model; one tower is enough
     :param target: the folder to make; it must not be there
-    :param form: "onnx" or "openvino"
+    :param graph_format: "onnx" or "openvino"
     :return: tower -> the largest difference from the model's own unit rows, as measured on the written file
     :raises InputError: if the target is there already
     :raises ModelError: if a file gives other vectors than the model
     """
     differences: dict[str, float] = {}
-    facts: dict[str, Any] = {"model": Path(folders.name).name, "form": form}
+    facts: dict[str, Any] = {"model": Path(folders.name).name, "form": graph_format}
     with whole_folder(target) as root:
         if folders.text is not None:
             text = read_text_spec(folders.text)
             graph = build_text_graph(text, unit=True)
-            differences["text"] = _write(graph, root, "text", form, _text_inputs(text))
+            differences["text"] = _write(graph, root, "text", graph_format, _text_inputs(text))
             facts["text"] = _text_facts(text)
             if (text.tokenizer_folder / "tokenizer.json").is_file():
                 shutil.copyfile(text.tokenizer_folder / "tokenizer.json", root / "tokenizer.json")
         if folders.image is not None:
             image = read_image_spec(folders.image)
             graph = build_image_graph(image, unit=True)
-            differences["image"] = _write(graph, root, "image", form, _image_inputs(image))
+            differences["image"] = _write(graph, root, "image", graph_format, _image_inputs(image))
             height, width, _ = image.pixels.shape
             facts["image"] = {"dimension": image.dimension, "height": height, "width": width}
         for tower, difference in differences.items():
@@ -97,16 +97,16 @@ def _image_inputs(spec: ImageSpec) -> dict[str, Any]:
     return {"pixels": np.stack(pictures)}
 
 
-def _write(graph: onnx.ModelProto, root: Path, tower: str, form: Form, inputs: dict[str, Any]) -> float:
+def _write(graph: onnx.ModelProto, root: Path, tower: str, graph_format: GraphFormat, inputs: dict[str, Any]) -> float:
     """Write one graph, run it from its file, and say how far it is from the graph itself run by the default engine."""
     wanted = OPENVINO.compile(graph, precision="float32", threads=0).run(inputs)
-    found = _save(graph, root, tower, form).run(inputs)
+    found = _save(graph, root, tower, graph_format).run(inputs)
     return float(np.abs(found - wanted).max())
 
 
-def _save(graph: onnx.ModelProto, root: Path, tower: str, form: Form) -> Session:
+def _save(graph: onnx.ModelProto, root: Path, tower: str, graph_format: GraphFormat) -> Session:
     """Write one graph and open what was written."""
-    if form == "openvino":
+    if graph_format == "openvino":
         OPENVINO.save(graph, root / f"{tower}.xml")
         return OPENVINO.open(root / f"{tower}.xml")
     onnx.save(graph, root / f"{tower}.onnx")

@@ -18,7 +18,7 @@ from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.media.images import ImageSource, Pixels, describe, read_pixels
 from babelclip.models import registry
-from babelclip.models.precision import PRECISIONS, Choice, Precision
+from babelclip.models.precision import PRECISIONS, Precision, PrecisionPlan
 from babelclip.models.towers import Towers
 from babelclip.pipeline import by_length, chunks, ordered_map
 from babelclip.settings import settings
@@ -46,7 +46,7 @@ DECODED_AHEAD = 2 * IMAGE_BATCH
 
 Tag = TypeVar("Tag")
 _IMAGE_TYPES = (str, Path, bytes, Image.Image, np.ndarray)
-Progress = Callable[[int], None]
+EncodingProgress = Callable[[int], None]
 
 
 class Model:
@@ -167,7 +167,7 @@ class Model:
         return vectors
 
     def encode_text(
-        self, texts: str | Sequence[str], *, unit: bool = True, progress: Progress | None = None
+        self, texts: str | Sequence[str], *, unit: bool = True, progress: EncodingProgress | None = None
     ) -> FloatArray:
         """Embed texts; repeated texts are encoded once.
 
@@ -215,7 +215,7 @@ class Model:
         return self._tokenizer
 
     def encode_tokens(
-        self, ids: Sequence[Sequence[int]], *, unit: bool = True, progress: Progress | None = None
+        self, ids: Sequence[Sequence[int]], *, unit: bool = True, progress: EncodingProgress | None = None
     ) -> FloatArray:
         """Embed tokenized texts.
 
@@ -245,7 +245,11 @@ class Model:
         return unit_rows(vectors) if unit else vectors
 
     def encode_images(
-        self, images: ImageSource | Sequence[ImageSource], *, unit: bool = True, progress: Progress | None = None
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        *,
+        unit: bool = True,
+        progress: EncodingProgress | None = None,
     ) -> FloatArray:
         """Embed images. The first unusable image raises; ``stream_images`` continues past it.
 
@@ -358,7 +362,7 @@ class Model:
             raise ModelError(f"{self.name} has no image tower; load one with image=")
         return self.image_spec
 
-    def precision(self, tower: str) -> Choice:
+    def precision(self, tower: str) -> PrecisionPlan:
         """Resolve the precision of a tower and the reason for it.
 
         :param tower: "text" or "image"

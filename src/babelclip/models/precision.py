@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from babelclip.errors import InputError, ModelError
-from babelclip.runtimes import Precision as EnginePrecision
+from babelclip.runtimes import RuntimePrecision
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -32,11 +32,11 @@ def int8_hardware(cpu_info: Path = _CPU_INFO) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PrecisionPlan:
     """Whether the layers are int8, in what the rest is calculated, and why."""
 
     int8: bool
-    rest: EnginePrecision
+    rest: RuntimePrecision
     why: str
 
     @property
@@ -47,7 +47,7 @@ class Choice:
 
 def choose(
     asked: Precision, runtime: str, *, calibrated: bool, capabilities: tuple[str, ...], int8: bool | None
-) -> Choice:
+) -> PrecisionPlan:
     """Choose the precision of a tower.
 
     :param asked: what was asked for
@@ -66,15 +66,15 @@ def choose(
             raise InputError(f"runtime {runtime} has no int8; {' and '.join(INT8_RUNTIMES)} have")
         if not calibrated:
             raise ModelError("the model was not calibrated for int8; make one that is with: babelclip quantize")
-        return Choice(True, "float32", "asked for")
+        return PrecisionPlan(True, "float32", "asked for")
     if asked in ("float32", "bfloat16"):
-        return Choice(False, asked, "asked for")
+        return PrecisionPlan(False, asked, "asked for")
     if runtime not in INT8_RUNTIMES:
-        return Choice(False, "float32", f"{runtime} has nothing faster")
+        return PrecisionPlan(False, "float32", f"{runtime} has nothing faster")
     if calibrated and int8 is not False:
         told = "the processor is made for it" if int8 else "it cannot be told whether the processor is made for it"
-        return Choice(True, "float32", f"the model is calibrated, and {told}")
+        return PrecisionPlan(True, "float32", f"the model is calibrated, and {told}")
     lacking = "the processor is not made for int8" if calibrated else "the model is not calibrated for int8"
     if "BF16" in capabilities:
-        return Choice(False, "bfloat16", f"the processor has it, and {lacking}")
-    return Choice(False, "float32", f"{lacking}, and the processor has no bfloat16")
+        return PrecisionPlan(False, "bfloat16", f"the processor has it, and {lacking}")
+    return PrecisionPlan(False, "float32", f"{lacking}, and the processor has no bfloat16")

@@ -22,7 +22,7 @@ from babelclip.errors import ImageError, InputError, ModelError
 from babelclip.filesystem import whole_folder
 from babelclip.graphs import build_image_graph, build_text_graph
 from babelclip.graphs.builder import OBSERVED
-from babelclip.graphs.quantization import Calibration, LayerInput, calibrate, write_calibration
+from babelclip.graphs.quantization import ActivationRanges, LayerInput, calibrate, write_calibration
 from babelclip.media.images import Pixels, read_image, to_pixels
 from babelclip.models import registry
 from babelclip.models.export import write_manifest, write_model
@@ -46,14 +46,14 @@ HELD_OUT = 0.25
 """The part of the samples that is measured on."""
 SEED = 0
 
-Inputs = Mapping[str, NDArray[Any]]
+GraphInputs = Mapping[str, NDArray[Any]]
 Sample = TypeVar("Sample")
-Say = Callable[[str], None]
+LogCallback = Callable[[str], None]
 """Is told what is under way."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class QuantizationBound:
     """How near int8 comes to float32 on rows that it was not calibrated on: the least and the mean cosine."""
 
     rows: int
@@ -66,9 +66,9 @@ class _Tower:
     """A tower, how its graph is built, and what it is observed and measured on, in batches."""
 
     name: str
-    build: Callable[[Calibration | None, bool], onnx.ModelProto]
-    observed: list[Inputs]
-    held_out: list[Inputs]
+    build: Callable[[ActivationRanges | None, bool], onnx.ModelProto]
+    observed: list[GraphInputs]
+    held_out: list[GraphInputs]
 
 
 def quantize(
@@ -80,8 +80,8 @@ def quantize(
     storage: Storage = "float16",
     least_cosine: float | None = None,
     runtime: str | None = None,
-    say: Say | None = None,
-) -> dict[str, Bound]:
+    say: LogCallback | None = None,
+) -> dict[str, QuantizationBound]:
     """Write a model that can run in int8, whole or not at all.
 
     :param folders: the model, a pair
@@ -117,8 +117,8 @@ def calibrate_towers(
     *,
     least_cosine: float = LEAST_COSINE,
     runtime: str | None = None,
-    say: Say | None = None,
-) -> dict[str, tuple[Calibration, Bound]]:
+    say: LogCallback | None = None,
+) -> dict[str, tuple[ActivationRanges, QuantizationBound]]:
     """Observe both towers of a model, and measure what int8 loses.
 
     :param folders: the model, a pair
@@ -140,14 +140,14 @@ def calibrate_towers(
     texts = list(dict.fromkeys(texts))
     if len(texts) < FEWEST_SAMPLES or len(decoded) < FEWEST_SAMPLES:
         raise InputError(f"{len(texts)} texts and {len(decoded)} pictures are too few; give {FEWEST_SAMPLES} of each")
-    found: dict[str, tuple[Calibration, Bound]] = {}
+    found: dict[str, tuple[ActivationRanges, QuantizationBound]] = {}
     for tower in (_text_tower(text, texts), _image_tower(image, decoded)):
         say(f"observing the {tower.name} tower")
         found[tower.name] = _calibrated(tower, runtime or settings().runtime, least_cosine)
     return found
 
 
-def write_calibrations(folder: Path, found: Mapping[str, tuple[Calibration, Bound]]) -> None:
+def write_calibrations(folder: Path, found: Mapping[str, tuple[ActivationRanges, QuantizationBound]]) -> None:
     """Let a model folder run in int8.
 
     :param folder: a folder with babelclip.json, which gets the bounds and the new checksums
@@ -172,8 +172,8 @@ def _decoded(path: Path, spec: ImageSpec) -> Pixels | None:
 def _text_tower(spec: TextSpec, texts: Sequence[str]) -> _Tower:
     """The text tower and its samples."""
 
-    def batches(rows: Sequence[Sequence[int]]) -> list[Inputs]:
-        found: list[Inputs] = []
+    def batches(rows: Sequence[Sequence[int]]) -> list[GraphInputs]:
+        found: list[GraphInputs] = []
         for group in chunks(sorted(rows, key=len), TEXTS_AT_ONCE):
             ids, mask = pad(group, spec.pad_id)
             found.append({"ids": ids, "mask": mask})
@@ -206,13 +206,13 @@ def _part(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     return [samples[i] for i in order[count:]], [samples[i] for i in order[:count]]
 
 
-def _calibrated(tower: _Tower, engine: str, least_cosine: float) -> tuple[dict[str, LayerInput], Bound]:
+def _calibrated(tower: _Tower, engine: str, least_cosine: float) -> tuple[dict[str, LayerInput], QuantizationBound]:
     """The best calibration of a tower, and its bound; a ModelError where it misses that."""
     seen = _observe(tower.build(None, True), tower.observed, engine)
     exact = tower.build(None, False)
     wanted, wanted_held = _run(exact, tower.observed, engine), _run(exact, tower.held_out, engine)
 
-    def tried(calibration: Calibration) -> Bound:
+    def tried(calibration: ActivationRanges) -> QuantizationBound:
         return _bound(wanted, _run(tower.build(calibration, False), tower.observed, engine))
 
     smoothed = []
@@ -238,20 +238,20 @@ def _calibrated(tower: _Tower, engine: str, least_cosine: float) -> tuple[dict[s
     return calibration, bound
 
 
-def _run(graph: onnx.ModelProto, batches: Iterable[Inputs], engine: str) -> FloatArray:
+def _run(graph: onnx.ModelProto, batches: Iterable[GraphInputs], engine: str) -> FloatArray:
     """The unit rows that a graph gives for all batches."""
     session = load_runtime(engine).compile(graph, precision="float32", threads=settings().threads)
     return unit_rows(np.concatenate([session.run(inputs) for inputs in batches]))
 
 
-def _bound(exact: FloatArray, compact: FloatArray) -> Bound:
+def _bound(exact: FloatArray, compact: FloatArray) -> QuantizationBound:
     """How near unit rows come to unit rows."""
     cosines = (exact * compact).sum(axis=1)
-    return Bound(len(cosines), float(cosines.min()), float(cosines.mean()))
+    return QuantizationBound(len(cosines), float(cosines.min()), float(cosines.mean()))
 
 
 def _observe(
-    graph: onnx.ModelProto, batches: Iterable[Inputs], engine: str
+    graph: onnx.ModelProto, batches: Iterable[GraphInputs], engine: str
 ) -> dict[str, tuple[FloatArray, FloatArray, FloatArray, FloatArray | None]]:
     """What calibrate needs of every layer: lows, highs, mean, and the largest weights of a matrix."""
     layers: list[tuple[str, str, int, bool]] = json.loads(

@@ -8,7 +8,7 @@ from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.errors import ModelError
 from babelclip.models.compiled_cache import compile_tower
-from babelclip.models.precision import Choice, Precision, choose, int8_hardware
+from babelclip.models.precision import Precision, PrecisionPlan, choose, int8_hardware
 from babelclip.models.registry import ModelFolders
 from babelclip.runtimes import Session, capabilities, load_runtime
 
@@ -73,7 +73,7 @@ class Towers:
                 )
             return self._sessions[tower]
 
-    def precision(self, tower: str) -> Choice:
+    def precision(self, tower: str) -> PrecisionPlan:
         """In what a tower calculates, and why.
 
         :param tower: "text" or "image"
@@ -90,7 +90,7 @@ class Towers:
             int8=int8_hardware() if auto else None,
         )
 
-    def _graph(self, tower: str, choice: Choice, spill: Path | None) -> "onnx.ModelProto":
+    def _graph(self, tower: str, choice: PrecisionPlan, spill: Path | None) -> "onnx.ModelProto":
         """The tower as a graph; what writes graphs is imported only where one is written."""
         from babelclip.graphs import build_image_graph, build_text_graph
         from babelclip.graphs.quantization import read_calibration

@@ -13,7 +13,7 @@ from babelclip.vectors import FloatArray
 if TYPE_CHECKING:
     import onnx
 
-Precision = Literal["float32", "bfloat16"]
+RuntimePrecision = Literal["float32", "bfloat16"]
 """In what an engine does the sums of a graph; the layers of an int8 graph are in int8 whatever it is."""
 
 MAX_GRAPH_BYTES = 2**31 - 2**20
@@ -42,7 +42,7 @@ class Runtime(Protocol):
         """What the processor does natively, in OpenVINO's words; empty where the engine does not say."""
         ...
 
-    def compile(self, model: "onnx.ModelProto", *, precision: Precision, threads: int) -> Session:
+    def compile(self, model: "onnx.ModelProto", *, precision: RuntimePrecision, threads: int) -> Session:
         """Make a graph ready to run.
 
         :param model: a graph as graphs/ builds it
@@ -55,14 +55,14 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
-class KeepingRuntime(Runtime, Protocol):
+class CachingRuntime(Runtime, Protocol):
     """An engine whose compiled graphs can be kept in files, and mapped from there by other processes."""
 
     def identity(self) -> str:
         """The engine's version and the processor: what a compiled graph is good for."""
         ...
 
-    def precompile(self, graph: Path, scratch: Path, *, precision: Precision, threads: int) -> tuple[Path, int]:
+    def precompile(self, graph: Path, scratch: Path, *, precision: RuntimePrecision, threads: int) -> tuple[Path, int]:
         """Compile a graph into a file.
 
         :param graph: an ONNX file, whose weights may be beside it
@@ -74,7 +74,7 @@ class KeepingRuntime(Runtime, Protocol):
         """
         ...
 
-    def open_compiled(self, content: NDArray[Any], *, precision: Precision, threads: int) -> Session:
+    def open_compiled(self, content: NDArray[Any], *, precision: RuntimePrecision, threads: int) -> Session:
         """Make a compiled graph ready to run, without copying it.
 
         :param content: uint8, writable: what ``precompile`` wrote; the session keeps it
@@ -127,7 +127,7 @@ def serialized(model: "onnx.ModelProto") -> bytes:
     return bytes(model.SerializeToString())
 
 
-def require_float32(precision: Precision, runtime: str) -> None:
+def require_float32(precision: RuntimePrecision, runtime: str) -> None:
     """Refuse a precision that an engine does not have.
 
     :param precision: what was asked for

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from babelclip.runtimes.base import Precision, require_float32, serialized
+from babelclip.runtimes.base import RuntimePrecision, require_float32, serialized
 from babelclip.vectors import FloatArray
 
 
@@ -30,7 +30,7 @@ class _OnnxRuntime:
         """As Runtime.capabilities."""
         return []
 
-    def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _OnnxSession:
+    def compile(self, model: onnx.ModelProto, *, precision: RuntimePrecision, threads: int) -> _OnnxSession:
         """As Runtime.compile."""
         require_float32(precision, "onnxruntime")
         options = onnxruntime.SessionOptions()

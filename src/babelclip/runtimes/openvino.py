@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import ModelError
-from babelclip.runtimes.base import Precision, serialized
+from babelclip.runtimes.base import RuntimePrecision, serialized
 from babelclip.settings import bound_onednn
 from babelclip.vectors import FloatArray
 
@@ -91,11 +91,11 @@ class _OpenVino:
         """What the processor does natively, in OpenVINO's words: FP32, BF16, INT8 and so on."""
         return list(self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
-    def compile(self, model: "onnx.ModelProto", *, precision: Precision, threads: int) -> _OpenVinoSession:
+    def compile(self, model: "onnx.ModelProto", *, precision: RuntimePrecision, threads: int) -> _OpenVinoSession:
         """As Runtime.compile."""
         return self._compile(serialized(model), precision, threads)
 
-    def open(self, path: Path, *, precision: Precision = "float32", threads: int = 0) -> _OpenVinoSession:
+    def open(self, path: Path, *, precision: RuntimePrecision = "float32", threads: int = 0) -> _OpenVinoSession:
         """As compile, of a graph that ``save`` wrote."""
         return self._compile(path, precision, threads)
 
@@ -104,12 +104,12 @@ class _OpenVino:
         openvino.save_model(self._core.read_model(serialized(model)), path, compress_to_fp16=False)
 
     def identity(self) -> str:
-        """As KeepingRuntime.identity."""
+        """As CachingRuntime.identity."""
         processor = self._core.get_property("CPU", "FULL_DEVICE_NAME")
         return f"openvino {openvino.get_version()}, {processor}, {' '.join(sorted(self.capabilities()))}"
 
-    def precompile(self, graph: Path, scratch: Path, *, precision: Precision, threads: int) -> tuple[Path, int]:
-        """As KeepingRuntime.precompile; the engine's own cache writes the file, since export_model copies it thrice."""
+    def precompile(self, graph: Path, scratch: Path, *, precision: RuntimePrecision, threads: int) -> tuple[Path, int]:
+        """As CachingRuntime.precompile; the engine's own cache writes the file, since export_model copies it thrice."""
         config = {**_config(precision, threads), "CACHE_DIR": str(scratch)}
         try:
             self._core.compile_model(graph, "CPU", config)
@@ -122,15 +122,15 @@ class _OpenVino:
             line = file.readline(_MAX_HEADER_BYTES)
         return written, len(line) if line.startswith(_HEADER) else 0
 
-    def open_compiled(self, content: NDArray[Any], *, precision: Precision, threads: int) -> _OpenVinoSession:
-        """As KeepingRuntime.open_compiled."""
+    def open_compiled(self, content: NDArray[Any], *, precision: RuntimePrecision, threads: int) -> _OpenVinoSession:
+        """As CachingRuntime.open_compiled."""
         tensor = openvino.Tensor(content, shared_memory=True)
         try:
             return _OpenVinoSession(self._core.import_model(tensor, "CPU", _config(precision, threads)), tensor)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot open the compiled graph: {error}") from None
 
-    def _compile(self, source: bytes | Path, precision: Precision, threads: int) -> _OpenVinoSession:
+    def _compile(self, source: bytes | Path, precision: RuntimePrecision, threads: int) -> _OpenVinoSession:
         try:
             compiled = self._core.compile_model(self._core.read_model(source), "CPU", _config(precision, threads))
             return _OpenVinoSession(compiled)
@@ -138,7 +138,7 @@ class _OpenVino:
             raise ModelError(f"OpenVINO cannot compile the graph: {error}") from None
 
 
-def _config(precision: Precision, threads: int) -> dict[str, str | int]:
+def _config(precision: RuntimePrecision, threads: int) -> dict[str, str | int]:
     """The engine's settings."""
     config: dict[str, str | int] = {
         # Left alone, OpenVINO takes bfloat16 wherever the processor has it.

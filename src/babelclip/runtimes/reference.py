@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from babelclip.runtimes.base import Precision, require_float32
+from babelclip.runtimes.base import RuntimePrecision, require_float32
 from babelclip.vectors import FloatArray
 
 
@@ -30,7 +30,7 @@ class _Reference:
         """As Runtime.capabilities."""
         return []
 
-    def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _ReferenceSession:
+    def compile(self, model: onnx.ModelProto, *, precision: RuntimePrecision, threads: int) -> _ReferenceSession:
         """As Runtime.compile."""
         require_float32(precision, "reference")
         return _ReferenceSession(ReferenceEvaluator(model))

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from babelclip.errors import ModelError
-from babelclip.runtimes.base import Precision, require_float32
+from babelclip.runtimes.base import RuntimePrecision, require_float32
 from babelclip.vectors import FloatArray
 
 _CASTS = {
@@ -151,7 +151,7 @@ class _Torch:
         """As Runtime.capabilities."""
         return []
 
-    def compile(self, model: onnx.ModelProto, *, precision: Precision, threads: int) -> _TorchSession:
+    def compile(self, model: onnx.ModelProto, *, precision: RuntimePrecision, threads: int) -> _TorchSession:
         """As Runtime.compile; torch's thread count belongs to the process, so it is set only when asked for."""
         require_float32(precision, "torch")
         if threads:

@@ -21,7 +21,7 @@ from babelclip.pipeline import chunks
 from babelclip.query.filters import read_filter
 from babelclip.stores.base import Match, ModelIdentity, QuerySource, StoreProgress, StoreRecord, no_queries
 from babelclip.stores.milvus_filters import compile_filter, quoted
-from babelclip.text.normalize import small_letters
+from babelclip.text.normalize import normalize_text
 from babelclip.vectors import FloatArray, unit_rows
 
 try:
@@ -322,7 +322,7 @@ def _row(entry: StoreRecord) -> dict[str, Any]:
 
 def _lower(text: str, most_bytes: int) -> str:
     """A text as filters compare it: in small letters, and no longer than its column."""
-    return small_letters(text).encode()[:most_bytes].decode("utf-8", "ignore")
+    return normalize_text(text).encode()[:most_bytes].decode("utf-8", "ignore")
 
 
 def _match(hit: Any) -> Match:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from babelclip.query.filters import Compare, Filter, fold
-from babelclip.text.normalize import small_letters
+from babelclip.text.normalize import normalize_text
 
 _WILDCARD = re.compile(r"[%_\\]")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -63,19 +63,19 @@ def _operator(sign: str) -> str:
 def _folder(sign: str, value: str) -> str:
     """Compile a folder name anywhere in the path, or an absolute folder; subfolders match too."""
     before = "/" if value.startswith("/") else "%/"
-    inner = small_letters(value.strip("/"))
+    inner = normalize_text(value.strip("/"))
     pattern = _like("folder", before, inner, "/%") if inner else _like("folder", "/", "", "%")
     return f"{_negation(sign)}({pattern})"
 
 
 def _contains(column: str) -> _Compiler:
     """Compile a substring, ignoring case."""
-    return lambda sign, value: f'{column} != "" and {_negation(sign)}({_like(column, "%", small_letters(value), "%")})'
+    return lambda sign, value: f'{column} != "" and {_negation(sign)}({_like(column, "%", normalize_text(value), "%")})'
 
 
 def _tag(sign: str, value: str) -> str:
     """Compile a whole tag, ignoring case."""
-    return f"{_negation(sign)}(array_contains(tags, {quoted(small_letters(value))}))"
+    return f"{_negation(sign)}(array_contains(tags, {quoted(normalize_text(value))}))"
 
 
 def _date(sign: str, value: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from babelclip.query.filters import Compare, Filter, fold
-from babelclip.text.normalize import small_letters
+from babelclip.text.normalize import normalize_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _folder(sign: str, value: str) -> SqlCondition:
     if not inner.isascii():
         position = "= 1" if absolute else "> 0"
         return SqlCondition(
-            f"{_negation(sign)}(instr(small_letters(folder || '/'), ?) {position})", (f"/{small_letters(inner)}/",)
+            f"{_negation(sign)}(instr(normalize_text(folder || '/'), ?) {position})", (f"/{normalize_text(inner)}/",)
         )
     pattern = f"{'/' if absolute else '%/'}{_escaped(inner)}/%" if inner else "/%"
     return SqlCondition(rf"{_negation(sign)}(folder || '/') LIKE ? ESCAPE '\'", (pattern,))
@@ -73,7 +73,7 @@ def _contains(column: str) -> _Compiler:
 
     def compile_contains(sign: str, value: str) -> SqlCondition:
         if not value.isascii():
-            return SqlCondition(f"{_negation(sign)}(instr(small_letters({column}), ?) > 0)", (small_letters(value),))
+            return SqlCondition(f"{_negation(sign)}(instr(normalize_text({column}), ?) > 0)", (normalize_text(value),))
         return SqlCondition(rf"{_negation(sign)}{column} LIKE ? ESCAPE '\'", (f"%{_escaped(value)}%",))
 
     return compile_contains
@@ -81,10 +81,10 @@ def _contains(column: str) -> _Compiler:
 
 def _tag(sign: str, value: str) -> SqlCondition:
     """Compile a whole tag, ignoring case."""
-    equal = "tag = ? COLLATE NOCASE" if value.isascii() else "small_letters(tag) = ?"
+    equal = "tag = ? COLLATE NOCASE" if value.isascii() else "normalize_text(tag) = ?"
     return SqlCondition(
         f"{_negation(sign)}EXISTS (SELECT 1 FROM tags WHERE tags.content = contents.id AND {equal})",
-        (value if value.isascii() else small_letters(value),),
+        (value if value.isascii() else normalize_text(value),),
     )
 
 

@@ -1,12 +1,12 @@
-"""Text in the form in which filters compare it."""
+"""Normalized text: the form in which filters compare words."""
 
 import unicodedata
 
 
-def small_letters(text: str) -> str:
-    """A text in the form that words are compared in: of any script, with accents as one letter, as macOS has not.
+def normalize_text(text: str) -> str:
+    """Normalize a text of any script for comparison; macOS writes accents as separate characters, others do not.
 
     :param text: the text
-    :return: NFC, in small letters
+    :return: the text in Unicode's form NFC and lower case
     """
     return unicodedata.normalize("NFC", text).lower()

@@ -15,7 +15,7 @@ from babelclip.checkpoints.specs import TextSpec
 from babelclip.errors import InputError, LayoutError
 from babelclip.text.unigram import read_unigram
 
-Ids = NDArray[np.int64]
+TokenIds = NDArray[np.int64]
 
 # CLIP's own splitting of words (transformers, CLIPTokenizer).
 _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -124,7 +124,7 @@ def require_strings(texts: Sequence[str]) -> None:
             raise InputError(f"text {position} is {type(text).__name__}, not a string")
 
 
-def pad(ids: Sequence[Sequence[int]], pad_id: int, width: int = 0) -> tuple[Ids, Ids]:
+def pad(ids: Sequence[Sequence[int]], pad_id: int, width: int = 0) -> tuple[TokenIds, TokenIds]:
     """One rectangle of ids, as wide as the longest row, or wider.
 
     :param ids: ids a text, at least one text

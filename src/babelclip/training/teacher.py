@@ -14,7 +14,7 @@ import numpy as np
 from babelclip.errors import DataError, InputError, MissingDependencyError
 from babelclip.models.hub import sha256
 from babelclip.models.model import Model
-from babelclip.runtimes import Precision
+from babelclip.runtimes import RuntimePrecision
 from babelclip.settings import settings
 from babelclip.training.vector_cache import VectorCache
 from babelclip.vectors import FloatArray, unit_rows
@@ -146,7 +146,7 @@ def _cached_vectors(teacher: str, texts: Sequence[str], bf16: bool, log_line: Lo
         cache = VectorCache(folder / f"file-{sha256(Path(teacher))}", vectors.shape[1])
         cache.add(known, lambda chunk: vectors[[rows[text] for text in chunk]])
         return cache
-    precision: Precision = "bfloat16" if bf16 and settings().runtime == "openvino" else "float32"
+    precision: RuntimePrecision = "bfloat16" if bf16 and settings().runtime == "openvino" else "float32"
     model = Model.load(text=teacher, precision=precision)
     cache = VectorCache(folder / f"{model.fingerprint}-{precision}", model.dimension)
     cache.add(
