@@ -116,7 +116,7 @@ def calibrate(towers: registry.ModelFolders, data: Path, target: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         pictures = sample_pictures(data, Path(folder))
-        write_calibrations(target, calibrate_towers(towers, sample_texts(data), pictures, say=log.info))
+        write_calibrations(target, calibrate_towers(towers, sample_texts(data), pictures, log_line=log.info))
 
 
 def keep_logs(trained: Path, data: Path, target: Path) -> None:

@@ -9,6 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+LogCallback = Callable[[str], None]
+"""Receives one line of text on what a long operation does now."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

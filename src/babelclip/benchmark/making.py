@@ -119,7 +119,7 @@ def _make_models(materials: Materials, counts: Counts, *, small: bool, say: Say)
     pair = ModelFolders("pair", materials.text, materials.image, {})
     pictures = sorted(samples.iterdir())
     # Random weights lose more in int8 than trained ones; their speed is what is asked for.
-    quantize(pair, materials.pair, materials.texts(0, SAMPLE_TEXTS), pictures, least_cosine=-1.0, say=say)
+    quantize(pair, materials.pair, materials.texts(0, SAMPLE_TEXTS), pictures, least_cosine=-1.0, log_line=say)
 
 
 def _make_exact(materials: Materials) -> None:

@@ -37,7 +37,12 @@ def quantize(
     for failure in unreadable:
         output.message(f"{failure.filename}: {failure.strerror}")
     bounds = quantize_model(
-        registry.find(name), target, _spread(lines, most), _spread(photos, most), storage=weights, say=output.message
+        registry.find(name),
+        target,
+        _spread(lines, most),
+        _spread(photos, most),
+        storage=weights,
+        log_line=output.message,
     )
     if json:
         output.json_line({tower: {"rows": b.rows, "least": b.least, "mean": b.mean} for tower, b in bounds.items()})

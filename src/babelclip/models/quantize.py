@@ -26,7 +26,7 @@ from babelclip.graphs.quantization import ActivationRanges, LayerInput, calibrat
 from babelclip.media.images import Pixels, read_image, to_pixels
 from babelclip.models import registry
 from babelclip.models.export import write_manifest, write_model
-from babelclip.pipeline import chunks
+from babelclip.pipeline import LogCallback, chunks
 from babelclip.runtimes import load_runtime
 from babelclip.settings import settings
 from babelclip.text.tokenizer import TextTokenizer, pad
@@ -48,8 +48,6 @@ SEED = 0
 
 GraphInputs = Mapping[str, NDArray[Any]]
 Sample = TypeVar("Sample")
-LogCallback = Callable[[str], None]
-"""Is told what is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def quantize(
     storage: Storage = "float16",
     least_cosine: float | None = None,
     runtime: str | None = None,
-    say: LogCallback | None = None,
+    log_line: LogCallback | None = None,
 ) -> dict[str, QuantizationBound]:
     """Write a model that can run in int8, whole or not at all.
 
@@ -91,7 +89,7 @@ def quantize(
     :param storage: how the weights are stored; int8 rounds them once more than the int8 graph itself does
     :param least_cosine: the bound of every held-out row; None takes LEAST_COSINE, -1 takes any
     :param runtime: the engine that observes and measures; None takes BABELCLIP_RUNTIME, else openvino
-    :param say: is told what is under way
+    :param log_line: receives a line when a step starts
     :return: the bound by tower
     :raises InputError: if the target is there already, or there are too few samples
     :raises ModelError: if a tower is missing, or misses the bound; nothing is written then
@@ -102,7 +100,7 @@ def quantize(
         pictures,
         least_cosine=LEAST_COSINE if least_cosine is None else least_cosine,
         runtime=runtime,
-        say=say,
+        log_line=log_line,
     )
     with whole_folder(target) as root:
         write_model(folders, root, storage=storage)
@@ -117,7 +115,7 @@ def calibrate_towers(
     *,
     least_cosine: float = LEAST_COSINE,
     runtime: str | None = None,
-    say: LogCallback | None = None,
+    log_line: LogCallback | None = None,
 ) -> dict[str, tuple[ActivationRanges, QuantizationBound]]:
     """Observe both towers of a model, and measure what int8 loses.
 
@@ -126,23 +124,23 @@ def calibrate_towers(
     :param pictures: as for quantize
     :param least_cosine: the bound of every held-out row; -1 takes any
     :param runtime: as for quantize
-    :param say: is told what is under way
+    :param log_line: receives a line when a step starts
     :return: the calibration and the bound by tower
     :raises InputError: if there are too few samples
     :raises ModelError: if a tower is missing, or misses the bound
     """
-    say = say or (lambda _: None)
+    log_line = log_line or (lambda _: None)
     if folders.text is None or folders.image is None:
         raise ModelError(f"{folders.name} lacks a tower; only a pair can be quantized")
     text, image = read_text_spec(folders.text), read_image_spec(folders.image)
-    say("reading samples")
+    log_line("reading samples")
     decoded = [pixels for path in dict.fromkeys(pictures) if (pixels := _decoded(path, image)) is not None]
     texts = list(dict.fromkeys(texts))
     if len(texts) < FEWEST_SAMPLES or len(decoded) < FEWEST_SAMPLES:
         raise InputError(f"{len(texts)} texts and {len(decoded)} pictures are too few; give {FEWEST_SAMPLES} of each")
     found: dict[str, tuple[ActivationRanges, QuantizationBound]] = {}
     for tower in (_text_tower(text, texts), _image_tower(image, decoded)):
-        say(f"observing the {tower.name} tower")
+        log_line(f"observing the {tower.name} tower")
         found[tower.name] = _calibrated(tower, runtime or settings().runtime, least_cosine)
     return found
 

@@ -20,11 +20,12 @@ from babelclip.evaluation.translation import evaluate_translation
 from babelclip.filesystem import require_empty
 from babelclip.models.export import copy_tower
 from babelclip.models.model import Model
+from babelclip.pipeline import LogCallback
 from babelclip.training.distill import DistillationConfig, TrainingProgressCallback, distill
 from babelclip.training.distillation_run import held_out_pairs
 from babelclip.training.pairs import Corpus, CorpusFile, hold_out, read_corpora
 from babelclip.training.sampling import ALPHA, TrainingPlan, draw, shares
-from babelclip.training.teacher import LogCallback, Teacher, teacher_vectors
+from babelclip.training.teacher import Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
 
 MAX_DRIFT = 0.02

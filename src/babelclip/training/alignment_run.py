@@ -20,6 +20,7 @@ from babelclip.evaluation.retrieval import best_ranks
 from babelclip.filesystem import read_unzipped, require_empty
 from babelclip.models import registry
 from babelclip.models.export import copy_tower
+from babelclip.pipeline import LogCallback
 from babelclip.training.features import read_features, source_of
 from babelclip.training.heads import (
     CaptionedSet,
@@ -35,7 +36,7 @@ from babelclip.training.heads import (
     captioned,
     class_vectors,
 )
-from babelclip.training.teacher import LogCallback, Teacher, teacher_vectors
+from babelclip.training.teacher import Teacher, teacher_vectors
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.class_names import read_numbered_names
 from babelclip.zeroshot.templates import BARE, fill, templates_of

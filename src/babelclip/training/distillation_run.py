@@ -16,6 +16,7 @@ from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figu
 from babelclip.evaluation.translation import Pairs, evaluate_translation
 from babelclip.filesystem import require_empty
 from babelclip.models.model import Model
+from babelclip.pipeline import LogCallback
 from babelclip.training.artifacts import CARD, PLOT, plot_log, write_card
 from babelclip.training.distill import (
     CHECKPOINTS,
@@ -29,7 +30,7 @@ from babelclip.training.distill import (
 from babelclip.training.pairs import Corpus, CorpusFile, hash_position, hold_out, read_corpora
 from babelclip.training.sampling import ALPHA, TrainingPlan, draw, shares
 from babelclip.training.student import fit_dense, load_tokenizer, make_student, write_dense
-from babelclip.training.teacher import LogCallback, Teacher, teacher_vectors
+from babelclip.training.teacher import Teacher, teacher_vectors
 from babelclip.training.vector_cache import VectorCache
 from babelclip.training.vocabulary import count_tokens
 from babelclip.vectors import FloatArray, unit_rows

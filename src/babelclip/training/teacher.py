@@ -4,7 +4,7 @@ Their vectors are kept in vector caches, each in a folder named by the teacher's
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from babelclip.errors import DataError, InputError, MissingDependencyError
 from babelclip.models.hub import sha256
 from babelclip.models.model import Model
+from babelclip.pipeline import LogCallback
 from babelclip.runtimes import RuntimePrecision
 from babelclip.settings import settings
 from babelclip.training.vector_cache import VectorCache
@@ -23,8 +24,6 @@ DIMENSION = 512
 """Default dimension of an ensemble."""
 FIT_TEXTS = 20_000
 """Texts on which the principal components of an ensemble are computed: forty for each dimension."""
-LogCallback = Callable[[str], None]
-"""Receives a line about the current stage."""
 
 
 @dataclass(frozen=True, slots=True)
