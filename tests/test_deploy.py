@@ -12,7 +12,7 @@ import yaml
 from starlette.testclient import TestClient
 
 from babelclip.errors import InputError
-from babelclip.service.ray_serve import Plan, application, read_plan
+from babelclip.service.ray_serve import ReplicaPlan, application, read_plan
 from babelclip.settings import service_settings
 
 OLDEST_KUBERNETES = "1.30"
@@ -110,9 +110,9 @@ def test_the_systemd_unit_runs_without_privileges() -> None:
 
 
 def test_the_arguments_of_ray_serve_are_read() -> None:
-    assert read_plan({}) == Plan()
+    assert read_plan({}) == ReplicaPlan()
     plan = read_plan({"models": "mini, /models/big", "indexes": "a=/x/a.bc", "max_replicas": "8"})
-    assert plan == Plan(("mini", "/models/big"), (("a", Path("/x/a.bc")),), max_replicas=8)
+    assert plan == ReplicaPlan(("mini", "/models/big"), (("a", Path("/x/a.bc")),), max_replicas=8)
 
 
 @pytest.mark.parametrize(

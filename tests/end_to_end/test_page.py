@@ -83,7 +83,7 @@ def served(pair: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
             index.add_folder(folder / "photos")
         service = Service({"pair": pair}, service_settings(), indexes={"mine": folder / "photos.bc"})
         service_settings.cache_clear()
-    _, secret = service.accounts.create("page", ("embed", "classify", "search"))
+    _, secret = service.keys.create("page", ("embed", "classify", "search"))
     config = uvicorn.Config(create_app(service), host="127.0.0.1", port=0, ws="none", log_config=None)
     server = uvicorn.Server(config)
     socket = config.bind_socket()

@@ -41,7 +41,7 @@ class Live:
 def live(pair: Model) -> Iterator[Live]:
     service_settings.cache_clear()
     service = Service({"pair": pair}, service_settings())
-    _, secret = service.accounts.create("test", SCOPES)
+    _, secret = service.keys.create("test", SCOPES)
     config = uvicorn.Config(create_app(service), host="127.0.0.1", port=0, log_config=None, access_log=False)
     socket = config.bind_socket()
     server = uvicorn.Server(config)

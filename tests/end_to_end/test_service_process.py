@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from babelclip.service.metering.keys import Accounts
+from babelclip.service.metering.keys import KeyStore
 from babelclip.service.metering.tables import open_database
 
 
@@ -79,7 +79,7 @@ def open_process(clip_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch)
 
 def secret(process: Process) -> str:
     engine = open_database(f"sqlite:///{process.database}")
-    _, made = Accounts(engine).create("test", ["embed"])
+    _, made = KeyStore(engine).create("test", ["embed"])
     engine.dispose()
     return made
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 from PIL import Image
+from starlette.applications import Starlette
 
 from babelclip.models.model import Model
 from babelclip.service.app import create_app
@@ -20,9 +21,10 @@ from babelclip.settings import service_settings
 
 @dataclass
 class Running:
-    """A service, a client with a key for everything, and that key."""
+    """A service, its application, a client with a key for everything, and that key."""
 
     service: Service
+    app: Starlette
     client: httpx2.AsyncClient
     key: Key
     secret: str
@@ -45,13 +47,13 @@ async def running(
 ) -> AsyncIterator[Running]:
     service_settings.cache_clear()
     service = Service({"pair": model}, replace(service_settings(), **settings), indexes=indexes)
-    key, secret = service.accounts.create("test", scopes, limits=limits)
+    key, secret = service.keys.create("test", scopes, limits=limits)
     app = create_app(service)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app)
         headers = {"authorization": f"Bearer {secret}"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
-            yield Running(service, client, key, secret)
+            yield Running(service, app, client, key, secret)
 
 
 def picture(size: tuple[int, int] = (40, 30), form: str = "png") -> bytes:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
 from babelclip.errors import InputError
-from babelclip.service.metering.keys import Accounts, Key, KeyLimits
+from babelclip.service.metering.keys import Key, KeyLimits, KeyStore
 from babelclip.service.metering.ledger import Ledger
 from babelclip.service.metering.prices import dollars, picodollars
 from babelclip.service.metering.tables import open_database
@@ -53,8 +53,8 @@ def create(
     """Create a key and print its secret, once, on stdout."""
     limits = _limits(KeyLimits(), requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
     ends = None if expires is None else _moment(expires)
-    with _opened(Accounts) as accounts:
-        key, secret = accounts.create(name, scope or BY_DEFAULT, expires_ms=ends, limits=limits)
+    with _opened(KeyStore) as store:
+        key, secret = store.create(name, scope or BY_DEFAULT, expires_ms=ends, limits=limits)
     if json:
         output.json_line({**_shown(key), "secret": secret})
     else:
@@ -65,8 +65,8 @@ def create(
 @APP.command("list")
 def show(json: AsJson = False) -> None:
     """List the keys, without their secrets."""
-    with _opened(Accounts) as accounts:
-        keys = [_shown(key) for key in accounts.all()]
+    with _opened(KeyStore) as store:
+        keys = [_shown(key) for key in store.all()]
     if json:
         for key in keys:
             output.json_line(key)
@@ -78,8 +78,8 @@ def show(json: AsJson = False) -> None:
 @APP.command()
 def revoke(key_id: KeyId, json: AsJson = False) -> None:
     """Revoke a key; running services notice within two seconds."""
-    with _opened(Accounts) as accounts:
-        key = accounts.revoke(key_id)
+    with _opened(KeyStore) as store:
+        key = store.revoke(key_id)
     if json:
         output.json_line(_shown(key))
     else:
@@ -96,10 +96,10 @@ def limit(
     json: AsJson = False,
 ) -> None:
     """Change the limits of a key; those that are not given stay."""
-    with _opened(Accounts) as accounts:
-        before = accounts.get(key_id).limits
+    with _opened(KeyStore) as store:
+        before = store.get(key_id).limits
         limits = _limits(before, requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
-        key = accounts.limit(key_id, limits)
+        key = store.limit(key_id, limits)
     if json:
         output.json_line(_shown(key))
     else:
@@ -139,7 +139,7 @@ def usage(
 
 @contextmanager
 def _opened(kind: Callable[[Engine], Book]) -> Iterator[Book]:
-    """Accounts or Ledger over the database of the settings, which is let go afterwards."""
+    """KeyStore or Ledger over the database of the settings, which is let go afterwards."""
     engine = open_database(service_settings().database_url)
     try:
         yield kind(engine)

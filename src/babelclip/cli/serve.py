@@ -54,8 +54,8 @@ def serve(
     own = settings().index
     if not indexes and own.is_file():
         output.message(f"no index is mounted; this one of yours can be: --index photos={own}")
-    if not service.accounts.any():
-        _, secret = service.accounts.create("admin", SCOPES)
+    if not service.keys.any():
+        _, secret = service.keys.create("admin", SCOPES)
         output.message(f"An admin key was made. It is shown this once:\n\n    {secret}\n")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("babelclip.service").setLevel(logging.WARNING if quiet else logging.INFO)

@@ -1,86 +1,92 @@
-"""The application: routes, guards and the life of the service."""
+"""The ASGI application: routes, middleware, error handlers and lifespan."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from babelclip.errors import BabelclipError
 from babelclip.service.errors import ApiError, as_api_error, json_response
 from babelclip.service.http import openapi, page
-from babelclip.service.http.fast_path import Shortcut
-from babelclip.service.http.middleware import ClientLeftError, Guard
+from babelclip.service.http.middleware import RequestMiddleware
 from babelclip.service.routes import classify, deepinfra, embeddings, photos, search, status
 from babelclip.service.state import Service
 
-DESCRIPTION = "Text in 50+ languages and images in one vector space: embeddings, classification and search."
 CORS_SECONDS = 600
 
 
-def create_app(service: Service) -> FastAPI:
-    """The application of a service.
+def create_app(service: Service) -> Starlette:
+    """Create the application of a service.
 
-    :param service: which the application starts, and closes at its end
+    :param service: the service, which the application starts and closes
     :return: an ASGI application
     """
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await service.start()
         yield
         await service.close()
 
-    app = FastAPI(
-        title="babelclip",
-        description=DESCRIPTION,
-        lifespan=life,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    app.state.service = service
-    for module in (embeddings, deepinfra, classify, search, photos, status, page):
-        app.include_router(module.ROUTER)
-    app.add_api_route("/openapi.json", lambda: json_response(openapi.document(app)), include_in_schema=False)
-    for kind in (ApiError, BabelclipError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _answer)
-    app.add_exception_handler(ClientDisconnect, _leave)
-    app.add_middleware(Shortcut, routes=embeddings.ROUTER.routes)
-    if service.settings.cors_origins:
-        app.add_middleware(
+    settings = service.settings
+    middleware = [Middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes, metrics=service.metrics)]
+    if settings.cors_origins:
+        cors = Middleware(
             CORSMiddleware,
-            allow_origins=list(service.settings.cors_origins),
+            allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
             expose_headers=["retry-after", "x-cost-usd", "x-request-id", "x-truncated-inputs"],
             max_age=CORS_SECONDS,
         )
-    app.add_middleware(Guard, max_body_bytes=service.settings.max_body_bytes, metrics=service.metrics)
+        middleware.append(cors)
+    handlers = dict.fromkeys((ApiError, BabelclipError, HTTPException), _error_response)
+    app = Starlette(routes=ROUTES, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.state.service = service
     return app
 
 
-async def _answer(request: Request, error: Exception) -> Response:
-    """An error as an envelope."""
+@cache
+def openapi_document() -> dict[str, Any]:
+    """Generate the OpenAPI document of the application, once.
+
+    :return: the document
+    """
+    return openapi.document(ROUTES)
+
+
+async def _openapi_json(request: Request) -> Response:
+    return json_response(openapi_document())
+
+
+ROUTES = [
+    *embeddings.ROUTES,
+    *deepinfra.ROUTES,
+    *classify.ROUTES,
+    *search.ROUTES,
+    *photos.ROUTES,
+    *status.ROUTES,
+    *page.ROUTES,
+    Route("/openapi.json", _openapi_json),
+]
+
+
+async def _error_response(request: Request, error: Exception) -> Response:
+    """The error envelope of an exception."""
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
         path = request.url.path
         message = f"{request.method} {path[:200]}: {str(error.detail).lower()}"
         if error.status_code == 404 and path.endswith("/"):
-            message += "; no route but / has a slash at its end"
+            message += "; no path but / ends with a slash"
         return ApiError(error.status_code, message, code=code, headers=error.headers).response()
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:]) or None
-        return ApiError(400, f"{field}: {first['msg']}", code="invalid_value", param=field).response()
     return as_api_error(error, request.scope["state"]["request_id"]).response()
-
-
-async def _leave(request: Request, error: Exception) -> Response:
-    """The client left while it sent."""
-    raise ClientLeftError from error

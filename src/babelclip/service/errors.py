@@ -9,7 +9,6 @@ import orjson
 from starlette.responses import Response
 
 from babelclip.errors import BusyError, ImageError, ImageTooLargeError, InputError, StoreError
-from babelclip.service.inference.worker import TextTooLongError
 
 LOG = logging.getLogger("babelclip.service")
 STORE_RETRY_SECONDS = 5
@@ -52,6 +51,22 @@ class ApiError(Exception):
         """
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return json_response({"error": error}, status=self.status, headers=self.headers)
+
+
+class TextTooLongError(InputError):
+    """A text has more tokens than the limit, and the request does not set ``truncate``."""
+
+    def __init__(self, position: int, tokens: int, limit: int) -> None:
+        """Describe the text.
+
+        :param position: position of the text in the request
+        :param tokens: number of its tokens
+        :param limit: the limit
+        """
+        super().__init__(
+            f"input {position} has {tokens} tokens, over the limit of {limit}; shorten it, "
+            'or send "truncate": true to have it cut'
+        )
 
 
 def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

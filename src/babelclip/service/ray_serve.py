@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from babelclip.errors import InputError, MissingDependencyError
 from babelclip.models.model import Model
@@ -24,7 +24,7 @@ ARGUMENTS = ("models", "indexes", "min_replicas", "max_replicas", "cpus")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplicaPlan:
     """What replicas serve, and how many there may be; ``cpus`` are of one replica."""
 
     models: tuple[str, ...] = (DEFAULT,)
@@ -34,7 +34,7 @@ class Plan:
     cpus: int = 2
 
 
-def read_plan(arguments: Mapping[str, Any]) -> Plan:
+def read_plan(arguments: Mapping[str, Any]) -> ReplicaPlan:
     """The arguments of ``serve run``.
 
     :param arguments: ``models=NAME,...``, ``indexes=NAME=FILE,...``, ``min_replicas``, ``max_replicas``, ``cpus``
@@ -49,7 +49,7 @@ def read_plan(arguments: Mapping[str, Any]) -> Plan:
     if bad is not None:
         raise InputError(f"indexes has {bad!r}, which is not NAME=FILE")
     numbers = {name: _count(name, arguments[name]) for name in ARGUMENTS[2:] if name in arguments}
-    plan = Plan(
+    plan = ReplicaPlan(
         models=tuple(_items(arguments.get("models", ""))) or (DEFAULT,),
         indexes=tuple((name, Path(file)) for name, _, file in indexes),
         **numbers,
@@ -59,7 +59,7 @@ def read_plan(arguments: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def application(models: Sequence[str], indexes: Mapping[str, Path]) -> Callable[[], FastAPI]:
+def application(models: Sequence[str], indexes: Mapping[str, Path]) -> Callable[[], Starlette]:
     """What a replica runs when it starts.
 
     :param models: names or folders
@@ -67,7 +67,7 @@ def application(models: Sequence[str], indexes: Mapping[str, Path]) -> Callable[
     :return: makes the application, with models of its own
     """
 
-    def make() -> FastAPI:
+    def make() -> Starlette:
         return create_app(Service({name: Model.load(name) for name in models}, service_settings(), indexes=indexes))
 
     return make

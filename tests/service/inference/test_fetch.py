@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from babelclip.service.errors import ApiError
-from babelclip.service.inference.fetch import Fetcher, is_public
+from babelclip.service.inference.fetch import ImageFetcher, is_public
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +35,8 @@ class Names:
 
 def fetcher(
     answer: Callable[[httpx2.Request], httpx2.Response], policy: str = "public", max_bytes: int = 1000
-) -> Fetcher:
-    return Fetcher(policy, max_bytes=max_bytes, find=Names(), transport=httpx2.MockTransport(answer))
+) -> ImageFetcher:
+    return ImageFetcher(policy, max_bytes=max_bytes, find=Names(), transport=httpx2.MockTransport(answer))
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -48,7 +48,7 @@ def picture(request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(200, content=pieces())
 
 
-async def refused(fetch: Fetcher, url: str) -> ApiError:
+async def refused(fetch: ImageFetcher, url: str) -> ApiError:
     with pytest.raises(ApiError) as error:
         await fetch(url)
     await fetch.close()

@@ -116,8 +116,8 @@ async def test_a_background_thread_builds_the_graph_while_searches_are_answered_
         await until(builds.started.is_set, PATIENCE)
         assert await hits(here) == exact
         new = save(file, pair, 1, 3)
-        image_hits = await here.service.shelf.ask(
-            here.service.shelf.get("mine"), lambda index: index.nearest(new[1], 1)
+        image_hits = await here.service.indexes.run(
+            here.service.indexes.get("mine"), lambda index: index.nearest(new[1], 1)
         )
         assert image_hits[0].path == "/p/1-1.jpg"
         assert adoptions.times == []

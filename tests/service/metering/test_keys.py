@@ -16,16 +16,16 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 
 from babelclip.errors import InputError, StoreError
 from babelclip.service.metering import tables
-from babelclip.service.metering.keys import Accounts, KeyLimits, now_ms
+from babelclip.service.metering.keys import KeyLimits, KeyStore, now_ms
 from babelclip.service.metering.tables import METADATA, open_database
 
 
 @pytest.fixture
-def accounts(open_again: Callable[[], Engine]) -> Accounts:
-    return Accounts(open_again())
+def accounts(open_again: Callable[[], Engine]) -> KeyStore:
+    return KeyStore(open_again())
 
 
-def test_a_secret_finds_its_key_and_no_other_does(accounts: Accounts) -> None:
+def test_a_secret_finds_its_key_and_no_other_does(accounts: KeyStore) -> None:
     key, secret = accounts.create("web", ["search", "embed"])
     assert accounts.find(secret) == key
     assert key.scopes == ("embed", "search")
@@ -37,14 +37,14 @@ def test_a_secret_finds_its_key_and_no_other_does(accounts: Accounts) -> None:
 def test_the_secret_itself_is_not_in_the_database(tmp_path: Path) -> None:
     file = tmp_path / "keys.db"
     engine = open_database(f"sqlite:///{file}")
-    _, secret = Accounts(engine).create("web", ["embed"])
+    _, secret = KeyStore(engine).create("web", ["embed"])
     engine.dispose()
     stored = file.read_bytes() + b"".join(other.read_bytes() for other in tmp_path.glob("keys.db-*"))
     assert secret[12:].encode() not in stored
     assert hashlib.sha256(secret.encode()).digest() in stored
 
 
-def test_a_revoked_key_says_so_and_stays_revoked(accounts: Accounts) -> None:
+def test_a_revoked_key_says_so_and_stays_revoked(accounts: KeyStore) -> None:
     key, secret = accounts.create("web", ["embed"])
     revoked = accounts.revoke(key.id)
     assert revoked.state == "revoked"
@@ -52,20 +52,20 @@ def test_a_revoked_key_says_so_and_stays_revoked(accounts: Accounts) -> None:
     assert accounts.find(secret) == revoked
 
 
-def test_a_key_ends_when_it_was_to_end(accounts: Accounts) -> None:
+def test_a_key_ends_when_it_was_to_end(accounts: KeyStore) -> None:
     ended, _ = accounts.create("old", ["embed"], expires_ms=now_ms() - 1)
     going, _ = accounts.create("new", ["embed"], expires_ms=now_ms() + 60_000)
     assert (ended.state, going.state) == ("expired", "active")
 
 
-def test_limits_are_kept_and_changed(accounts: Accounts) -> None:
+def test_limits_are_kept_and_changed(accounts: KeyStore) -> None:
     key, _ = accounts.create("web", ["embed"], limits=KeyLimits(requests_per_minute=5))
     limits = KeyLimits(tokens_per_day=10, picodollars_per_month=2**62)
     assert accounts.limit(key.id, limits).limits == limits
     assert accounts.all()[0].limits == limits
 
 
-def test_bad_keys_are_refused_by_name(accounts: Accounts) -> None:
+def test_bad_keys_are_refused_by_name(accounts: KeyStore) -> None:
     with pytest.raises(InputError, match="not everything"):
         accounts.create("web", ["everything"])
     with pytest.raises(InputError, match="not none"):
@@ -144,8 +144,8 @@ def test_a_new_database_and_one_that_is_up_to_date_are_opened_without_what_migra
 def test_services_that_start_at_once_on_a_new_database_take_turns(database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         engines = list(pool.map(open_database, [database_url] * 4))
-    secrets = [Accounts(engine).create("web", ["embed"])[1] for engine in engines]
-    assert all(Accounts(engines[0]).find(secret) for secret in secrets)
+    secrets = [KeyStore(engine).create("web", ["embed"])[1] for engine in engines]
+    assert all(KeyStore(engines[0]).find(secret) for secret in secrets)
     for engine in engines:
         engine.dispose()
 

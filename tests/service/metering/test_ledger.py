@@ -8,10 +8,10 @@ from sqlalchemy.exc import OperationalError
 
 from babelclip.errors import InputError, StoreError
 from babelclip.service.metering import ledger as ledgers
-from babelclip.service.metering.ledger import Entry, Ledger, day_of
+from babelclip.service.metering.ledger import Ledger, LedgerEntry, day_of
 from babelclip.service.request_id import new_request_id
 
-ROW = Entry("", "k1", 1_790_000_000_000, "2026-09-21", "mini", "/v1/embeddings", 7, 1, 100, 3, 35_000)
+ROW = LedgerEntry("", "k1", 1_790_000_000_000, "2026-09-21", "mini", "/v1/embeddings", 7, 1, 100, 3, 35_000)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def ledger(open_again: Callable[[], Engine]) -> Iterator[Ledger]:
     opened.close()
 
 
-def entry(**changes: object) -> Entry:
+def entry(**changes: object) -> LedgerEntry:
     return replace(ROW, request_id=new_request_id(), **changes)  # type: ignore[arg-type]
 
 
@@ -45,13 +45,13 @@ async def test_many_at_once_are_all_there_and_the_sums_are_theirs(ledger: Ledger
 @pytest.mark.anyio
 async def test_rows_that_come_together_share_a_commit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     commits: list[int] = []
-    insert = ledgers._insert
+    insert = ledgers.insert_entries
 
-    def counted(connection: Connection, rows: list[Entry]) -> None:
+    def counted(connection: Connection, rows: list[LedgerEntry]) -> None:
         commits.append(len(rows))
         insert(connection, rows)
 
-    monkeypatch.setattr(ledgers, "_insert", counted)
+    monkeypatch.setattr(ledgers, "insert_entries", counted)
     await asyncio.gather(*(ledger.record(entry()) for _ in range(32)))
     assert commits == [32]
 
@@ -103,14 +103,14 @@ def test_what_is_no_day_is_refused(ledger: Ledger) -> None:
 async def test_a_database_that_is_away_for_a_moment_loses_nothing(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert, tries = ledgers._insert, iter([True, False])
+    insert, tries = ledgers.insert_entries, iter([True, False])
 
-    def away_once(connection: Connection, rows: list[Entry]) -> None:
+    def away_once(connection: Connection, rows: list[LedgerEntry]) -> None:
         if next(tries):
             raise OperationalError("INSERT", {}, OSError("locked"))
         insert(connection, rows)
 
-    monkeypatch.setattr(ledgers, "_insert", away_once)
+    monkeypatch.setattr(ledgers, "insert_entries", away_once)
     row = entry()
     await ledger.record(row)
     assert list(ledger.rows()) == [row]
@@ -127,7 +127,7 @@ async def test_who_waits_hears_that_the_ledger_cannot_be_written(
         raise OperationalError("INSERT secret", {}, OSError("disk full"))
 
     with monkeypatch.context() as away:
-        away.setattr(ledgers, "_insert", broken)
+        away.setattr(ledgers, "insert_entries", broken)
         with pytest.raises(StoreError, match="disk full") as refused:
             await ledger.record(entry())
         assert "secret" not in str(refused.value)

@@ -7,10 +7,10 @@ from sqlalchemy import Engine
 
 from babelclip.errors import InputError, StoreError
 from babelclip.service.errors import ApiError
-from babelclip.service.metering.keys import Accounts, Key, KeyLimits, now_ms
-from babelclip.service.metering.ledger import Entry, Ledger, day_of
+from babelclip.service.metering.keys import Key, KeyLimits, KeyStore, now_ms
+from babelclip.service.metering.ledger import Ledger, LedgerEntry, day_of
 from babelclip.service.metering.prices import picodollars
-from babelclip.service.metering.quotas import Quotas, Rates
+from babelclip.service.metering.quotas import Quotas, RateLimiter
 from babelclip.service.request_id import new_request_id
 
 pytestmark = pytest.mark.anyio
@@ -21,34 +21,34 @@ def key(**limits: int) -> Key:
 
 
 @pytest.fixture
-async def rates(limits_url: str) -> AsyncIterator[Rates]:
-    opened = Rates(limits_url)
+async def rates(limits_url: str) -> AsyncIterator[RateLimiter]:
+    opened = RateLimiter(limits_url)
     yield opened
     await opened.close()
 
 
-async def test_requests_over_the_limit_of_a_minute_are_refused(rates: Rates) -> None:
+async def test_requests_over_the_limit_of_a_minute_are_refused(rates: RateLimiter) -> None:
     limited, other = key(requests_per_minute=3), key(requests_per_minute=3)
     for _ in range(3):
-        await rates.request(limited)
+        await rates.count_request(limited)
     with pytest.raises(ApiError, match="3 requests a minute") as refused:
-        await rates.request(limited)
+        await rates.count_request(limited)
     assert refused.value.status == 429
     assert 1 <= int(refused.value.headers["retry-after"]) <= 60
-    await rates.request(other)
+    await rates.count_request(other)
     for _ in range(10):
-        await rates.request(key())
+        await rates.count_request(key())
 
 
-async def test_tokens_over_the_limit_of_a_minute_are_refused_and_do_not_count(rates: Rates) -> None:
+async def test_tokens_over_the_limit_of_a_minute_are_refused_and_do_not_count(rates: RateLimiter) -> None:
     limited = key(tokens_per_minute=100)
-    await rates.tokens(limited, 60)
+    await rates.count_tokens(limited, 60)
     with pytest.raises(ApiError) as refused:
-        await rates.tokens(limited, 41)
+        await rates.count_tokens(limited, 41)
     assert refused.value.code == "rate_limit_exceeded"
-    await rates.tokens(limited, 40)
+    await rates.count_tokens(limited, 40)
     with pytest.raises(ApiError, match="in parts") as never:
-        await rates.tokens(limited, 101)
+        await rates.count_tokens(limited, 101)
     assert never.value.status == 400
 
 
@@ -56,8 +56,8 @@ async def test_services_that_share_a_store_share_the_limits(limits_url: str) -> 
     if limits_url == "memory://":
         pytest.skip("memory is of one service")
     limited = key(requests_per_minute=10)
-    services = [Rates(limits_url) for _ in range(3)]
-    done = await asyncio.gather(*(services[i % 3].request(limited) for i in range(30)), return_exceptions=True)
+    services = [RateLimiter(limits_url) for _ in range(3)]
+    done = await asyncio.gather(*(services[i % 3].count_request(limited) for i in range(30)), return_exceptions=True)
     assert sum(result is None for result in done) == 10
     for service in services:
         await service.close()
@@ -65,14 +65,14 @@ async def test_services_that_share_a_store_share_the_limits(limits_url: str) -> 
 
 async def test_a_store_that_is_away_is_named_without_its_password() -> None:
     pytest.importorskip("redis")
-    rates = Rates("redis://:secret@127.0.0.1:1/0")
-    assert not await rates.check()
+    rates = RateLimiter("redis://:secret@127.0.0.1:1/0")
+    assert not await rates.is_available()
     with pytest.raises(StoreError) as away:
-        await rates.request(key(requests_per_minute=1))
+        await rates.count_request(key(requests_per_minute=1))
     await rates.close()
     assert "secret" not in str(away.value)
     with pytest.raises(InputError) as bad:
-        Rates("memcached://:secret@host")
+        RateLimiter("memcached://:secret@host")
     assert "secret" not in str(bad.value)
 
 
@@ -96,9 +96,9 @@ async def test_spend_of_the_month_counts_what_the_ledger_has(open_again: Callabl
     engine = open_again()
     ledger = Ledger(engine)
     ledger.start()
-    spender, _ = Accounts(engine).create("s", ["embed"], limits=KeyLimits(picodollars_per_month=picodollars("1")))
+    spender, _ = KeyStore(engine).create("s", ["embed"], limits=KeyLimits(picodollars_per_month=picodollars("1")))
     day = day_of(now_ms())
-    row = Entry("", spender.id, now_ms(), day, "mini", "/", 0, 0, 0, 0, picodollars("0.9"))
+    row = LedgerEntry("", spender.id, now_ms(), day, "mini", "/", 0, 0, 0, 0, picodollars("0.9"))
     await ledger.record(replace(row, request_id=new_request_id()))
     await ledger.record(replace(row, request_id=new_request_id(), day="2001-01-01"))
     ledger.close()
@@ -129,7 +129,7 @@ async def test_what_was_charged_counts_once_when_the_sums_are_read_again(
     quotas = Quotas(ledger)
     (name,) = named(1)
     await quotas.reserve(limited, name, 50, 0)
-    await ledger.record(Entry(name, limited.id, 0, day_of(now_ms()), "mini", "/", 50, 0, 0, 0, 0))
+    await ledger.record(LedgerEntry(name, limited.id, 0, day_of(now_ms()), "mini", "/", 50, 0, 0, 0, 0))
     assert await quotas.used(limited) == (50, 0)
     quotas.settle(limited, name, charged=True)
     assert await quotas.used(limited) == (50, 0)
@@ -144,7 +144,7 @@ async def test_a_new_day_begins_with_all_of_its_tokens(
     monkeypatch.setattr("babelclip.service.metering.quotas.now_ms", lambda: now[0])
     ledger, limited = Ledger(open_again()), key(tokens_per_day=100)
     ledger.start()
-    await ledger.record(Entry(new_request_id(), limited.id, now[0], day_of(now[0]), "mini", "/", 100, 0, 0, 0, 0))
+    await ledger.record(LedgerEntry(new_request_id(), limited.id, now[0], day_of(now[0]), "mini", "/", 100, 0, 0, 0, 0))
     ledger.close()
     quotas = Quotas(ledger)
     with pytest.raises(ApiError, match="100 are used"):
@@ -163,7 +163,7 @@ async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
     quotas = Quotas(ledger)
     await quotas.reserve(limited, "a", 50, 0)
     quotas.settle(limited, "a", charged=False)
-    await ledger.record(Entry(new_request_id(), limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
+    await ledger.record(LedgerEntry(new_request_id(), limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
     ledger.close()
     with pytest.raises(ApiError, match="60 are used"):
         await quotas.reserve(limited, "b", 50, 0)
@@ -183,7 +183,7 @@ async def test_exactly_what_the_quota_allows_is_answered_by_any_number_of_client
     ledger = Ledger(open_again())
     ledger.start()
     quotas, limited, day = Quotas(ledger), key(**limit), day_of(now_ms())
-    before = [Entry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7) for name in named(100)]
+    before = [LedgerEntry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7) for name in named(100)]
     await asyncio.gather(*map(ledger.record, before))
     answered, seen = 0, []
 
@@ -199,7 +199,7 @@ async def test_exactly_what_the_quota_allows_is_answered_by_any_number_of_client
                 # The work failed: nothing is charged.
                 quotas.settle(limited, name, charged=False)
                 continue
-            await ledger.record(Entry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7))
+            await ledger.record(LedgerEntry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7))
             await asyncio.sleep(0.001 * (number % 3))
             quotas.settle(limited, name, charged=True)
             answered += 1
@@ -212,7 +212,7 @@ async def test_exactly_what_the_quota_allows_is_answered_by_any_number_of_client
             await quotas.reserve(limited, name, 3, 7)
         except ApiError:
             break
-        await ledger.record(Entry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7))
+        await ledger.record(LedgerEntry(name, limited.id, 0, day, "mini", "/", 3, 0, 0, 0, 7))
         quotas.settle(limited, name, charged=True)
         answered += 1
     assert answered == 100
@@ -230,7 +230,7 @@ async def test_a_row_whose_client_left_while_it_was_written_counts(open_again: C
     (name,) = named(1)
     await quotas.reserve(limited, name, 60, 0)
     writing = asyncio.create_task(
-        ledger.record(Entry(name, limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
+        ledger.record(LedgerEntry(name, limited.id, 0, day_of(now_ms()), "mini", "/", 60, 0, 0, 0, 0))
     )
     await asyncio.sleep(0)
     writing.cancel()

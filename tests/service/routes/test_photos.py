@@ -27,7 +27,7 @@ async def searching(model: Model, photos: Path, *scopes: str) -> AsyncIterator[h
     with Index.open(file, model) as index:
         index.add_folder(photos)
     service = Service({"pair": model}, service_settings(), indexes={"mine": file})
-    _, secret = service.accounts.create("test", scopes or ("search",))
+    _, secret = service.keys.create("test", scopes or ("search",))
     app = create_app(service)
     async with app.router.lifespan_context(app):
         headers = {"authorization": f"Bearer {secret}"}

@@ -41,10 +41,9 @@ async def test_texts_tokens_and_pictures_have_the_vectors_of_the_model(pair: Mod
     assert [row["index"] for row in mixed.json()["data"]] == [0, 1, 2]
 
 
-async def test_the_shortcut_answers_as_the_router_does(pair: Model) -> None:
+async def test_routes_below_a_root_path_answer_alike(pair: Model) -> None:
     async with running(pair) as here:
-        app = here.client._transport.app  # type: ignore[attr-defined]
-        behind = httpx2.ASGITransport(app, root_path="/below")
+        behind = httpx2.ASGITransport(here.app, root_path="/below")
         async with httpx2.AsyncClient(transport=behind, base_url="http://test", headers=here.client.headers) as routed:
             for body, headers in (
                 ({"model": "pair", "input": "dog"}, {}),
@@ -216,7 +215,7 @@ async def test_without_an_index_search_says_so(pair: Model) -> None:
 
 async def test_usage_is_of_the_own_key_but_for_admins(pair: Model) -> None:
     async with running(pair) as here:
-        _, other = here.service.accounts.create("other", ["embed"])
+        _, other = here.service.keys.create("other", ["embed"])
         theirs = {"authorization": f"Bearer {other}"}
         await here.embed("x")
         await here.client.post("/v1/embeddings", json={"model": "pair", "input": "x"}, headers=theirs)

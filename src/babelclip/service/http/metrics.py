@@ -30,7 +30,7 @@ class Metrics:
         self._batches = gauge("batches", "Batches that ran.", ("model",))
         self._rows = gauge("batch_rows", "Texts and images in those batches.", ("model",))
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_response(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request.
 
         :param route: its route's path
@@ -42,7 +42,7 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def charged(self, model: str, tokens: int, images: int) -> None:
+    def count_charge(self, model: str, tokens: int, images: int) -> None:
         """Count what was charged.
 
         :param model: which

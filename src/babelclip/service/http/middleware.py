@@ -1,12 +1,10 @@
-"""What stands around a request: a name for it, bounds of its body, headers, a line in the log, no bare error."""
+"""Middleware: request id, limits on the body, security headers, access log, and the last error handler."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from babelclip.service.errors import ApiError, as_api_error
@@ -15,14 +13,14 @@ from babelclip.service.request_id import new_request_id
 
 LOG = logging.getLogger("babelclip.service")
 BODY_SECONDS = 30.0
-"""Within which a body must have come."""
-CLIENT_LEFT = 499
-"""In the log, of a client that did not wait; no answer is sent."""
+"""Time limit for receiving a request body."""
+CLIENT_DISCONNECTED = 499
+"""Status in the log for a client that disconnected; no response is sent."""
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = (
+SECURITY_HEADERS = (
     (b"content-security-policy", CSP.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -30,68 +28,67 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
-NOT_KEPT = (b"cache-control", b"no-store")
-"""Of answers to POST."""
-FULL = "there are as many connections as the service takes; try again, or use fewer"
-ENDING = "the service is ending; another takes over"
-FULL_HEADERS = {"retry-after": "1", "connection": "close"}
-
-Result = TypeVar("Result")
+NO_STORE = (b"cache-control", b"no-store")
+"""Header of responses to POST."""
+OVERLOADED = "the service has reached its connection limit; try again, or use fewer connections"
+SHUTTING_DOWN = "the service is shutting down; try again"
+OVERLOADED_HEADERS = {"retry-after": "1", "connection": "close"}
 
 
-class Guard:
-    """ASGI middleware."""
+class RequestMiddleware:
+    """ASGI middleware around every request."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics) -> None:
-        """Stand around an application.
+        """Wrap an application.
 
         :param app: the application
-        :param max_body_bytes: of a request
-        :param metrics: what is counted
+        :param max_body_bytes: size limit of a request body
+        :param metrics: the metrics that requests are counted in
         """
         self._app = app
-        self._limit = max_body_bytes
+        self._max_body_bytes = max_body_bytes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
         request_id = state["request_id"] = new_request_id()
-        began = time.perf_counter()
+        started = time.perf_counter()
         status = 0
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = {name for name, _ in message["headers"]}
-                own = (*HEADERS, NOT_KEPT) if scope["method"] == "POST" else HEADERS
+                present = {name for name, _ in message["headers"]}
+                defaults = (*SECURITY_HEADERS, NO_STORE) if scope["method"] == "POST" else SECURITY_HEADERS
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
-                    *(pair for pair in own if pair[0] not in given),
+                    *(header for header in defaults if header[0] not in present),
                 ]
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
             try:
                 if state.get("full"):
-                    raise ApiError(503, FULL, kind="server_error", code="overloaded", headers=FULL_HEADERS)
-                await self._app(scope, _bounded(receive, scope, self._limit), answer)
-            except (ClientLeftError, ClientDisconnect):
-                status = CLIENT_LEFT
-            # The last stop: nothing leaves here but an envelope. The server cancels what it has no more time for.
+                    raise ApiError(503, OVERLOADED, kind="server_error", code="overloaded", headers=OVERLOADED_HEADERS)
+                await self._app(scope, _limited(receive, scope, self._max_body_bytes), send_with_headers)
+            except ClientDisconnect:
+                status = CLIENT_DISCONNECTED
+            # The last handler: every error becomes an envelope. The server cancels requests that outlast its shutdown.
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError):
-                    error = ApiError(503, ENDING, kind="server_error", code="overloaded", headers=FULL_HEADERS)
+                    headers = OVERLOADED_HEADERS
+                    error = ApiError(503, SHUTTING_DOWN, kind="server_error", code="overloaded", headers=headers)
                 if status == 0:
-                    await as_api_error(error, request_id).response()(scope, receive, answer)
-        seconds = time.perf_counter() - began
+                    await as_api_error(error, request_id).response()(scope, receive, send_with_headers)
+        seconds = time.perf_counter() - started
         route = getattr(scope.get("route"), "path", "none")
-        self._metrics.answered(route, scope["method"], status, seconds)
+        self._metrics.count_response(route, scope["method"], status, seconds)
         LOG.info(
             "%s %s %s %d %.1fms key=%s",
             request_id,
@@ -103,81 +100,35 @@ class Guard:
         )
 
 
-class ClientLeftError(Exception):
-    """The client did not wait for its answer."""
-
-
-def _bounded(receive: Receive, scope: Scope, limit: int) -> Receive:
-    """A body that ends with an error where it is too long or too slow, before it is in memory."""
+def _limited(receive: Receive, scope: Scope, limit: int) -> Receive:
+    """A body that raises an error if it is too large or too slow, before it is in memory."""
     close = {"connection": "close"}
     stated = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     deadline = time.monotonic() + BODY_SECONDS
-    taken = 0
-    whole = False
+    received = 0
+    complete = False
 
-    async def bounded() -> Message:
-        nonlocal taken, whole
-        if whole:
+    async def limited() -> Message:
+        nonlocal received, complete
+        if complete:
             return await receive()
         if (int(stated) if stated.isdigit() else 0) > limit:
-            raise ApiError(413, _too_long(int(stated), limit), code="body_too_large", headers=close)
+            raise ApiError(413, _too_large(int(stated), limit), code="body_too_large", headers=close)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 message = await receive()
         except TimeoutError:
-            message_text = f"the body did not come within {BODY_SECONDS:.0f} seconds"
+            message_text = f"the body was not received within {BODY_SECONDS:.0f} seconds"
             raise ApiError(408, message_text, code="body_too_slow", headers=close) from None
         if message["type"] == "http.request":
-            taken += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if taken > limit:
-                raise ApiError(413, _too_long(taken, limit), code="body_too_large", headers=close)
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > limit:
+                raise ApiError(413, _too_large(received, limit), code="body_too_large", headers=close)
         return message
 
-    return bounded
+    return limited
 
 
-def _too_long(size: int, limit: int) -> str:
-    return f"the body has {size} bytes or more, over the limit of {limit}; send it in parts"
-
-
-async def while_there(request: Request, work: Coroutine[Any, Any, Result], seconds: float) -> Result:
-    """Do something for as long as the client waits for it; when it leaves, the work is cancelled.
-
-    :param request: the client's, whose body was read
-    :param work: what to do
-    :param seconds: how long it may take
-    :return: what the work gave
-    :raises ClientLeftError: if the client left
-    :raises ApiError: 503, if it took too long
-    """
-    here = asyncio.current_task()
-    leaving = asyncio.ensure_future(_left(request))
-    left = False
-
-    def leave(watch: "asyncio.Task[None]") -> None:
-        nonlocal left
-        if here is not None and not watch.cancelled():
-            left = here.cancel()
-
-    leaving.add_done_callback(leave)
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        message = f"the request was not done within {seconds:.0f} seconds, and nothing was charged; send fewer at once"
-        headers = {"retry-after": "1"}
-        raise ApiError(503, message, kind="server_error", code="deadline_exceeded", headers=headers) from None
-    except asyncio.CancelledError:
-        if left and here is not None and here.uncancel() == 0:
-            raise ClientLeftError from None
-        raise
-    finally:
-        leaving.remove_done_callback(leave)
-        leaving.cancel()
-
-
-async def _left(request: Request) -> None:
-    """Return when the client is gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def _too_large(size: int, limit: int) -> str:
+    return f"the body has at least {size} bytes, over the limit of {limit}; split the request"

@@ -1,19 +1,21 @@
-"""The OpenAPI document: routes read their bodies themselves, after the key was checked, and say here what they take."""
+"""The OpenAPI document, generated from the routes and the schemas they name."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from starlette.routing import BaseRoute
 
 from babelclip import __version__
+from babelclip.service.http.routing import JSON, ApiRoute
 from babelclip.service.schemas.requests import ImageItem, TextItem
-from babelclip.service.schemas.responses import ErrorReply
+from babelclip.service.schemas.responses import ErrorResponse
 
-_REF = "#/components/schemas/{model}"
-_FORMS: set[type[BaseModel]] = {ErrorReply, ImageItem, TextItem}
-_ERRORS = {
+DESCRIPTION = "Text in 50+ languages and images in one vector space: embeddings, classification and search."
+REFERENCE = "#/components/schemas/{model}"
+ERRORS = {
     "400": "The request is invalid; it cost nothing.",
     "401": "No valid key.",
     "403": "The key lacks the scope.",
@@ -27,38 +29,76 @@ _ERRORS = {
 }
 
 
-def takes(form: type[BaseModel], *kinds: str) -> dict[str, Any]:
-    """What a route takes, for its ``openapi_extra``.
+def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """Generate the OpenAPI document of routes.
 
-    :param form: of its body
-    :param *kinds: content types beside application/json
-    :return: the part of the OpenAPI document
-    """
-    _FORMS.add(form)
-    schema = {"$ref": _REF.format(model=form.__name__)}
-    content = {kind: {"schema": schema} for kind in ("application/json", *kinds)}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of an application, made once.
-
-    :param app: the application
+    :param routes: the routes; those that are no ApiRoute are left out
     :return: the document
     """
-    if app.openapi_schema is None:
-        made = get_openapi(title="babelclip", version=__version__, description=app.description, routes=app.routes)
-        _, forms = models_json_schema([(form, "validation") for form in sorted(_FORMS, key=str)], ref_template=_REF)
-        schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(forms.get("$defs", {}))
-        error = {"application/json": {"schema": {"$ref": _REF.format(model="ErrorReply")}}}
-        errors = {status: {"description": meaning, "content": error} for status, meaning in _ERRORS.items()}
-        for path, methods in made["paths"].items():
-            for operation in methods.values():
-                operation["responses"].pop("422", None)
-                if path.startswith("/v1/") or path == "/metrics":
-                    operation["security"] = [{"key": []}]
-                    operation["responses"] = operation["responses"] | errors | operation["responses"]
-        made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        app.openapi_schema = made
-    return app.openapi_schema
+    described = [route for route in routes if isinstance(route, ApiRoute)]
+    paths: dict[str, dict[str, Any]] = {}
+    models: set[tuple[type[BaseModel], JsonSchemaMode]] = {
+        (ErrorResponse, "serialization"),
+        (ImageItem, "validation"),
+        (TextItem, "validation"),
+    }
+    for route in described:
+        paths.setdefault(route.path_format, {})[route.method.lower()] = _operation(route)
+        if route.request is not None:
+            models.add((route.request, "validation"))
+        if isinstance(route.response, type):
+            models.add((route.response, "serialization"))
+    _, schemas = models_json_schema(sorted(models, key=str), ref_template=REFERENCE)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "babelclip", "description": DESCRIPTION, "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: ApiRoute) -> dict[str, Any]:
+    """The operation object of a route."""
+    content = {JSON: {"schema": _reference(route.response)}} if isinstance(route.response, type) else route.response
+    name = f"{route.name}{route.path_format}_{route.method.lower()}"
+    operation: dict[str, Any] = {
+        "tags": [route.tag],
+        "summary": route.name.replace("_", " ").title(),
+        "description": route.endpoint.__doc__,
+        "operationId": re.sub(r"\W", "_", name),
+        "responses": {"200": {"description": route.response_description, "content": content}},
+    }
+    if parameters := _parameters(route):
+        operation["parameters"] = parameters
+    if route.request is not None:
+        schema = _reference(route.request)
+        body = {content_type: {"schema": schema} for content_type in route.request_types}
+        operation["requestBody"] = {"required": True, "content": body}
+    if route.path.startswith("/v1/") or route.path == "/metrics":
+        error = {JSON: {"schema": _reference(ErrorResponse)}}
+        errors = {status: {"description": meaning, "content": error} for status, meaning in ERRORS.items()}
+        operation["security"] = [{"key": []}]
+        operation["responses"] |= errors
+    return operation
+
+
+def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
+    """The parameter objects of a route."""
+    properties = {name: {"title": name.title(), "type": "string"} for name in route.param_convertors}
+    if route.parameters is not None:
+        properties = route.parameters.model_json_schema()["properties"]
+    parameters = []
+    for name, schema in properties.items():
+        in_path = name in route.param_convertors
+        parameter = {"name": name, "in": "path" if in_path else "query", "required": in_path, "schema": schema}
+        if "description" in schema:
+            parameter["description"] = schema["description"]
+        parameters.append(parameter)
+    return parameters
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=model.__name__)}

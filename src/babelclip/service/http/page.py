@@ -1,16 +1,16 @@
-"""The page: static files of the package, each read once."""
+"""The web page: static files of the package, each read once."""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from fastapi import APIRouter, Request
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from babelclip.service.errors import ApiError
 
-ROUTER = APIRouter(include_in_schema=False)
 PAGE = "page"
 INDEX = "index.html"
 TYPES = {
@@ -20,41 +20,48 @@ TYPES = {
     "json": "application/json",
     "svg": "image/svg+xml",
 }
-"""The system's own table may say otherwise, and a browser runs no script of another type."""
+"""File extension -> content type; the table of the operating system may differ, and browsers check it for scripts."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """A file of the page; the tag changes when its content does."""
+    """A static file and its entity tag, a digest of the content."""
 
     content: bytes
-    kind: str
-    tag: str
+    content_type: str
+    etag: str
 
 
 @cache
 def page_files() -> dict[str, PageFile]:
-    """The files of the page.
+    """Read the static files.
 
-    :return: by name
+    :return: name -> file
     """
-    found = {}
+    files = {}
     for file in (resources.files("babelclip.service") / PAGE).iterdir():
-        kind = TYPES.get(file.name.rpartition(".")[2])
-        if kind is not None and file.is_file():
+        content_type = TYPES.get(file.name.rpartition(".")[2])
+        if content_type is not None and file.is_file():
             content = file.read_bytes()
-            found[file.name] = PageFile(content, kind, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-    return found
+            files[file.name] = PageFile(content, content_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+    return files
 
 
-@ROUTER.get("/")
-@ROUTER.get("/page/{name}")
-async def page_file(request: Request, name: str = INDEX) -> Response:
-    """A file of the page."""
+async def page_file(request: Request) -> Response:
+    """Send a static file.
+
+    :param request: the request, with the name of a file in its path or none for the page itself
+    :return: the file, or 304 if the client has it
+    :raises ApiError: 404, if there is no such file
+    """
+    name = request.path_params.get("name", INDEX)
     file = page_files().get(name)
     if file is None:
-        raise ApiError(404, f"there is no page {name[:80]!r}", code="not_found")
-    headers = {"cache-control": "no-cache", "etag": file.tag}
-    if request.headers.get("if-none-match") == file.tag:
+        raise ApiError(404, f"the page has no file {name[:80]!r}", code="not_found")
+    headers = {"cache-control": "no-cache", "etag": file.etag}
+    if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.kind, headers=headers)
+    return Response(file.content, media_type=file.content_type, headers=headers)
+
+
+ROUTES = [Route("/", page_file), Route("/page/{name}", page_file)]

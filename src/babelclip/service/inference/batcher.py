@@ -214,7 +214,7 @@ class Batcher:
     def _gather(self) -> None:
         """Where few waited when the last batch was done: wait for all whom it answered, as long as they keep coming.
 
-        The engine's threads wait for each other at every layer, so answering requests while it runs costs it twice the
+        The worker's threads wait for each other at every layer, so answering requests while it runs costs it twice the
         time; it is faster to answer first, and then to run one large batch. Those who waited are in it: without the
         last that comes, somebody else would wait for two batches each time. A lone request never waits here.
         """

@@ -39,7 +39,7 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
-class Fetcher:
+class ImageFetcher:
     """Fetches pictures by URL, where the operator lets it."""
 
     def __init__(self, policy: str, *, max_bytes: int, find: Resolve = resolve, transport: Any = None) -> None:

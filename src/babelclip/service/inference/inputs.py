@@ -11,7 +11,7 @@ import numpy as np
 
 from babelclip.errors import ImageError, InputError
 from babelclip.media.images import Pixels
-from babelclip.service.inference.worker import Engine, Texts
+from babelclip.service.inference.worker import InferenceWorker, Texts
 from babelclip.vectors import FloatArray
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -32,29 +32,29 @@ class Inputs:
         """How many pictures."""
         return len(self.pixels)
 
-    async def encode(self, engine: Engine, owner: str) -> FloatArray:
+    async def encode(self, worker: InferenceWorker, owner: str) -> FloatArray:
         """The vectors.
 
-        :param engine: the model
+        :param worker: the model
         :param owner: the key
         :return: float32 (n, d) in the order of the request, as the towers give them
         """
         if not self.pixels:
-            return await engine.encode_texts(owner, self.texts.ids)
+            return await worker.encode_texts(owner, self.texts.ids)
         if not self.text_places:
-            return await engine.encode_images(owner, self.pixels)
-        vectors = np.empty((len(self.text_places) + self.images, engine.model.dimension), dtype=np.float32)
+            return await worker.encode_images(owner, self.pixels)
+        vectors = np.empty((len(self.text_places) + self.images, worker.model.dimension), dtype=np.float32)
         async with asyncio.TaskGroup() as group:
-            texts = group.create_task(engine.encode_texts(owner, self.texts.ids))
-            images = group.create_task(engine.encode_images(owner, self.pixels))
+            texts = group.create_task(worker.encode_texts(owner, self.texts.ids))
+            images = group.create_task(worker.encode_images(owner, self.pixels))
         vectors[self.text_places], vectors[self.pixel_places] = texts.result(), images.result()
         return vectors
 
 
-async def read_inputs(engine: Engine, given: Any, *, truncate: bool, fetch: Fetch) -> Inputs:
+async def read_inputs(worker: InferenceWorker, given: Any, *, truncate: bool, fetch: Fetch) -> Inputs:
     """Make ready what a request gives.
 
-    :param engine: the model
+    :param worker: the model
     :param given: of a form that forms.check_input lets pass
     :param truncate: cut long texts rather than refuse them
     :param fetch: of pictures that are given by URL
@@ -66,7 +66,7 @@ async def read_inputs(engine: Engine, given: Any, *, truncate: bool, fetch: Fetc
     if isinstance(items[0], int):
         items = [items]
     if isinstance(items[0], list):
-        return Inputs(engine.read_tokens(items, truncate=truncate), list(range(len(items))), [], [])
+        return Inputs(worker.read_tokens(items, truncate=truncate), list(range(len(items))), [], [])
     texts: dict[int, str] = {}
     images: dict[int, str] = {}
     for place, item in enumerate(items):
@@ -74,14 +74,14 @@ async def read_inputs(engine: Engine, given: Any, *, truncate: bool, fetch: Fetc
             images[place] = item["image"]
         else:
             texts[place] = item["text"] if isinstance(item, dict) else item
-    read = await engine.read_texts(list(texts.values()), truncate=truncate) if texts else Texts([], 0, 0)
-    return Inputs(read, list(texts), await read_images(engine, images, fetch, of=len(items)), list(images))
+    read = await worker.read_texts(list(texts.values()), truncate=truncate) if texts else Texts([], 0, 0)
+    return Inputs(read, list(texts), await read_images(worker, images, fetch, of=len(items)), list(images))
 
 
-async def read_images(engine: Engine, images: Mapping[int, str], fetch: Fetch, *, of: int) -> list[Pixels]:
+async def read_images(worker: InferenceWorker, images: Mapping[int, str], fetch: Fetch, *, of: int) -> list[Pixels]:
     """Decode pictures that a request gives as text.
 
-    :param engine: the model
+    :param worker: the model
     :param images: place in the request -> base64, data URI or URL
     :param fetch: of those given by URL
     :param of: how many items the request has
@@ -91,7 +91,7 @@ async def read_images(engine: Engine, images: Mapping[int, str], fetch: Fetch, *
     pixels = []
     for place, image in images.items():
         try:
-            pixels.append(await engine.read_image(await image_bytes(image, fetch)))
+            pixels.append(await worker.read_image(await image_bytes(image, fetch)))
         except ImageError as error:
             if of > 1:
                 error.args = (f"item {place}: {error}",)

@@ -17,7 +17,7 @@ _Name = tuple[str, int, int, int | None]
 """Path, time of change in ns, pixels, time in a video in ms."""
 
 
-class Thumbnails:
+class ThumbnailCache:
     """Makes small JPEGs, and keeps those asked for last."""
 
     def __init__(self) -> None:

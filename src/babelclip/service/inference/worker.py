@@ -12,6 +12,7 @@ from PIL import Image
 from babelclip.errors import ImageError, ImageTooLargeError, InputError
 from babelclip.media.images import Pixels
 from babelclip.models.model import Model
+from babelclip.service.errors import TextTooLongError
 from babelclip.service.inference.batcher import Batcher
 from babelclip.vectors import FloatArray
 
@@ -36,7 +37,7 @@ class Texts:
     truncated: int
 
 
-class Engine:
+class InferenceWorker:
     """A model, its queue, and the threads that feed it."""
 
     def __init__(self, name: str, model: Model, *, capacity: int, max_pixels: int) -> None:
@@ -139,7 +140,7 @@ class Engine:
         """The texts, if none is over the limit."""
         for position, total in enumerate(totals):
             if total > MAX_TOKENS and not truncate:
-                raise TextTooLongError(position, total)
+                raise TextTooLongError(position, total, MAX_TOKENS)
         cut = sum(total > len(row) for row, total in zip(ids, totals, strict=True))
         return Texts(ids, sum(map(len, ids)), cut)
 
@@ -160,18 +161,3 @@ class Engine:
             raise
         except MemoryError:
             raise ImageTooLargeError(f"image of {len(content)} bytes: there is no memory to decode it") from None
-
-
-class TextTooLongError(InputError):
-    """A text has more tokens than are taken without ``truncate``."""
-
-    def __init__(self, position: int, tokens: int) -> None:
-        """Say which, and how long it is.
-
-        :param position: of the text in the request
-        :param tokens: that it has
-        """
-        super().__init__(
-            f"input {position} has {tokens} tokens, over the limit of {MAX_TOKENS}; shorten it, "
-            'or send "truncate": true to have it cut'
-        )

@@ -63,7 +63,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Accounts:
+class KeyStore:
     """The keys of a database. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
@@ -141,7 +141,7 @@ class Accounts:
         """
         return bool(self._read(select(func.count()).select_from(KEYS))[0][0])
 
-    def answers(self) -> bool:
+    def is_available(self) -> bool:
         """Whether the database answers.
 
         :return: True if so

@@ -33,7 +33,7 @@ Grouping = Literal["key", "day", "model"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """A row of the ledger; the columns of tables.LEDGER."""
 
     request_id: str
@@ -100,7 +100,7 @@ def check_day(day: str) -> str:
     raise InputError(f"{day!r} is not a day of the form 2026-01-31")
 
 
-_Waiting = list[tuple[Entry, "asyncio.Future[None]"]]
+_Waiting = list[tuple[LedgerEntry, "asyncio.Future[None]"]]
 _Handed = tuple[asyncio.AbstractEventLoop, _Waiting]
 
 
@@ -129,7 +129,7 @@ class Ledger:
             self._thread.join()
             self._thread = None
 
-    async def record(self, entry: Entry) -> None:
+    async def record(self, entry: LedgerEntry) -> None:
         """Write a row, and return when it is committed.
 
         :param entry: the row
@@ -199,7 +199,7 @@ class Ledger:
         (total,) = (row for row in rows if not row[0])
         return Spent(int(total[1]), int(total[2]), frozenset(row[0] for row in rows if row[0]))
 
-    def rows(self, *, since: str = "", until: str = "", key_id: str | None = None) -> Iterator[Entry]:
+    def rows(self, *, since: str = "", until: str = "", key_id: str | None = None) -> Iterator[LedgerEntry]:
         """The rows themselves, in flat memory.
 
         :param since: the first day, or ""
@@ -214,7 +214,7 @@ class Ledger:
             with self._engine.connect() as connection:
                 streamed = connection.execution_options(yield_per=EXPORT_ROWS).execute(statement)
                 for row in streamed.mappings():
-                    yield Entry(**row)
+                    yield LedgerEntry(**row)
         except SQLAlchemyError as error:
             raise StoreError(f"the ledger cannot be read: {first_line(error)}") from None
 
@@ -237,12 +237,12 @@ class Ledger:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(_resolve, [future for _, future in waiting], error)
 
-    def _write(self, entries: list[Entry]) -> StoreError | None:
+    def _write(self, entries: list[LedgerEntry]) -> StoreError | None:
         """Commit rows; tried again where the database was away for a moment."""
         for attempt in range(ATTEMPTS):
             try:
                 with self._engine.begin() as connection:
-                    _insert(connection, entries)
+                    insert_entries(connection, entries)
                 return None
             except SQLAlchemyError as error:
                 last = error
@@ -272,8 +272,12 @@ def _chosen(table: Table, since: str, until: str, key_id: str | None) -> list[Co
     return conditions
 
 
-def _insert(connection: Connection, entries: list[Entry]) -> None:
-    """Rows that are not there yet, and their sums."""
+def insert_entries(connection: Connection, entries: list[LedgerEntry]) -> None:
+    """Insert entries that are not in the ledger yet, and add them to the totals.
+
+    :param connection: a connection in a transaction
+    :param entries: the entries
+    """
     # The database's own dialect is loaded already; the other one takes 2 MiB.
     build: Any = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert
     rows = build(LEDGER).on_conflict_do_nothing().returning(LEDGER.c.request_id)

@@ -1,8 +1,9 @@
-"""What a key may use: requests and tokens a minute (memory or Redis), tokens a day and spend a month (ledger).
+"""Limits of API keys: requests and tokens a minute (memory or Redis), tokens a day and dollars a month (ledger).
 
-Rates are sliding windows of the ``limits`` library. Quotas are sums of the ledger, plus the requests of this service
-that these sums do not include, each by its id: one service never passes a quota and never refuses below it. Several see
-each other's rows REFRESH_SECONDS late at most, and may pass a quota by what they answer in that time.
+Rate limits are sliding windows of the ``limits`` library. Quotas are sums of the ledger, plus the requests of this
+service that these sums do not include, each by its id: a single service never exceeds a quota and never refuses below
+it. Several services see each other's entries at most REFRESH_SECONDS late, and may exceed a quota by what they answer
+in that time.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ UNWRITTEN_SECONDS = 60.0
 """After which a row that should have been written, and is in no sum, was never written."""
 
 
-class Rates:
+class RateLimiter:
     """Requests and tokens a minute, by key."""
 
     def __init__(self, url: str) -> None:
@@ -57,7 +58,7 @@ class Rates:
         if self._pool is not None:
             await self._pool.disconnect()
 
-    async def check(self) -> bool:
+    async def is_available(self) -> bool:
         """Whether the store answers.
 
         :return: True if it does
@@ -67,7 +68,7 @@ class Rates:
         except Exception:  # each client of a store has its own errors
             return False
 
-    async def request(self, key: Key) -> None:
+    async def count_request(self, key: Key) -> None:
         """Count a request.
 
         :param key: whose
@@ -77,7 +78,7 @@ class Rates:
         if key.limits.requests_per_minute is not None:
             await self._hit(key.limits.requests_per_minute, key, "requests", 1)
 
-    async def tokens(self, key: Key, count: int) -> None:
+    async def count_tokens(self, key: Key, count: int) -> None:
         """Count tokens.
 
         :param key: whose
@@ -119,7 +120,7 @@ def _redis_pool(url: str) -> Any:
 
 
 @dataclass(slots=True)
-class _Account:
+class _KeyUsage:
     """What a key has used: the ledger's sums when they were last read, and the requests that they do not include."""
 
     day: str = ""
@@ -150,7 +151,7 @@ class Quotas:
         :param ledger: the ledger
         """
         self._ledger = ledger
-        self._accounts: dict[str, _Account] = {}
+        self._usages: dict[str, _KeyUsage] = {}
 
     async def reserve(self, key: Key, request_id: str, tokens: int, pico: int) -> None:
         """Hold what a request will use, until ``settle``.
@@ -164,9 +165,9 @@ class Quotas:
         """
         if not _has_quota(key):
             return
-        account = await self._current(key)
+        usage = await self._current(key)
         # From here to the end nothing awaits: what was compared is what is reserved.
-        used, spent = account.used()
+        used, spent = usage.used()
         limits = key.limits
         if limits.tokens_per_day is not None and used + tokens > limits.tokens_per_day:
             message = f"{tokens} more tokens are over this key's {limits.tokens_per_day} a day ({used} are used)"
@@ -175,7 +176,7 @@ class Quotas:
             most = dollars(limits.picodollars_per_month)
             message = f"${dollars(pico)} more is over this key's ${most} a month (${dollars(spent)} is spent)"
             raise too_many(message, _seconds_to(_next_month()), "insufficient_quota")
-        account.reserved[request_id] = (tokens, pico)
+        usage.reserved[request_id] = (tokens, pico)
 
     def settle(self, key: Key, request_id: str, *, charged: bool) -> None:
         """End what ``reserve`` began.
@@ -184,10 +185,10 @@ class Quotas:
         :param request_id: of the request
         :param charged: whether the ledger has its row, or may have it: the next reading of the sums tells
         """
-        account = self._accounts.get(key.id)
-        amount = account.reserved.pop(request_id, None) if account is not None else None
-        if account is not None and amount is not None and charged:
-            account.settled[request_id] = (*amount, time.monotonic())
+        usage = self._usages.get(key.id)
+        amount = usage.reserved.pop(request_id, None) if usage is not None else None
+        if usage is not None and amount is not None and charged:
+            usage.settled[request_id] = (*amount, time.monotonic())
 
     async def used(self, key: Key) -> tuple[int, int]:
         """Read what a key with a quota has used, with what is under way here.
@@ -198,40 +199,40 @@ class Quotas:
         """
         return (await self._current(key)).used()
 
-    async def _current(self, key: Key) -> _Account:
-        """The account of a key, whose sums are at most REFRESH_SECONDS old and of today."""
-        account = self._accounts.setdefault(key.id, _Account())
+    async def _current(self, key: Key) -> _KeyUsage:
+        """The usage of a key, whose sums are at most REFRESH_SECONDS old and of today."""
+        usage = self._usages.setdefault(key.id, _KeyUsage())
         # One reading at a time: two that overlap could each take the same rows for new ones. Reservations wait for it,
         # so that every request that may be in the sums is among those that it asks about.
         has_waited = False
-        while account.reading is not None or not (has_waited or _is_fresh(account)):
-            if account.reading is None:
-                account.reading = asyncio.create_task(self._read(key, account))
-            await asyncio.shield(account.reading)
+        while usage.reading is not None or not (has_waited or _is_fresh(usage)):
+            if usage.reading is None:
+                usage.reading = asyncio.create_task(self._read(key, usage))
+            await asyncio.shield(usage.reading)
             has_waited = True
-        return account
+        return usage
 
-    async def _read(self, key: Key, account: _Account) -> None:
+    async def _read(self, key: Key, usage: _KeyUsage) -> None:
         """Read the sums, and drop the requests that they include."""
         try:
             today, began = day_of(now_ms()), time.monotonic()
-            asked = [*account.reserved, *account.settled]
+            asked = [*usage.reserved, *usage.settled]
             sums = await asyncio.to_thread(self._ledger.spent, key.id, today, asked)
-            account.day, account.tokens, account.pico, account.read_at = today, sums.tokens, sums.picodollars, began
+            usage.day, usage.tokens, usage.pico, usage.read_at = today, sums.tokens, sums.picodollars, began
             for request_id in sums.request_ids:
-                account.reserved.pop(request_id, None)
-            account.settled = {
+                usage.reserved.pop(request_id, None)
+            usage.settled = {
                 request_id: row
-                for request_id, row in account.settled.items()
+                for request_id, row in usage.settled.items()
                 if request_id not in sums.request_ids and began - row[2] < UNWRITTEN_SECONDS
             }
         finally:
-            account.reading = None
+            usage.reading = None
 
 
-def _is_fresh(account: _Account) -> bool:
-    """Whether the sums of an account can be used."""
-    return account.day == day_of(now_ms()) and time.monotonic() - account.read_at < REFRESH_SECONDS
+def _is_fresh(usage: _KeyUsage) -> bool:
+    """Whether the sums of an usage can be used."""
+    return usage.day == day_of(now_ms()) and time.monotonic() - usage.read_at < REFRESH_SECONDS
 
 
 def _has_quota(key: Key) -> bool:

@@ -1,98 +1,59 @@
-"""POST /v1/classify: what pictures show, by labels in any language."""
+"""POST /v1/classify: zero-shot classification of images by labels in any language."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from fastapi import APIRouter, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from babelclip.errors import InputError
-from babelclip.media.images import Pixels
 from babelclip.service.errors import json_response
-from babelclip.service.http.middleware import while_there
-from babelclip.service.http.openapi import takes
+from babelclip.service.http.routing import ApiRoute
+from babelclip.service.inference.classifier_cache import read_labels
 from babelclip.service.inference.inputs import read_images
-from babelclip.service.inference.worker import Engine
-from babelclip.service.metering.access import Visit
-from babelclip.service.routes.embeddings import charged
-from babelclip.service.schemas.requests import MAX_LABELS, ClassifyRequest
-from babelclip.service.schemas.responses import ClassifyReply, Reply
-from babelclip.service.state import Service, read_form, service_of
-from babelclip.vectors import unit_rows
-from babelclip.zeroshot import Classifier, Prediction, Ranked
-from babelclip.zeroshot.labels import as_labels
+from babelclip.service.request_context import admit
+from babelclip.service.schemas.requests import ClassifyRequest
+from babelclip.service.schemas.responses import ClassifyResponse, JsonObject
+from babelclip.zeroshot import Prediction, Ranked
 
-ROUTER = APIRouter(tags=["classification"])
+OPTIONS = {"templates", "language", "multi", "abstain", "temperature", "doubt"}
+"""Fields of the request that are options of Classifier."""
 
 
-@ROUTER.post("/v1/classify", response_model=ClassifyReply, openapi_extra=takes(ClassifyRequest))
 async def classify(request: Request) -> Response:
     """Classify images by labels in any language, or as none of these."""
-    service = service_of(request)
-    async with service.desk.visit(request, "classify") as visit:
-        form = await read_form(request, visit, ClassifyRequest)
-        engine = service.engine(form.model)
-        images = [form.images] if isinstance(form.images, str) else form.images
-        pixels = await read_images(engine, dict(enumerate(images)), service.fetch, of=len(images))
-        options = form.model_dump(include={"templates", "language", "multi", "abstain", "temperature", "doubt"})
-        found, predictions = await classified(
-            request, service, visit, engine, pixels, form.labels, options, top=form.top
-        )
-        data = [{"index": place, **_row(one)} for place, one in enumerate(predictions)]
-        usage = {"prompt_tokens": visit.tokens, "total_tokens": visit.tokens, "images": visit.images}
-        reply = {"object": "list", "data": data, "model": engine.name, "language": found.language, "usage": usage}
-        return await charged(service, visit, engine, 0, json_response(reply))
+    async with admit(request, "classify") as context:
+        body = await context.read(ClassifyRequest)
+        service = context.service
+        worker = service.worker(body.model)
+        images = [body.images] if isinstance(body.images, str) else body.images
+        pixels = await read_images(worker, dict(enumerate(images)), service.fetch, of=len(images))
+        texts = await read_labels(worker, body.labels)
+        await context.reserve(worker.name, tokens=texts.tokens, images=len(pixels))
+        options = body.model_dump(include=OPTIONS)
+        work = service.classifiers.predict(worker, context.key.id, pixels, body.labels, options, top=body.top)
+        classifier, predictions = await context.run(work)
+        content = {
+            "object": "list",
+            "data": [{"index": index, **_row(prediction)} for index, prediction in enumerate(predictions)],
+            "model": worker.name,
+            "language": classifier.language,
+            "usage": {"prompt_tokens": context.tokens, "total_tokens": context.tokens, "images": context.images},
+        }
+        return await context.charge(worker.name, json_response(content))
 
 
-async def classified(
-    request: Request,
-    service: Service,
-    visit: Visit,
-    engine: Engine,
-    pixels: Sequence[Pixels],
-    labels: Sequence[str] | Mapping[str, Any],
-    options: Mapping[str, Any],
-    *,
-    top: int | None,
-) -> tuple[Classifier, list[Prediction]]:
-    """Make room for pictures and labels, and compare them while the client waits.
-
-    Labels cost their own tokens, whether or not their vectors are still there; what templates add is free.
-
-    :param request: the request
-    :param service: the service
-    :param visit: its visit
-    :param engine: the model
-    :param pixels: of engine.read_image
-    :param labels: as Classifier takes them
-    :param options: of Classifier, by name
-    :param top: how many labels are ranked; None is all
-    :return: the labels' classifier, and a prediction a picture
-    :raises InputError: if the labels cannot be used, or are too many
-    """
-    read = as_labels(labels)
-    if len(read) > MAX_LABELS:
-        raise InputError(f"there are {len(read)} labels, over the limit of {MAX_LABELS} a request")
-    texts = await engine.read_texts([text for label in read for text in label.texts], truncate=False)
-    await service.desk.reserve(visit, engine.name, tokens=texts.tokens, images=len(pixels))
-
-    async def work() -> tuple[Classifier, list[Prediction]]:
-        classifier = await service.classifiers.get(engine, visit.key.id, labels, options)
-        vectors = unit_rows(await engine.encode_images(visit.key.id, pixels))
-        return classifier, classifier.predict(vectors, top)
-
-    return await while_there(request, work(), service.settings.request_seconds)
-
-
-def _row(prediction: Prediction) -> Reply:
-    """A prediction as the answer has it."""
-    row: Reply = {
+def _row(prediction: Prediction) -> JsonObject:
+    """A prediction as the response has it."""
+    row: JsonObject = {
         "label": prediction.label,
-        "holding": [_ranked(one) for one in prediction.holding],
-        "ranked": [_ranked(one) for one in prediction.ranked],
+        "holding": [_label_score(ranked) for ranked in prediction.holding],
+        "ranked": [_label_score(ranked) for ranked in prediction.ranked],
     }
     return row if prediction.none is None else {**row, "none": prediction.none}
 
 
-def _ranked(one: Ranked) -> Reply:
-    return {"label": one.label, "score": one.score, **({"path": list(one.path)} if len(one.path) > 1 else {})}
+def _label_score(ranked: Ranked) -> JsonObject:
+    path = {"path": list(ranked.path)} if len(ranked.path) > 1 else {}
+    return {"label": ranked.label, "score": ranked.score, **path}
+
+
+ROUTES = [
+    ApiRoute("POST", "/v1/classify", classify, tag="classification", request=ClassifyRequest, response=ClassifyResponse)
+]

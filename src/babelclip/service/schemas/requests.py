@@ -1,4 +1,4 @@
-"""The forms of requests. A field that is not in a form is refused."""
+"""Request schemas. Fields that a schema does not list are refused."""
 
 from typing import Annotated, Any, Literal
 
@@ -23,19 +23,19 @@ MAX_QUERIES_LIKE = 1000
 Text = Annotated[StrictStr, Field(min_length=1)]
 
 
-class Form(BaseModel):
-    """A request: names that are not known are refused."""
+class RequestSchema(BaseModel):
+    """A request body: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ImageItem(Form):
+class ImageItem(RequestSchema):
     """An image: base64, a data URI, or, if the operator enables it, an http(s) URL."""
 
     image: StrictStr = Field(min_length=1)
 
 
-class TextItem(Form):
+class TextItem(RequestSchema):
     """A text."""
 
     text: StrictStr = Field(min_length=1)
@@ -174,7 +174,7 @@ _QUERY_SCHEMA = {
 }
 
 
-class EmbeddingsRequest(Form):
+class EmbeddingsRequest(RequestSchema):
     """OpenAI's form. ``input`` is a text, a list of texts, tokens, a list of tokens, or, beyond OpenAI, images."""
 
     model: StrictStr = Field(max_length=MAX_MODEL_NAME)
@@ -188,7 +188,7 @@ class EmbeddingsRequest(Form):
     service_tier: StrictStr | None = None
 
 
-class InferenceRequest(Form):
+class InferenceRequest(RequestSchema):
     """DeepInfra's form: ``inputs`` and ``image`` are embedded; with ``candidate_labels`` the image is classified."""
 
     inputs: list[Text] | None = Field(None, max_length=MAX_ITEMS)
@@ -198,7 +198,7 @@ class InferenceRequest(Form):
     truncate: bool = Field(False, description="Truncate a text of over 512 tokens instead of refusing it.")
 
 
-class ClassifyRequest(Form):
+class ClassifyRequest(RequestSchema):
     """Images and labels."""
 
     model: StrictStr = Field(max_length=MAX_MODEL_NAME)
@@ -217,7 +217,7 @@ class ClassifyRequest(Form):
     )
 
 
-class SearchRequest(Form):
+class SearchRequest(RequestSchema):
     """A text, an image, or a weighted sum of both."""
 
     query: Annotated[Any, PlainValidator(check_query), WithJsonSchema(_QUERY_SCHEMA)]

@@ -1,10 +1,10 @@
-"""The forms of replies. Routes send plain dictionaries; these say what is in them."""
+"""Response schemas. Routes send plain dictionaries; the schemas document them."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Reply = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 class EmbeddingRow(BaseModel):
@@ -22,7 +22,7 @@ class TokenUsage(BaseModel):
     total_tokens: int
 
 
-class EmbeddingsReply(BaseModel):
+class EmbeddingsResponse(BaseModel):
     """Vectors of unit length, in the order of ``input``."""
 
     object: Literal["list"]
@@ -49,7 +49,7 @@ class LabelScore(BaseModel):
     path: list[str] | None = None
 
 
-class InferenceReply(BaseModel):
+class InferenceResponse(BaseModel):
     """DeepInfra's form of a response: ``embeddings`` with ``input_tokens``, or ``results`` if labels were given."""
 
     embeddings: list[list[float]] | None = None
@@ -75,7 +75,7 @@ class ClassifiedRow(BaseModel):
     none: float | None = None
 
 
-class ClassifyReply(BaseModel):
+class ClassifyResponse(BaseModel):
     """Classifications of the images in their order, and the language of the labels."""
 
     object: Literal["list"]
@@ -106,7 +106,7 @@ class HitRow(BaseModel):
     thumbnail: str | None = None
 
 
-class SearchReply(BaseModel):
+class SearchResponse(BaseModel):
     """Photos, the best first."""
 
     object: Literal["list"]
@@ -125,8 +125,8 @@ class IndexCard(BaseModel):
     photos: int
 
 
-class IndexesReply(BaseModel):
-    """List the mounted indexes."""
+class IndexesResponse(BaseModel):
+    """The mounted indexes."""
 
     object: Literal["list"]
     data: list[IndexCard]
@@ -141,7 +141,7 @@ class ErrorBody(BaseModel):
     code: str | None
 
 
-class ErrorReply(BaseModel):
+class ErrorResponse(BaseModel):
     """OpenAI's form of an error."""
 
     error: ErrorBody
@@ -162,7 +162,7 @@ class ModelCard(BaseModel):
     price_per_million_images: float
 
 
-class ModelsReply(BaseModel):
+class ModelsResponse(BaseModel):
     """The models of this service."""
 
     object: Literal["list"]
@@ -184,7 +184,7 @@ class UsageRow(BaseModel):
     cost_dollars: str
 
 
-class UsageReply(BaseModel):
+class UsageResponse(BaseModel):
     """Usage."""
 
     object: Literal["list"]
