@@ -21,8 +21,8 @@ from babelclip.evaluation.captions import read_pictures
 from babelclip.evaluation.classification import (
     NamedPictures,
     area_under_curve,
+    class_splits,
     embed_named,
-    partings,
     read_labelled,
     score_zero_shot,
 )
@@ -164,7 +164,7 @@ def _abstention_with_examples(model: Model, named: NamedPictures, classes: Class
     lines = ["| examples a label, at most | AUC of rejection |", "|---:|---:|"]
     for most in EXAMPLES:
         areas = []
-        for split, known in enumerate(partings(len(labels.labels))):
+        for split, known in enumerate(class_splits(len(labels.labels))):
             order = np.random.default_rng(split).permutation(len(truth))
             own = [order[truth[order] == place] for place in known]
             taken = np.concatenate([rows[: min(most, len(rows) - 1)] for rows in own])

@@ -22,8 +22,8 @@ from babelclip.models.model import Model
 from babelclip.search import confidence
 from babelclip.text.languages import BY_CODE, CODES
 from babelclip.vectors import FloatArray
+from babelclip.zeroshot.background_vocabulary import background_vocabulary
 from babelclip.zeroshot.calibration import confidence_error
-from babelclip.zeroshot.everyday_words import everyday_words
 from mini_pairs import is_held_out
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +96,7 @@ def main() -> None:
         queries = queries_of(model, names, code)
         if len(queries[0]) < 50:
             continue
-        words = model.encode_text(list(everyday_words(code)))
+        words = model.encode_text(list(background_vocabulary(code)))
         cells = [
             trial(things, queries, words, extra, by_kind=by_kind)
             for extra, by_kind in ((none, True), (photos, True), (none, False))
@@ -300,7 +300,7 @@ def hub_section(model: Model, data: Path) -> str:
         truth = np.array([place[caption.image] for caption in own[:asked]])
         cosines = texts[:asked] @ vectors.T
         scores = [cosines]
-        for bank in (texts[asked:], model.encode_text(list(everyday_words(code)))):
+        for bank in (texts[asked:], model.encode_text(list(background_vocabulary(code)))):
             scores.append(confidence.HUB_SHARPNESS * cosines - confidence.hubness(vectors, bank))
         lines.append(f"| {BY_CODE[code].name} | " + " | ".join(recalls(score, truth) for score in scores) + " |")
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])

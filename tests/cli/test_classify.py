@@ -37,7 +37,7 @@ def test_json_has_an_object_a_photo_with_scores_of_sum_one(photos: Path) -> None
         assert "none" not in row
 
 
-def test_abstention_says_none_of_these(photos: Path) -> None:
+def test_abstention_answers_none_of_these(photos: Path) -> None:
     output = run(photos, "--labels", "quark,gluon", "--abstain", "0.01", "--json")
     rows = [json.loads(line) for line in output.splitlines()]
     assert all(row["label"] is None and row["none"] > 0.01 for row in rows)
@@ -45,7 +45,7 @@ def test_abstention_says_none_of_these(photos: Path) -> None:
     assert all(line.count("none of these ") == 2 for line in lines[1:])
 
 
-def test_csv_has_a_row_a_label(photos: Path, tmp_path: Path) -> None:
+def test_csv_has_one_row_per_label(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("animal\n  dog\n  cat\n", encoding="utf-8")
     output = run(photos / "a.jpg", "--labels-file", tmp_path / "labels.txt", "--csv", "--no-templates")
     rows = list(csv.DictReader(io.StringIO(output)))
@@ -55,19 +55,19 @@ def test_csv_has_a_row_a_label(photos: Path, tmp_path: Path) -> None:
     assert all(float(row["none"]) + float(rows[0]["score"]) == pytest.approx(1, abs=1e-5) for row in rows)
 
 
-def test_examples_refine_and_their_gain_is_told(photos: Path, tmp_path: Path) -> None:
+def test_examples_refine_labels_and_their_effect_is_reported(photos: Path, tmp_path: Path) -> None:
     command = ["classify", str(photos), "--labels", "x,y", "--examples", str(tmp_path / "examples")]
-    said = []
+    messages = []
     for label, name in (("x", "a.jpg"), ("y", "b.png"), ("x", "c.webp")):
         (tmp_path / "examples" / label).mkdir(parents=True, exist_ok=True)
         picture = next(photos.rglob(name))
         (tmp_path / "examples" / label / name).write_bytes(picture.read_bytes())
         result = CliRunner().invoke(APP, command)
         assert result.exit_code == 0
-        said.append(result.stderr)
-    assert "examples: 2, of labels: 2; weight 0.5, unmeasured: no label has two" in said[1]
-    assert "examples: 3, of labels: 2; weight" in said[2]
-    assert "each of 2 judged by the others of its label" in said[2]
+        messages.append(result.stderr)
+    assert "2 examples of 2 labels; weight 0.5; no label has two examples" in messages[1]
+    assert "3 examples of 2 labels; weight" in messages[2]
+    assert "leave-one-out over 2 examples" in messages[2]
 
 
 def test_a_broken_photo_is_named_the_rest_answered_and_the_exit_code_is_1(photos: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_broken_photo_is_named_the_rest_answered_and_the_exit_code_is_1(photos
         ("--labels", "a", "--template", "x {}", "--no-templates"),
         ("--labels", "a", "--top", "0"),
         ("--labels", "a", "--examples", "x", "--temperature", "2"),
-        ("--labels", "a", "--examples", "x", "--doubt", "0"),
-        ("--labels", "a", "--doubt", "0.7"),
+        ("--labels", "a", "--examples", "x", "--label-smoothing", "0"),
+        ("--labels", "a", "--label-smoothing", "0.7"),
     ],
 )
 def test_options_that_exclude_each_other_are_wrong_usage(photos: Path, options: tuple[str, ...]) -> None:
@@ -115,7 +115,7 @@ def test_json_goes_to_stdout_while_the_bar_is_on_a_terminal(photos: Path, tmp_pa
     assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 5
 
 
-def test_the_language_that_was_guessed_is_told(photos: Path) -> None:
-    for labels, said in (("Hund,Katze,Pferd", "labels in German"), ("blorp,flumph", "cannot be told")):
+def test_the_identified_language_is_reported(photos: Path) -> None:
+    for labels, message in (("Hund,Katze,Pferd", "language of the labels: German"), ("blorp,flumph", "is uncertain")):
         result = CliRunner().invoke(APP, ["classify", str(photos / "a.jpg"), "--labels", labels])
-        assert said in result.stderr
+        assert message in result.stderr

@@ -3,7 +3,7 @@ from importlib import resources
 from babelclip.models.model import Model
 from babelclip.search.tuning_queries import PAIRS, sentences, tuning_vectors, word_pairs
 from babelclip.text.languages import BY_CODE
-from babelclip.zeroshot.everyday_words import everyday_words
+from babelclip.zeroshot.background_vocabulary import background_vocabulary
 
 
 def test_neighbours_are_tuned_with_words_and_with_sentences_in_known_languages(pair: Model) -> None:
@@ -17,5 +17,5 @@ def test_neighbours_are_tuned_with_words_and_with_sentences_in_known_languages(p
     for i, language in enumerate(languages):
         pairs = [set(pair.split(", ")) for pair in word_pairs()[PAIRS * i : PAIRS * (i + 1)]]
         assert len(pairs) == PAIRS
-        assert all(len(pair) == 2 and pair <= set(everyday_words(language)) for pair in pairs)
+        assert all(len(pair) == 2 and pair <= set(background_vocabulary(language)) for pair in pairs)
     assert len(sentences()) == len(lines)

@@ -12,8 +12,8 @@ from babelclip.errors import ImageError, InputError
 from babelclip.models.model import LOGIT_SCALE, Model
 from babelclip.vectors import unit_rows
 from babelclip.zeroshot import Classifier, Label, Prediction, classifier, classify
+from babelclip.zeroshot.background_vocabulary import background_vocabulary
 from babelclip.zeroshot.calibration import softmax
-from babelclip.zeroshot.everyday_words import everyday_words
 from babelclip.zeroshot.label_language import language_of
 from babelclip.zeroshot.labels import as_labels
 from babelclip.zeroshot.templates import templates_of
@@ -41,15 +41,15 @@ def test_the_bare_name_weighs_three_times_what_the_templates_of_its_language_do_
     assert np.allclose(one.matrix, unit_rows(expected[None]), atol=1e-6)
 
 
-def test_many_labels_in_pieces_give_the_same_matrix(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_embedded_in_batches_give_the_same_matrix(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = {f"label {i}": [f"other {i} {j}" for j in range(i % 4)] for i in range(30)}
     whole = Classifier(pair, labels, templates=["{}", "the {}"]).matrix
-    monkeypatch.setattr(classifier, "PROMPTS_AT_ONCE", 7)
-    told: list[tuple[int, int]] = []
-    pieces = Classifier(pair, labels, templates=["{}", "the {}"], progress=lambda *at: told.append(at)).matrix
-    assert np.allclose(whole, pieces, atol=1e-5)
-    assert told[-1] == (146, 146)
-    assert len(told) > 10
+    monkeypatch.setattr(classifier, "PROMPT_BATCH", 7)
+    calls: list[tuple[int, int]] = []
+    batched = Classifier(pair, labels, templates=["{}", "the {}"], progress=lambda *at: calls.append(at)).matrix
+    assert np.allclose(whole, batched, atol=1e-5)
+    assert calls[-1] == (146, 146)
+    assert len(calls) > 10
 
 
 def test_probabilities_are_the_softmax_of_scaled_cosines(pair: Model) -> None:
@@ -61,14 +61,14 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(pair: Model) -> None:
     assert none is None
 
 
-def test_doubt_is_spread_over_the_labels_and_leaves_none_of_these_as_it_is(pair: Model) -> None:
+def test_label_smoothing_leaves_the_probability_of_none_of_these_unchanged(pair: Model) -> None:
     pictures = vectors(4, pair.dimension)
     for options in ({}, {"abstain": 0.5}, {"multi": True}):
-        sure, doubting = (
-            Classifier(pair, ["quark", "ball"], language="en", templates=["{}"], doubt=doubt, **options)
-            for doubt in (0.0, 0.2)
+        plain, smoothed = (
+            Classifier(pair, ["quark", "ball"], language="en", templates=["{}"], label_smoothing=smoothing, **options)
+            for smoothing in (0.0, 0.2)
         )
-        (before, none), (after, still) = sure.probabilities(pictures), doubting.probabilities(pictures)
+        (before, none), (after, still) = plain.probabilities(pictures), smoothed.probabilities(pictures)
         if "multi" in options:
             assert np.allclose(after, 0.8 * before + 0.1, atol=1e-6)
             continue
@@ -79,12 +79,12 @@ def test_doubt_is_spread_over_the_labels_and_leaves_none_of_these_as_it_is(pair:
         assert (none is None) == (still is None) == ("abstain" not in options)
 
 
-def test_some_of_the_labels_are_as_a_classifier_of_their_own(pair: Model) -> None:
+def test_a_subset_of_labels_equals_a_classifier_of_these_labels(pair: Model) -> None:
     pictures = vectors(4, pair.dimension)
     names = ["quark", "ball", "dog", "gluon"]
-    every = Classifier(pair, names, language="en", abstain=0.5, doubt=0.1)
+    every = Classifier(pair, names, language="en", abstain=0.5, label_smoothing=0.1)
     some = every.among([1, 3])
-    alone = Classifier(pair, ["ball", "gluon"], language="en", abstain=0.5, doubt=0.1)
+    alone = Classifier(pair, ["ball", "gluon"], language="en", abstain=0.5, label_smoothing=0.1)
     assert some.labels == alone.labels
     (found, none), (expected, alike) = some.probabilities(pictures), alone.probabilities(pictures)
     assert none is not None
@@ -96,13 +96,13 @@ def test_some_of_the_labels_are_as_a_classifier_of_their_own(pair: Model) -> Non
     assert prediction.none == pytest.approx(1 - prediction.ranked[0].score)
     tree = Classifier(pair, TREE)
     assert tree.among([0, 2]).labels == [tree.labels[0], tree.labels[2]]
-    with pytest.raises(InputError, match="stands below 'animal'"):
+    with pytest.raises(InputError, match="is below 'animal'"):
         tree.among([1, 2])
     with pytest.raises(InputError, match="no labels"):
         tree.among([])
 
 
-def test_abstention_adds_everyday_things_that_no_label_names(pair: Model) -> None:
+def test_abstention_adds_the_background_vocabulary(pair: Model) -> None:
     pictures = vectors(5, pair.dimension)
     one = Classifier(pair, ["dog", "quark"], language="en", abstain=0.5)
     found, none = one.probabilities(pictures)
@@ -113,29 +113,29 @@ def test_abstention_adds_everyday_things_that_no_label_names(pair: Model) -> Non
         assert (prediction.label is None) == (nothing > 0.5)
 
 
-def test_everyday_words_that_are_a_label_are_left_out(pair: Model) -> None:
+def test_synonyms_of_labels_are_left_out_of_the_background_vocabulary(pair: Model) -> None:
     pictures = vectors(3, pair.dimension)
     one = Classifier(pair, {"dog": ["Cat "], "quark": []}, language="en", templates=["{}"], abstain=0.5)
-    assert one.everyday is not None
-    words = everyday_words("en")
-    others = dict(zip(words, one.everyday.others.T.tolist(), strict=True))
+    assert one.background is not None
+    words = background_vocabulary("en")
+    others = dict(zip(words, one.background.others.T.tolist(), strict=True))
     assert others["dog"][0] is others["cat"][0] is False
     # Of all pairs of words, one in two hundred is so near as to count as the same.
-    assert one.everyday.others[1].sum() > 0.8 * len(words)
+    assert one.background.others[1].sum() > 0.8 * len(words)
     kept = [word for word in words if all(others[word])]
     logits = np.float32(pair.logit_scale) * np.hstack([pictures @ one.matrix.T, pictures @ pair.encode_text(kept).T])
     assert np.allclose(one.probabilities(pictures)[0], softmax(logits)[:, :2], atol=1e-4)
 
 
-def test_everyday_things_are_told_by_the_templates_of_the_labels(pair: Model) -> None:
+def test_the_background_vocabulary_uses_the_templates_of_the_labels(pair: Model) -> None:
     one = Classifier(pair, ["quark"], language="en", templates=["{}", "a {}"])
-    assert one.everyday is not None
-    word = everyday_words("en")[0]
+    assert one.background is not None
+    word = background_vocabulary("en")[0]
     expected = unit_rows(pair.encode_text([word, f"a {word}"]).mean(axis=0)[None])[0]
-    assert np.allclose(one.everyday.vectors[0], expected, atol=1e-5)
+    assert np.allclose(one.background.vectors[0], expected, atol=1e-5)
 
 
-def test_a_single_label_is_judged_against_everyday_things(pair: Model) -> None:
+def test_a_single_label_is_compared_with_the_background_vocabulary(pair: Model) -> None:
     (prediction,) = Classifier(pair, ["dog"]).predict(vectors(1, pair.dimension))
     assert prediction.ranked[0].score < 1
     assert prediction.none is not None
@@ -157,18 +157,18 @@ def test_with_multi_another_label_changes_nothing(pair: Model) -> None:
     assert not np.allclose(few.sum(axis=1), 1, atol=1e-3)
 
 
-def test_with_multi_several_labels_hold_or_none(pair: Model) -> None:
+def test_with_multi_several_labels_or_none_apply(pair: Model) -> None:
     one = Classifier(pair, ["quark", "gluon"], templates=["{}"], multi=True, temperature=0.01)
     both = unit_rows(pair.encode_text(["quark", "gluon"]).mean(axis=0)[None])
     (prediction,) = one.predict(both)
     assert {label.label for label in prediction.holding} == {"quark", "gluon"}
-    (nothing,) = one.predict(pair.encode_text([everyday_words("en")[5]]))
+    (nothing,) = one.predict(pair.encode_text([background_vocabulary("en")[5]]))
     assert nothing.label is None
     assert nothing.holding == ()
 
 
 @pytest.mark.parametrize("multi", [False, True])
-def test_in_a_tree_no_label_scores_less_than_one_below_it(pair: Model, multi: bool) -> None:
+def test_in_a_tree_no_label_scores_less_than_its_descendants(pair: Model, multi: bool) -> None:
     one = Classifier(pair, TREE, multi=multi)
     pictures = vectors(6, pair.dimension)
     found, _ = one.probabilities(pictures)
@@ -191,7 +191,7 @@ def test_the_answer_goes_down_a_tree_while_one_below_has_more_than_half(pair: Mo
 
 
 def test_a_child_without_its_parent_is_an_error(pair: Model) -> None:
-    with pytest.raises(InputError, match="stands below 'animal'"):
+    with pytest.raises(InputError, match="is below 'animal'"):
         Classifier(pair, [Label("dog", ("dog",), ("animal",))])
 
 
@@ -220,18 +220,18 @@ def test_one_picture_gives_one_prediction_and_a_list_a_list(pair: Model, photos:
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (["dog", "\u200b"], {}, r"reads nothing in the label '\\u200b'"),
+        (["dog", "\u200b"], {}, r"no token for the label '\\u200b'"),
         (["dog"], {"temperature": 0.0}, "temperature must be over 0"),
         (["dog"], {"temperature": float("nan")}, "temperature must be over 0"),
-        (["dog"], {"doubt": 0.6}, "doubt must be between 0 and 0.5"),
-        (["dog"], {"doubt": float("nan")}, "doubt must be between 0 and 0.5"),
-        ([Label("a", ()), "b"], {}, "no text: 'a'"),
+        (["dog"], {"label_smoothing": 0.6}, "label_smoothing must be between 0 and 0.5"),
+        (["dog"], {"label_smoothing": float("nan")}, "label_smoothing must be between 0 and 0.5"),
+        ([Label("a", ()), "b"], {}, "without text: 'a'"),
         (["dog"], {"abstain": 1.0}, "between 0 and 1"),
         (["dog"], {"templates": ["no place"]}, "no place"),
-        (["dog"], {"templates": []}, "one {} for the name"),
+        (["dog"], {"templates": []}, "must contain {} once"),
     ],
 )
-def test_what_cannot_be_used_is_an_error(
+def test_an_invalid_argument_is_an_error(
     pair: Model, labels: Sequence[str], options: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
@@ -258,7 +258,7 @@ def test_the_language_is_guessed_from_all_labels_and_chooses_the_templates(pair:
         ("blorp flumph", None),
     ],
 )
-def test_a_few_everyday_words_tell_the_language(labels: str, language: str | None) -> None:
+def test_a_few_common_words_identify_the_language(labels: str, language: str | None) -> None:
     assert language_of(as_labels(labels.split())) == language
 
 

@@ -44,16 +44,16 @@ def test_examples_teach_what_the_texts_do_not_know(pair: Model, tmp_path: Path) 
 
 def test_what_has_no_examples_is_mixed_with_the_mean_of_all_prototypes(pair: Model, tmp_path: Path) -> None:
     one = Classifier(pair, ["rot", "blau", "third"], templates=["{}"], abstain=0.5)
-    assert one.everyday is not None
+    assert one.background is not None
     examples = read_examples(colours(tmp_path), ignore)
     gain = refine(one, examples)
     means = [pair.encode_images(own).mean(axis=0) for own in examples.values()]
     expected = (1 - gain.weight) * one.text_matrix[2] + gain.weight * np.mean(means, axis=0)
     assert np.allclose(one.matrix[2], expected, atol=1e-5)
-    refined = one.everyday.vectors
+    refined = one.background.vectors
     again = refine(one, examples)
     assert again == gain
-    assert np.array_equal(one.everyday.vectors, refined)
+    assert np.array_equal(one.background.vectors, refined)
 
 
 def test_labels_of_one_name_take_examples_by_their_key(pair: Model, photos: Path) -> None:
@@ -86,12 +86,12 @@ def test_only_labels_with_several_examples_choose_the_weight(pair: Model, tmp_pa
 
 def test_wrong_examples_are_an_error(pair: Model, photos: Path, tmp_path: Path) -> None:
     one = Classifier(pair, ["dog", "cat"])
-    with pytest.raises(InputError, match="'bird' has examples but is no label"):
+    with pytest.raises(InputError, match="'bird' has examples but is not a label"):
         refine(one, {"bird": [photos / "a.jpg"]})
     with pytest.raises(InputError, match="no example pictures"):
         refine(one, {"dog": []})
     with pytest.raises(InputError, match="no such folder"):
         read_examples(tmp_path / "missing", ignore)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no folders with photos"):
+    with pytest.raises(InputError, match="holds no folder with photos"):
         read_examples(tmp_path / "empty", ignore)

@@ -1,4 +1,4 @@
-"""Labels, templates and everyday words."""
+"""Labels, templates and background vocabularies."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pytest
 from babelclip.errors import DataError, InputError
 from babelclip.text.languages import CODES
 from babelclip.zeroshot import Label, read_labels
-from babelclip.zeroshot.everyday_words import everyday_words
+from babelclip.zeroshot.background_vocabulary import background_vocabulary
 from babelclip.zeroshot.labels import as_labels
 from babelclip.zeroshot.templates import templates_of
 
@@ -49,7 +49,7 @@ def test_a_file_of_babel_imagenet_needs_its_language_and_may_repeat_names(tmp_pa
     path.write_bytes(gzip.compress(json.dumps(content).encode()))
     assert [(label.name, label.key) for label in read_labels(path, "de")] == [("Kran", "n1"), ("Kran", "n2")]
     for language in (None, "fr"):
-        with pytest.raises(InputError, match="there are de"):
+        with pytest.raises(InputError, match="one of de"):
             read_labels(path, language)
 
 
@@ -58,14 +58,14 @@ def test_a_file_of_babel_imagenet_needs_its_language_and_may_repeat_names(tmp_pa
     [
         ([], "no labels"),
         ({}, "no labels"),
-        ("dog", "is one text"),
-        (["dog", " "], "no text"),
+        ("dog", "not the text 'dog'"),
+        (["dog", " "], "without text"),
         (["dog", 3], "not int"),
-        (["dog", "cat", "dog"], "given twice: 'dog'"),
+        (["dog", "cat", "dog"], "repeated: 'dog'"),
         ({"dog": 3}, "'dog' must have a list"),
     ],
 )
-def test_labels_that_cannot_be_used_are_named(labels: Any, message: str) -> None:
+def test_invalid_labels_are_named(labels: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         as_labels(labels)
 
@@ -80,16 +80,16 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: bytes) -> N
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_language_has_templates_and_everyday_words(code: str) -> None:
+def test_every_language_has_templates_and_a_background_vocabulary(code: str) -> None:
     templates = templates_of(code)
     assert templates[0] == "{}"
     assert len(set(templates)) == len(templates) >= 4
     assert all(template.count("{}") == 1 for template in templates)
-    words = everyday_words(code)
-    assert len(words) == len(everyday_words("en")) >= 50
+    words = background_vocabulary(code)
+    assert len(words) == len(background_vocabulary("en")) >= 50
     assert all(word.strip() == word and word for word in words)
 
 
 def test_a_language_without_templates_has_the_bare_name_and_english_things() -> None:
     assert templates_of("tlh") == templates_of(None) == ("{}",)
-    assert everyday_words("tlh") == everyday_words(None) == everyday_words("en")
+    assert background_vocabulary("tlh") == background_vocabulary(None) == background_vocabulary("en")

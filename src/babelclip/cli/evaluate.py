@@ -1,7 +1,8 @@
-"""babelclip evaluate: how good a model is, by language."""
+"""babelclip evaluate: measure the quality of a model by language."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -33,127 +34,167 @@ PLOTTED = {
 }
 
 
+Images = Annotated[Path | None, typer.Option(help="Tar file or folder of images, for --captions and --zero-shot.")]
+Captions = Annotated[
+    Path | None, typer.Option(help="Measure retrieval: a table (.tsv, .tsv.gz) of image, lang, kind, caption.")
+]
+ZeroShot = Annotated[
+    Path | None,
+    typer.Option(
+        "--zero-shot",
+        help="Measure classification: class names as in Babel-ImageNet (.json.gz), or a caption table of labels.",
+    ),
+]
+Templates = Annotated[bool, typer.Option("--templates", help="With --zero-shot: measure with templates too.")]
+Calibration = Annotated[
+    bool, typer.Option("--calibration", help="With --zero-shot: measure the calibration of probabilities.")
+]
+Abstention = Annotated[
+    bool, typer.Option("--abstention", help="With --zero-shot: measure the rejection of images of other classes.")
+]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(help="Measure translation: a folder of LANG.tsv.gz (English, tab, translation) or LANG.txt."),
+]
+Only = Annotated[str, typer.Option(help="Only images whose name begins with one of these words, separated by commas.")]
+Languages = Annotated[str, typer.Option(help="Only these languages, separated by commas. [default: all]")]
+Markdown = Annotated[Path | None, typer.Option(help="Write the tables to this file.")]
+Plots = Annotated[Path | None, typer.Option(help="Write a plot of each evaluation to this folder.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The languages and the prefixes of picture names to measure; all if empty."""
+
+    languages: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+    def has(self, language: str) -> bool:
+        """Return whether a language is selected."""
+        return not self.languages or language in self.languages
+
+    def pictures(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """Read the selected pictures."""
+        return beginning_with(read_pictures(path), self.prefixes)
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassificationOptions:
+    """Measurements of classification besides accuracy."""
+
+    templates: bool
+    calibration: bool
+    abstention: bool
+
+
 def evaluate(
-    images: Annotated[
-        Path | None, typer.Option(help="Tar file or folder of images, for --captions and --zero-shot.")
-    ] = None,
-    captions: Annotated[
-        Path | None, typer.Option(help="Retrieval: a table (.tsv, .tsv.gz) of image, lang, kind, caption.")
-    ] = None,
-    zero_shot: Annotated[
-        Path | None,
-        typer.Option(
-            "--zero-shot",
-            help="Classification: class names as in Babel-ImageNet (.json.gz), or a caption table of labels.",
-        ),
-    ] = None,
-    templates: Annotated[
-        bool, typer.Option("--templates", help="With --zero-shot: measure with templates too.")
-    ] = False,
-    calibration: Annotated[
-        bool, typer.Option("--calibration", help="With --zero-shot: measure the calibration of probabilities.")
-    ] = False,
-    abstention: Annotated[
-        bool, typer.Option("--abstention", help="With --zero-shot: measure the rejection of images of other classes.")
-    ] = False,
-    pairs: Annotated[
-        Path | None, typer.Option(help="Translation: a folder of LANG.tsv.gz (English, tab, translation) or LANG.txt.")
-    ] = None,
-    only: Annotated[
-        str, typer.Option(help="Only images whose name begins with one of these words, separated by commas.")
-    ] = "",
-    languages: Annotated[str, typer.Option(help="Only these languages, separated by commas. [default: all]")] = "",
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write a plot of each evaluation into this folder.")] = None,
+    images: Images = None,
+    captions: Captions = None,
+    zero_shot: ZeroShot = None,
+    templates: Templates = False,
+    calibration: Calibration = False,
+    abstention: Abstention = False,
+    pairs: Pairs = None,
+    only: Only = "",
+    languages: Languages = "",
+    markdown: Markdown = None,
+    plots: Plots = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "float32",
     json: AsJson = False,
 ) -> None:
-    """Measure a model by language: retrieval, zero-shot classification, translation; any of them, in one report."""
+    """Measure retrieval, zero-shot classification and translation of a model by language, in one report."""
     if not (captions or zero_shot or pairs):
-        raise typer.BadParameter("give --captions, --zero-shot or --pairs, or several of them")
+        raise typer.BadParameter("nothing to measure; give --captions, --zero-shot or --pairs, or several of them")
     if (captions or zero_shot) and images is None:
-        raise typer.BadParameter("--captions and --zero-shot need --images")
+        raise typer.BadParameter("--captions and --zero-shot need pictures; give --images")
     if zero_shot is None and (templates or calibration or abstention):
-        raise typer.BadParameter("--templates, --calibration and --abstention need --zero-shot")
+        raise typer.BadParameter("--templates, --calibration and --abstention need class names; give --zero-shot")
     loaded = load(model, runtime, precision)
-    prefixes, codes = words(only), words(languages)
+    selection = _Selection(words(languages), words(only))
     reports = []
     if captions and images:
-        rows = [row for row in read_captions(captions) if not codes or row.language in codes]
-        with _counted("retrieval", len({row.language for row in rows})) as finished:
-            pictures = beginning_with(read_pictures(images), prefixes)
-            reports.append(evaluate_retrieval(loaded, pictures, rows, progress=finished))
+        reports.append(_retrieval(loaded, images, captions, selection))
     if zero_shot and images:
-        reports += _zero_shot(
-            loaded,
-            beginning_with(read_pictures(images), prefixes),
-            zero_shot,
-            codes,
-            templates=templates,
-            calibration=calibration,
-            abstention=abstention,
-        )
+        options = _ClassificationOptions(templates, calibration, abstention)
+        reports += _zero_shot(loaded, images, zero_shot, selection, options)
     if pairs:
-        sets = [found for found in read_pairs(pairs) if not codes or found.language in codes]
-        with _counted("translation", len(sets)) as finished:
-            reports.append(evaluate_translation(loaded, sets, progress=finished))
+        reports.append(_translation(loaded, pairs, selection))
     for report in reports:
         _show(report, loaded, as_json=json)
-    files = [path.name for path in (images, captions, zero_shot, pairs) if path is not None]
     if markdown is not None:
-        part = f" (names beginning with {', '.join(prefixes)})" if prefixes else ""
-        source = (
-            f"Model {loaded.name} ({loaded.fingerprint[:12]}); data: {', '.join(files)}{part}. Cosine of unit rows; "
-            "intervals are 95% bootstrap over the queries, for means over the languages, for AUC over the ways of "
-            "parting the classes. T>I: every caption is a query over all pictures; I>T: every picture is a query over "
-            "all captions of the language. Written by `babelclip evaluate --markdown`."
-        )
-        page = as_markdown(reports, loaded.languages, heading="Quality by language", source=source)
-        markdown.write_text(page, encoding="utf-8")
-        output.message(f"tables: {markdown}")
+        files = [path.name for path in (images, captions, zero_shot, pairs) if path is not None]
+        _write_markdown(markdown, reports, loaded, files, selection)
     if plots is not None:
-        plots.mkdir(parents=True, exist_ok=True)
-        for report in reports:
-            file = plots / f"{report.title.lower().replace(' ', '-')}.png"
-            plot(report, PLOTTED[report.title], loaded.languages, file)
-            output.message(f"plot: {file}")
+        _write_plots(plots, reports, loaded)
+
+
+def _retrieval(model: Model, images: Path, captions: Path, selection: _Selection) -> Report:
+    """Measure retrieval."""
+    rows = [row for row in read_captions(captions) if selection.has(row.language)]
+    with _language_bar("retrieval", len({row.language for row in rows})) as finished:
+        return evaluate_retrieval(model, selection.pictures(images), rows, progress=finished)
+
+
+def _translation(model: Model, pairs: Path, selection: _Selection) -> Report:
+    """Measure translation."""
+    sets = [of_language for of_language in read_pairs(pairs) if selection.has(of_language.language)]
+    with _language_bar("translation", len(sets)) as finished:
+        return evaluate_translation(model, sets, progress=finished)
 
 
 def _zero_shot(
-    model: Model,
-    pictures: Iterator[tuple[str, bytes]],
-    source: Path,
-    languages: Sequence[str],
-    *,
-    templates: bool,
-    calibration: bool,
-    abstention: bool,
+    model: Model, images: Path, names: Path, selection: _Selection, options: _ClassificationOptions
 ) -> list[Report]:
-    """The measurements of classification that were asked for."""
+    """Measure zero-shot classification."""
     class_of = None
-    if ".tsv" in source.name:
-        class_of, classes = read_labelled(source)
+    if ".tsv" in names.name:
+        class_of, classes = read_labelled(names)
     else:
-        classes = read_class_names(source)
-    chosen = [names for names in classes if not languages or names.language in languages]
-    with _counted("zero-shot", len(chosen)) as finished:
-        named = embed_named(model, pictures, class_of)
+        classes = read_class_names(names)
+    chosen = [of_language for of_language in classes if selection.has(of_language.language)]
+    with _language_bar("zero-shot", len(chosen)) as finished:
+        named = embed_named(model, selection.pictures(images), class_of)
         return score_zero_shot(
             model,
             named,
             chosen,
-            templates=templates,
-            calibration=calibration,
-            abstention=abstention,
+            templates=options.templates,
+            calibration=options.calibration,
+            abstention=options.abstention,
             progress=finished,
         )
 
 
+def _write_markdown(
+    target: Path, reports: Sequence[Report], model: Model, files: Sequence[str], selection: _Selection
+) -> None:
+    """Write the tables as Markdown."""
+    part = f" (names beginning with {', '.join(selection.prefixes)})" if selection.prefixes else ""
+    source = (
+        f"Model {model.name} ({model.fingerprint[:12]}); data: {', '.join(files)}{part}. Cosine of unit rows; "
+        "intervals are 95% bootstrap over the queries, for means over the languages, for AUC over the splits of the "
+        "classes. T>I: every caption is a query over all pictures; I>T: every picture is a query over all captions of "
+        "the language. Written by `babelclip evaluate --markdown`."
+    )
+    page = as_markdown(reports, model.languages, heading="Quality by language", source=source)
+    target.write_text(page, encoding="utf-8")
+    output.message(f"tables: {target}")
+
+
+def _write_plots(folder: Path, reports: Sequence[Report], model: Model) -> None:
+    """Write a plot of each report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        file = folder / f"{report.title.lower().replace(' ', '-')}.png"
+        plot(report, PLOTTED[report.title], model.languages, file)
+        output.message(f"plot: {file}")
+
+
 @contextmanager
-def _counted(label: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar that counts the languages that were finished."""
+def _language_bar(label: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar that counts the measured languages."""
     with output.progress(f"{label}: pictures", total) as bar:
         done = 0
 
@@ -166,9 +207,9 @@ def _counted(label: str, total: int) -> Iterator[Callable[[str], None]]:
 
 
 def _show(report: Report, model: Model, *, as_json: bool) -> None:
-    """A report on stdout."""
+    """Print a report."""
     for name, reason in report.failed:
-        output.message(f"left out: {name}: {reason}")
+        output.message(f"picture {name} is left out: {reason}")
     for note in report.notes:
         output.message(f"{report.title}: {note}")
     if as_json:

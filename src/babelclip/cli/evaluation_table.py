@@ -1,4 +1,4 @@
-"""An evaluation on the screen."""
+"""Table of an evaluation on stdout."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from babelclip.evaluation.scores import LanguageScore, Report
 
 
 def show_report(report: Report, summary: Sequence[LanguageScore]) -> None:
-    """A table by language on stdout.
+    """Print a table by language.
 
-    :param report: what was measured
-    :param summary: the rows that stand above the languages
+    :param report: the evaluation
+    :param summary: the rows above those of the languages
     """
     names = [f"{name}#" for name in report.scores[0].figures]
     rows = [cells(score) for score in (*summary, *report.scores)]

@@ -22,7 +22,7 @@ from babelclip.models.registry import DEFAULT
 from babelclip.search.index import Index
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot import Classifier
-from babelclip.zeroshot.everyday_words import everyday_words, word_languages
+from babelclip.zeroshot.background_vocabulary import background_vocabulary, vocabulary_languages
 
 SHOWN_IN_TABLE = 3
 SHOWN_ON_SHEET = 12
@@ -242,13 +242,13 @@ def name_bank(model: Model, language: str | None, words: Path | None) -> tuple[S
     :return: words, and float32 (words, d) unit rows
     :raises InputError: if a language was given that has no words, or the file holds none
     """
-    known = word_languages()
+    known = vocabulary_languages()
     if language is not None and language not in known and words is None:
         raise InputError(
             f"there are no everyday words in {language!r}; give --words FILE, or one of {', '.join(known)}"
         )
     code = language or system_language(known)
-    bank = everyday_words(code) if words is None else _read_words(words)
+    bank = background_vocabulary(code) if words is None else _read_words(words)
     return bank, Classifier(model, list(bank), language=code).text_matrix
 
 

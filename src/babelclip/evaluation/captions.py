@@ -1,7 +1,7 @@
-"""The data that evaluation reads: pictures in a tar or a folder, captions in a table.
+"""Readers of evaluation data: pictures in a tar file or a folder, captions in a table.
 
 A caption table is tab-separated, plain or gzipped, with the header ``image, lang, kind, caption``; ``image`` is the
-picture's path or base name, with its suffix or without.
+path or base name of the picture, with or without suffix.
 """
 
 import csv
@@ -28,17 +28,17 @@ class Caption:
 
 
 def read_captions(path: Path) -> list[Caption]:
-    """The captions of a table.
+    """Read captions from a table.
 
     :param path: a .tsv or .tsv.gz file
-    :return: its rows, in order; rows with an empty caption are left out
-    :raises DataError: if it is missing, damaged or has other columns
+    :return: the rows in order, without those of an empty caption
+    :raises DataError: if the file is missing, damaged or has other columns
     """
     try:
         raw = read_unzipped(path)
         rows = csv.DictReader(io.StringIO(raw.decode("utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
         if tuple(rows.fieldnames or ()) != COLUMNS:
-            raise DataError(f"{path}: its columns are {rows.fieldnames}, they must be {', '.join(COLUMNS)}")
+            raise DataError(f"{path}: the columns are {rows.fieldnames}; they must be {', '.join(COLUMNS)}")
         return [Caption(row["image"], row["lang"], row["caption"]) for row in rows if row["caption"]]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
@@ -47,16 +47,16 @@ def read_captions(path: Path) -> list[Caption]:
 def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
     """Read the pictures of a tar file or a folder, with those in its subfolders.
 
-    :param path: a .tar file, or a folder; hidden files and folders are passed over
-    :yield: a picture's name, which is its path inside without the suffix (``trip/a`` of ``trip/a.jpg``), and its bytes
-    :raises DataError: if it is neither or is damaged, or if two pictures have one name
+    :param path: a .tar file, or a folder; hidden files and folders are skipped
+    :yield: the name of a picture, its relative path without suffix (``trip/a`` of ``trip/a.jpg``), and its bytes
+    :raises DataError: if the path is neither or is damaged, or if two pictures have the same name
     """
     seen: dict[str, str] = {}
     try:
         for file, content in _folder_files(path) if path.is_dir() else _tar_files(path):
             name = str(PurePosixPath(file).with_suffix("")) if PurePosixPath(file).suffix else file
             if name in seen:
-                raise DataError(f"{path}: {seen[name]} and {file} have one name, {name}; rename one of them")
+                raise DataError(f"{path}: {seen[name]} and {file} have the same name, {name}; rename one of them")
             seen[name] = file
             yield name, content
     except (OSError, tarfile.TarError) as error:
@@ -64,7 +64,7 @@ def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """The files at or below a folder, in the order of their paths."""
+    """Read the files in a folder and its subfolders, ordered by path."""
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
         if file.is_file() and not any(part.startswith(".") for part in inside.parts):
@@ -72,7 +72,7 @@ def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar file, in its order."""
+    """Read the files of a tar file in their order."""
     with tarfile.open(path) as archive:
         for member in archive:
             inside = PurePosixPath(member.name.removeprefix("./").lstrip("/"))
@@ -83,22 +83,22 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def plain_name(name: str) -> str:
-    """Remove what a table may add to a picture's name: ``./`` before it, and the suffix of a picture.
+    """Remove ``./`` and the suffix from the name of a picture in a table.
 
-    :param name: as a table has it
-    :return: the name as read_pictures gives it
+    :param name: name or path of a picture in a table
+    :return: the name that read_pictures yields
     """
     plain = name.removeprefix("./")
     return plain.rsplit(".", 1)[0] if kind_of(plain) == "image" else plain
 
 
 def match_pictures(wanted: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """Find the pictures that a table names: by path or by base name, with a suffix or without.
+    """Match the picture names of a table with pictures, by path or base name, with or without suffix.
 
-    :param wanted: pictures as the table names them: ``a``, ``a.jpg``, ``trip/a`` or ``trip/a.jpg``
-    :param names: of the pictures, as read_pictures gives them
-    :return: the picture of each one that is here
-    :raises DataError: if one of them is the base name of two pictures
+    :param wanted: names in the table: ``a``, ``a.jpg``, ``trip/a`` or ``trip/a.jpg``
+    :param names: names that read_pictures yields
+    :return: name in the table -> name of the picture; names without a picture are left out
+    :raises DataError: if a name is the base name of two pictures
     """
     known = dict.fromkeys(names)
     by_base: dict[str, list[str]] = {}
@@ -117,12 +117,12 @@ def match_pictures(wanted: Iterable[str], names: Iterable[str]) -> dict[str, str
 
 
 def match_captions(captions: Iterable[Caption], names: Iterable[str]) -> list[Caption]:
-    """Take the captions of the pictures that are here.
+    """Select the captions of existing pictures.
 
-    :param captions: of a table
-    :param names: of the pictures, as read_pictures gives them
-    :return: those with a picture, whose ``image`` is now that picture's name
-    :raises DataError: if a caption names two pictures
+    :param captions: captions of a table
+    :param names: names that read_pictures yields
+    :return: the captions with a picture, whose ``image`` is the name of that picture
+    :raises DataError: if the name in a caption is the base name of two pictures
     """
     rows = list(captions)
     matches = match_pictures((row.image for row in rows), names)
@@ -130,10 +130,10 @@ def match_captions(captions: Iterable[Caption], names: Iterable[str]) -> list[Ca
 
 
 def beginning_with(pictures: Iterable[tuple[str, bytes]], prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Only the pictures whose name begins with one of some words; all of them where there are none.
+    """Select pictures by prefixes of their names; all if there are no prefixes.
 
     :param pictures: names and bytes
-    :param prefixes: the words
+    :param prefixes: the prefixes
     :yield: names and bytes
     """
     for name, content in pictures:

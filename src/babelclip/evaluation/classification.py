@@ -1,10 +1,6 @@
-"""Zero-shot classification by language: the name of a class is its classifier (Radford et al. 2021).
+"""Evaluation of zero-shot classification by language (Radford et al. 2021): accuracy, calibration, abstention."""
 
-Three measurements: how often it is right, whether its probabilities mean what they say, and whether it notices that a
-picture shows none of the labels.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +9,7 @@ from numpy.typing import NDArray
 
 from babelclip.errors import DataError
 from babelclip.evaluation.captions import plain_name, read_captions
-from babelclip.evaluation.retrieval import best_ranks, encode_pictures
+from babelclip.evaluation.retrieval import LanguageCallback, best_ranks, encode_pictures
 from babelclip.evaluation.scores import Figure, LanguageScore, Report, bootstrap, figures
 from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
@@ -25,20 +21,20 @@ from babelclip.zeroshot.templates import BARE
 
 CUTS = (1, 5)
 SPLITS = 5
-"""Ways in which classes are parted into known and unknown ones, and pictures into halves."""
-DRAWS = 100
-"""Of what is right, for the error that chance alone gives."""
+"""Random splits of classes into known and unknown ones, and of pictures into halves."""
+CHANCE_SAMPLES = 100
+"""Samples of correctness for the calibration error that chance alone causes."""
 ACCURACY, CALIBRATION, ABSTENTION = "Zero-shot classification", "Calibration", "Abstention"
-LIMIT = 0.5
-"""Of abstention; the area under the curve does not depend on it."""
+ABSTENTION_LIMIT = 0.5
+"""Limit of abstention; the area under the curve does not depend on it."""
 SEED = 0
-Progress = Callable[[str], None]
-"""Is told what was finished: a language's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedPictures:
-    """Pictures of known classes: the class of each, float32 (n, d) unit rows, and (name, reason) of the unreadable."""
+    """Pictures of known classes: class of each, vectors float32 (n, d), unit rows, (name, reason) of failures,
+    and notes on pictures that were left out.
+    """
 
     classes: list[str]
     vectors: FloatArray
@@ -46,14 +42,14 @@ class NamedPictures:
     notes: tuple[str, ...] = ()
 
     def of(self, names: Mapping[str, str]) -> tuple[FloatArray, NDArray[np.int64]]:
-        """The pictures of those classes that have a name.
+        """Select the pictures of named classes.
 
         :param names: class -> name
-        :return: float32 (m, d), and int64 (m,), the place of each one's class among the names
+        :return: vectors float32 (m, d), and int64 (m,), the index of the class of each picture in ``names``
         """
-        places = {key: place for place, key in enumerate(names)}
-        rows = [row for row, key in enumerate(self.classes) if key in places]
-        return self.vectors[rows], np.array([places[self.classes[row]] for row in rows], dtype=np.int64)
+        indexes = {key: index for index, key in enumerate(names)}
+        rows = [row for row, key in enumerate(self.classes) if key in indexes]
+        return self.vectors[rows], np.array([indexes[self.classes[row]] for row in rows], dtype=np.int64)
 
 
 def embed_named(
@@ -63,8 +59,8 @@ def embed_named(
 
     :param model: the model
     :param pictures: names and bytes of files
-    :param class_of: a picture's name -> its class; None where pictures are named by their class
-    :return: the pictures; those without a class are left out and counted
+    :param class_of: name of a picture -> its class; None if the name of a picture is its class
+    :return: the pictures that have a class; the notes count the others
     :raises DataError: if ``class_of`` names two pictures at once
     """
     if class_of is None:
@@ -97,19 +93,19 @@ def embed_named(
 
 
 def read_labelled(path: Path) -> tuple[dict[str, str], list[ClassNames]]:
-    """Classes from a caption table whose captions are labels, as that of a labelled picture set.
+    """Read classes from a caption table whose captions are labels.
 
     :param path: a .tsv or .tsv.gz file with the columns image, lang, kind, caption
-    :return: picture -> class, which is called by the picture's first label; and the names by language
-    :raises DataError: if it is missing, damaged or has another form
+    :return: picture -> class, which is the picture's first label; and class names by language
+    :raises DataError: if the table is missing, damaged or has another format
     """
     class_of: dict[str, str] = {}
     names: dict[str, dict[str, str]] = {}
-    # English first, where it is there, so that a class has one name whatever the order of the rows.
+    # English first, so that the class of a picture does not depend on the order of the rows.
     for caption in sorted(read_captions(path), key=lambda caption: caption.language != "en"):
         key = class_of.setdefault(caption.image, caption.text)
         names.setdefault(caption.language, {}).setdefault(key, caption.text)
-    return class_of, [ClassNames(language, own) for language, own in sorted(names.items())]
+    return class_of, [ClassNames(language, by_class) for language, by_class in sorted(names.items())]
 
 
 def score_zero_shot(
@@ -120,28 +116,28 @@ def score_zero_shot(
     templates: bool = False,
     calibration: bool = False,
     abstention: bool = False,
-    progress: Progress | None = None,
+    progress: LanguageCallback | None = None,
 ) -> list[Report]:
-    """Measure classification among the classes that each language names, over the pictures of those classes.
+    """Measure classification in each language, among the classes that it names and over their pictures.
 
-    - Accuracy: figures ``top-1``, ``top-5`` and ``class mean`` (top-1, every class alike) of the bare names.
-    - With templates: ``templates top-1`` and so on too.
-    - Calibration: ``ECE``, the expected calibration error on one half of the pictures, with temperature and doubt
-      fitted on the other, the mean over several random halves; ``ECE if perfect``, which chance alone would give a
-      classifier of just these confidences on so many pictures; ``ECE unfitted``, of the model's own logit scale. A
-      count is that of the half.
-    - Abstention: half of the classes become labels, in several random ways. ``AUC`` is the chance that a picture of an
-      unknown class gets a higher probability of "none of these" than one of a known class; ``AUC if named``, if the
-      names of the unknown classes themselves stood in the place of everyday things: more is not to be had from texts.
+    - Accuracy: figures ``top-1``, ``top-5`` and ``class mean`` (top-1 with equal weights of classes) of the bare names.
+    - With templates: ``templates top-1`` and so on.
+    - Calibration: ``ECE`` is the expected calibration error on one half of the pictures, with temperature and label
+      smoothing fitted on the other, the mean over several random splits; ``ECE if perfect`` is the error that chance
+      alone would cause at these confidences and this number of pictures; ``ECE unfitted`` is that of the uncalibrated
+      model. The count is the size of a half.
+    - Abstention: a random half of the classes are labels, in several splits. ``AUC`` is the probability that a picture
+      of an unknown class has a higher probability of "none of these" than one of a known class; ``AUC if named`` is
+      that with the names of the unknown classes instead of the background vocabulary, an upper bound.
 
     :param model: the model
     :param named: the pictures
-    :param classes: the names by language
-    :param templates: see above
-    :param calibration: see above
-    :param abstention: see above
-    :param progress: is told of every language that was finished
-    :return: a report for accuracy, and for calibration and abstention where they are asked for
+    :param classes: class names by language
+    :param templates: measure prompt templates
+    :param calibration: measure calibration
+    :param abstention: measure abstention
+    :param progress: receives the code of each measured language
+    :return: a report on accuracy, and the chosen ones on calibration and abstention
     :raises DataError: if no picture is of a named class
     """
     scores: dict[str, list[LanguageScore]] = {ACCURACY: []}
@@ -153,39 +149,41 @@ def score_zero_shot(
         if count:
             figures_of = _accuracy(_classifier(model, language, [BARE]), vectors, truth)
             if templates or calibration or abstention:
-                labels = _classifier(model, language, None, LIMIT if abstention else None)
+                labels = _classifier(model, language, None, ABSTENTION_LIMIT if abstention else None)
             if templates:
-                figures_of |= {f"templates {name}": one for name, one in _accuracy(labels, vectors, truth).items()}
+                figures_of |= {f"templates {name}": score for name, score in _accuracy(labels, vectors, truth).items()}
             scores[ACCURACY].append(LanguageScore(code, count, figures_of))
             if calibration and count > 1:
-                found = _calibration(labels.logits(vectors), truth)
-                scores[CALIBRATION].append(LanguageScore(code, count // 2, found))
+                errors = _calibration(labels.logits(vectors), truth)
+                scores[CALIBRATION].append(LanguageScore(code, count // 2, errors))
             if abstention and (areas := _abstention(labels, vectors, truth)):
                 scores[ABSTENTION].append(LanguageScore(code, count, areas))
         if progress is not None:
             progress(code)
     if not all(scores.values()):
-        raise DataError("no picture is of a class that has a name, or too few are")
+        raise DataError(
+            "no picture is of a class that has a name, or too few are; compare names of pictures with class ids"
+        )
     subject, failed = f"{len(named.classes)} pictures", tuple(named.failed)
-    return [Report(title, subject, tuple(own), failed, named.notes) for title, own in scores.items()]
+    return [Report(title, subject, tuple(of_title), failed, named.notes) for title, of_title in scores.items()]
 
 
-def partings(classes: int) -> Iterator[NDArray[np.int64]]:
-    """Several random ways of parting classes into known and unknown ones.
+def class_splits(classes: int) -> Iterator[NDArray[np.int64]]:
+    """Split classes randomly into known and unknown ones, several times.
 
-    :param classes: how many there are, two or more
-    :yield: int64, the places of the known half
+    :param classes: number of classes, two or more
+    :yield: int64, the sorted indexes of the known half
     """
     for split in range(SPLITS):
         yield np.sort(np.random.default_rng([SEED, split]).permutation(classes)[: classes // 2])
 
 
 def area_under_curve(higher: FloatArray, lower: FloatArray) -> float:
-    """The chance that one of some numbers is over one of others; a tie counts half (Mann & Whitney 1947).
+    """Compute the probability that a positive score exceeds a negative one; ties count half (Mann & Whitney 1947).
 
-    :param higher: (n,) numbers that should be the higher ones
-    :param lower: (m,) the others
-    :return: in 0..1
+    :param higher: (n,) scores of positives
+    :param lower: (m,) scores of negatives
+    :return: the area under the ROC curve, in 0..1
     """
     ordered = np.sort(lower)
     below = np.searchsorted(ordered, higher, "left") + np.searchsorted(ordered, higher, "right")
@@ -195,57 +193,57 @@ def area_under_curve(higher: FloatArray, lower: FloatArray) -> float:
 def _classifier(
     model: Model, classes: ClassNames, templates: Sequence[str] | None, abstain: float | None = None
 ) -> Classifier:
-    """The names of one language as labels."""
+    """Make a classifier whose labels are the class names of one language."""
     labels = [Label(name, (name,), key=key) for key, name in classes.names.items()]
     return Classifier(model, labels, templates=templates, language=classes.language, abstain=abstain)
 
 
 def _accuracy(classifier: Classifier, vectors: FloatArray, truth: NDArray[np.int64]) -> dict[str, Figure]:
-    """How often the truth is the best label, or among the best."""
+    """Compute top-k accuracies."""
     scores = classifier.logits(vectors)
-    placed = best_ranks(scores, truth[:, None] == np.arange(scores.shape[1]))
+    ranks = best_ranks(scores, truth[:, None] == np.arange(scores.shape[1]))
     counts = np.bincount(truth, minlength=scores.shape[1])
     share = len(truth) / (np.count_nonzero(counts) * counts[truth])
-    found: dict[str, NDArray[np.generic]] = {f"top-{cut}": placed <= cut for cut in CUTS}
-    return figures({**found, "class mean": (placed == 1) * share})
+    samples: dict[str, NDArray[np.generic]] = {f"top-{cut}": ranks <= cut for cut in CUTS}
+    return figures({**samples, "class mean": (ranks == 1) * share})
 
 
 def _calibration(logits: FloatArray, truth: NDArray[np.int64]) -> dict[str, Figure]:
-    """Errors on halves that were not fitted on; the interval is the mean of the halves' intervals."""
+    """Compute calibration errors on held-out halves; the interval is the mean of their intervals."""
     right = logits.argmax(axis=1) == truth
     unfitted = Calibration().probabilities(logits).max(axis=1)
-    found: dict[str, list[Figure]] = {"ECE": [], "ECE if perfect": [], "ECE unfitted": []}
+    errors: dict[str, list[Figure]] = {"ECE": [], "ECE if perfect": [], "ECE unfitted": []}
     for split in range(SPLITS):
         rng = np.random.default_rng([SEED, split])
         order = rng.permutation(len(truth))
         fitted, measured = order[::2], order[1::2]
-        own = fit_calibration(logits[fitted], truth[fitted]).probabilities(logits[measured]).max(axis=1)
-        chance = [confidence_error(own, rng.random(len(own)) < own) for _ in range(DRAWS)]
-        found["ECE"].append(_error(own, right[measured]))
-        found["ECE if perfect"].append(Figure(float(np.mean(chance)), *np.percentile(chance, [2.5, 97.5]).tolist()))
-        found["ECE unfitted"].append(_error(unfitted[measured], right[measured]))
-    return {name: _mean(own) for name, own in found.items()}
+        confidence = fit_calibration(logits[fitted], truth[fitted]).probabilities(logits[measured]).max(axis=1)
+        chance = [confidence_error(confidence, rng.random(len(measured)) < confidence) for _ in range(CHANCE_SAMPLES)]
+        errors["ECE"].append(_error(confidence, right[measured]))
+        errors["ECE if perfect"].append(Figure(float(np.mean(chance)), *np.percentile(chance, [2.5, 97.5]).tolist()))
+        errors["ECE unfitted"].append(_error(unfitted[measured], right[measured]))
+    return {name: _mean(of_split) for name, of_split in errors.items()}
 
 
 def _error(confidence: FloatArray, right: NDArray[np.bool_]) -> Figure:
-    """The expected calibration error of some answers."""
+    """Compute the expected calibration error with its interval."""
     return bootstrap(lambda rows: confidence_error(confidence[rows], right[rows]), len(right))
 
 
-def _mean(own: Sequence[Figure]) -> Figure:
-    """The mean of figures, and of their bounds."""
-    value, low, high = np.mean([(one.value, one.low, one.high) for one in own], axis=0).tolist()
+def _mean(of_splits: Sequence[Figure]) -> Figure:
+    """Compute the mean of figures and of their bounds."""
+    value, low, high = np.mean([(figure.value, figure.low, figure.high) for figure in of_splits], axis=0).tolist()
     return Figure(value, low, high)
 
 
 def _abstention(labels: Classifier, vectors: FloatArray, truth: NDArray[np.int64]) -> dict[str, Figure]:
-    """Areas under the curve for several ways of parting the classes; the interval is over these."""
-    everything = softmax(labels.logits(vectors))
+    """Compute areas under the curve for several splits of the classes; the interval is over these."""
+    probabilities = softmax(labels.logits(vectors))
     areas = []
-    for known in partings(len(labels.labels)) if len(labels.labels) > 1 else ():
-        inside = np.isin(truth, known)
+    for known in class_splits(len(labels.labels)) if len(labels.labels) > 1 else ():
+        is_known = np.isin(truth, known)
         none = labels.among(known.tolist()).probabilities(vectors)[1]
-        if none is not None and inside.any() and not inside.all():
-            named = 1 - everything[:, known].sum(axis=1)
-            areas.append([area_under_curve(one[~inside], one[inside]) for one in (none, named)])
+        if none is not None and is_known.any() and not is_known.all():
+            named = 1 - probabilities[:, known].sum(axis=1)
+            areas.append([area_under_curve(rejection[~is_known], rejection[is_known]) for rejection in (none, named)])
     return figures(dict(zip(("AUC", "AUC if named"), np.array(areas).T, strict=True))) if areas else {}

@@ -1,4 +1,4 @@
-"""Any babelclip model as mteb sees it (Muennighoff et al. 2023; extra ``evaluate``).
+"""Adapter of models to mteb (Muennighoff et al. 2023; extra ``evaluate``)::
 
 import mteb
 mteb.evaluate(MtebModel(babelclip.Model.load()), mteb.get_tasks(["STSBenchmark"]))
@@ -15,10 +15,10 @@ from babelclip.vectors import FloatArray, unit_rows
 
 
 class MtebModel(AbsEncoder):
-    """A model with the methods that mteb calls. Vectors are of unit length and compared by their cosine, always."""
+    """Implements the interface of mteb encoders; the similarity is the cosine."""
 
     def __init__(self, model: Model) -> None:
-        """Keep the model.
+        """Store the model and its metadata.
 
         :param model: the model
         """
@@ -38,13 +38,13 @@ class MtebModel(AbsEncoder):
         )
 
     def encode(self, inputs: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, **settings: Any) -> FloatArray:
-        """Vectors of what a task gives; where an item has a text and a picture, their mean.
+        """Embed the inputs of a task; an item of text and picture gets the normalized mean.
 
         :param inputs: batches with ``text`` (strings), ``image`` (PIL images), or both
-        :param task_metadata: what the task is; not needed here
-        :param hf_split: a split's name; not needed here
-        :param hf_subset: a subset's name; not needed here
-        :param **settings: such as the size of batches; the model chooses its own
+        :param task_metadata: metadata of the task; ignored
+        :param hf_split: name of the split; ignored
+        :param hf_subset: name of the subset; ignored
+        :param **settings: further options of mteb, such as the batch size; ignored
         :return: float32 (n, dimension), unit rows
         """
         rows: list[FloatArray] = []

@@ -1,4 +1,4 @@
-"""Reports as Markdown tables, as plain data, and as bars."""
+"""Output of reports: Markdown tables, JSON data, plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ _BAR_INCHES = 0.22
 
 
 def summary(report: Report, languages: Sequence[str]) -> list[LanguageScore]:
-    """The rows that matter most: English, the mean of the listed languages, the mean of all.
+    """Summarize a report: English, the mean of the model's languages, the mean of all.
 
-    :param report: what was measured
-    :param languages: the codes that the model is meant for
+    :param report: the report
+    :param languages: codes of the model's languages
     :return: one to three rows
     """
     rows = [score for score in report.scores if score.language == "en"]
@@ -27,11 +27,11 @@ def summary(report: Report, languages: Sequence[str]) -> list[LanguageScore]:
 
 
 def as_data(report: Report, languages: Sequence[str]) -> list[dict[str, Any]]:
-    """One object a language.
+    """Convert a report to JSON objects, one for each language.
 
-    :param report: what was measured
-    :param languages: the codes that the model is meant for
-    :return: objects that JSON can hold; a figure is [value, low, high] of its 95% interval
+    :param report: the report
+    :param languages: codes of the model's languages
+    :return: JSON objects; a figure is [value, low, high] with its 95% interval
     """
     return [
         {
@@ -47,12 +47,12 @@ def as_data(report: Report, languages: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def as_markdown(reports: Sequence[Report], languages: Sequence[str], *, heading: str, source: str) -> str:
-    """A page with the tables of one or more evaluations.
+    """Format a page with the tables of one or more reports.
 
-    :param reports: what was measured
-    :param languages: the codes that the model is meant for; others stand in a table of their own
-    :param heading: the page's title
-    :param source: how it was made: model, data, command
+    :param reports: the reports
+    :param languages: codes of the model's languages; others have a separate table
+    :param heading: the title of the page
+    :param source: description of model, data and command
     :return: Markdown
     """
     parts = [f"# {heading}", source]
@@ -66,27 +66,27 @@ def as_markdown(reports: Sequence[Report], languages: Sequence[str], *, heading:
 
 
 def summary_table(report: Report, languages: Sequence[str]) -> str:
-    """The rows that matter most, as a table.
+    """Format the summary as a table.
 
-    :param report: what was measured
-    :param languages: the codes that the model is meant for
+    :param report: the report
+    :param languages: codes of the model's languages
     :return: a Markdown table
     """
     return _table(summary(report, languages))
 
 
 def language_table(report: Report, languages: Sequence[str]) -> str:
-    """A row for each of some languages that was measured.
+    """Format the scores of languages as a table.
 
-    :param report: what was measured
-    :param languages: their codes
-    :return: a Markdown table, or a sentence where there is none
+    :param report: the report
+    :param languages: codes of the languages; those without a score are ignored
+    :return: a Markdown table, or a sentence if it would be empty
     """
     return _table([score for score in report.scores if score.language in languages])
 
 
 def cells(score: LanguageScore) -> list[str]:
-    """A score as the cells of a row: language, count, figures.
+    """Format a score as cells of a row: language, count, figures.
 
     :param score: the score
     :return: texts
@@ -97,9 +97,9 @@ def cells(score: LanguageScore) -> list[str]:
 
 
 def _table(scores: Sequence[LanguageScore]) -> str:
-    """Rows of figures; the first figure shows its interval."""
+    """Format scores as a table; the first figure has its interval."""
     if not scores:
-        return "None of them was measured."
+        return "No language of this table was measured."
     names = list(scores[0].figures)
     lines = [f"| language | count | {names[0]} (95%) | " + " | ".join(names[1:]) + " |"]
     lines.append("|---|---:|" + "---:|" * len(names))
@@ -112,11 +112,11 @@ def _table(scores: Sequence[LanguageScore]) -> str:
 
 
 def plot(report: Report, figure: str, languages: Sequence[str], path: Path) -> None:
-    """Bars a language, grouped by script, with their intervals.
+    """Plot a figure by language as bars with intervals, grouped by script.
 
-    :param report: what was measured
-    :param figure: the figure to show
-    :param languages: the codes to show, of those that were measured
+    :param report: the report
+    :param figure: name of the figure
+    :param languages: codes of the languages; those without a score are ignored
     :param path: the PNG file to write
     :raises MissingDependencyError: if matplotlib is not installed
     """

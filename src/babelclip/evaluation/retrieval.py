@@ -1,8 +1,8 @@
-"""Text -> picture and picture -> text retrieval by language: recall@k and mean reciprocal rank.
+"""Retrieval by language, text to picture and picture to text: recall@k and mean reciprocal rank.
 
-Text -> picture: every caption is a query over all pictures, its own picture the one right answer. Picture -> text:
-every picture that has captions in the language is a query over all captions of the language, and any of its own is
-right. Cosine of unit rows, always.
+Text to picture: every caption is a query over all pictures, and its picture is the only correct answer. Picture to
+text: every picture that has captions in the language is a query over all captions of the language, and each of its
+captions is correct. The score is the cosine of unit rows.
 """
 
 from collections import Counter, defaultdict
@@ -19,17 +19,18 @@ from babelclip.models.model import Model
 from babelclip.vectors import FloatArray
 
 CUTS = (1, 5, 10)
-Progress = Callable[[str], None]
+LanguageCallback = Callable[[str], None]
+"""Receives the code of each measured language."""
 
 
 def encode_pictures(
     model: Model, pictures: Iterable[tuple[str, bytes]]
 ) -> tuple[list[str], FloatArray, list[tuple[str, str]]]:
-    """The vectors of named pictures.
+    """Embed named pictures.
 
     :param model: the model
     :param pictures: names and bytes of files
-    :return: names of those that can be read, float32 (n, d) unit rows, and (name, reason) of the others
+    :return: names of the readable pictures, float32 (n, d) unit rows, and (name, reason) of the others
     """
     pending: dict[int, str] = {}
 
@@ -55,22 +56,22 @@ def encode_pictures(
     return names, stacked, failed
 
 
-def best_ranks(scores: FloatArray, own: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The place of the best right answer for every query, from 1; it comes after wrong ones of the same score.
+def best_ranks(scores: FloatArray, correct: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Compute the rank of the best correct answer to each query, from 1; wrong answers of equal score rank before it.
 
     :param scores: float32 (queries, answers)
-    :param own: bool (queries, answers), which answers are right; at least one a query
+    :param correct: bool (queries, answers), with at least one correct answer for each query
     :return: int64 (queries,)
     """
-    best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
-    placed: NDArray[np.int64] = 1 + ((scores >= best) & ~own).sum(axis=1)
-    return placed
+    best = np.where(correct, scores, -np.inf).max(axis=1, keepdims=True)
+    ranks: NDArray[np.int64] = 1 + ((scores >= best) & ~correct).sum(axis=1)
+    return ranks
 
 
-def _samples(direction: str, placed: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
-    """What each query adds to the figures of its direction."""
-    recalls: dict[str, NDArray[np.generic]] = {f"{direction} R@{cut}": placed <= cut for cut in CUTS}
-    return {**recalls, f"{direction} MRR": 1 / placed}
+def _samples(direction: str, ranks: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+    """Compute the contribution of each query to the figures of a direction."""
+    recalls: dict[str, NDArray[np.generic]] = {f"{direction} R@{cut}": ranks <= cut for cut in CUTS}
+    return {**recalls, f"{direction} MRR": 1 / ranks}
 
 
 def evaluate_retrieval(
@@ -78,15 +79,15 @@ def evaluate_retrieval(
     pictures: Iterable[tuple[str, bytes]],
     captions: Sequence[Caption],
     *,
-    progress: Progress | None = None,
+    progress: LanguageCallback | None = None,
 ) -> Report:
     """Measure retrieval in both directions in every language that has captions.
 
     :param model: the model
     :param pictures: names and bytes of files
-    :param captions: texts; those whose picture is not here are left out
-    :param progress: is told what was finished: a language's code
-    :return: figures ``T>I`` (text -> picture) and ``I>T`` (picture -> text), languages in order of their codes
+    :param captions: captions; those of missing pictures are ignored
+    :param progress: receives the code of each measured language
+    :return: figures ``T>I`` (text to picture) and ``I>T`` (picture to text), ordered by language code
     :raises DataError: if no caption belongs to a picture
     """
     names, vectors, failed = encode_pictures(model, pictures)
@@ -107,16 +108,16 @@ def score_retrieval(
     vectors: FloatArray,
     captions: Sequence[Caption],
     *,
-    progress: Progress | None = None,
+    progress: LanguageCallback | None = None,
 ) -> Report:
-    """The same over pictures whose vectors are there already.
+    """Measure retrieval of embedded pictures; see evaluate_retrieval.
 
-    :param encoder: what embeds the captions
+    :param encoder: the encoder of the captions
     :param names: names of the pictures
     :param vectors: float32 (n, d), unit rows
-    :param captions: texts; those whose picture is not here are left out
-    :param progress: is told what was finished: a language's code
-    :return: as evaluate_retrieval
+    :param captions: captions; those of missing pictures are ignored
+    :param progress: receives the code of each measured language
+    :return: the report of evaluate_retrieval
     :raises DataError: if no caption belongs to a picture, two pictures have one name, or a caption names two pictures
     """
     row_of = {name: row for row, name in enumerate(names)}
@@ -127,15 +128,18 @@ def score_retrieval(
     for caption in match_captions(captions, names):
         by_language[caption.language].append(caption)
     if not by_language:
-        raise DataError("no caption names a picture that is here")
+        raise DataError(
+            "no caption names a picture of the set; compare the first column of the captions with the names of "
+            "the pictures"
+        )
     scores = []
     for language, rows in sorted(by_language.items()):
-        similarity = encoder.encode_text([caption.text for caption in rows]) @ vectors.T
-        own = np.array([row_of[caption.image] for caption in rows])[:, None] == np.arange(len(names))
-        asked = own.any(axis=0)
-        found = figures(_samples("T>I", best_ranks(similarity, own)))
-        found |= figures(_samples("I>T", best_ranks(similarity.T[asked], own.T[asked])))
-        scores.append(LanguageScore(language, len(rows), found))
+        cosines = encoder.encode_text([caption.text for caption in rows]) @ vectors.T
+        correct = np.array([row_of[caption.image] for caption in rows])[:, None] == np.arange(len(names))
+        has_caption = correct.any(axis=0)
+        by_name = figures(_samples("T>I", best_ranks(cosines, correct)))
+        by_name |= figures(_samples("I>T", best_ranks(cosines.T[has_caption], correct.T[has_caption])))
+        scores.append(LanguageScore(language, len(rows), by_name))
         if progress is not None:
             progress(language)
     described = {caption.image for rows in by_language.values() for caption in rows}

@@ -1,4 +1,4 @@
-"""Figures with their intervals, by language: what every evaluation gives."""
+"""Scores of an evaluation: figures with confidence intervals, by language."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from babelclip.errors import DataError
 from babelclip.vectors import FloatArray
 
 RESAMPLES = 1000
-DRAWS = 200
-"""Resamples of a statistic that has to be computed anew for each."""
+STATISTIC_RESAMPLES = 200
+"""Resamples of a statistic that is recomputed for each of them."""
 CONFIDENCE = 0.95
 SEED = 0
 
 
 class TextEncoder(Protocol):
-    """What embeds texts: a model, or a student that is still being trained."""
+    """Embeds texts: a model, or a student during training."""
 
     def encode_text(self, texts: Sequence[str], /) -> FloatArray:
-        """Vectors of texts: float32 (n, d), unit rows."""
+        """Embed texts: float32 (n, d), unit rows."""
         ...
 
 
@@ -36,7 +36,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class LanguageScore:
-    """The figures of one language by name, and how many queries they are the mean of."""
+    """The figures of one language by name, and the number of queries that they are the mean of."""
 
     language: str
     count: int
@@ -45,8 +45,8 @@ class LanguageScore:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation: its title, what it was measured on, a score a language, what could not be read, and notes on
-    what was left out.
+    """An evaluation: title, subject, the score of each language, (name, reason) of unreadable data, and notes on data
+    that was left out.
     """
 
     title: str
@@ -56,24 +56,24 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def mean(self, languages: Sequence[str]) -> LanguageScore:
-        """The plain mean over those of some languages that are here; its interval is over the languages.
+        """Compute the unweighted mean over languages; its interval is over the languages.
 
-        :param languages: codes
+        :param languages: language codes; those without a score are ignored
         :return: the mean; its language is "mean of N"
-        :raises DataError: if none of them is here
+        :raises DataError: if none of the languages has a score
         """
         chosen = [score for score in self.scores if score.language in languages]
         if not chosen:
-            raise DataError("nothing was measured in any of the languages asked for")
+            raise DataError(f"nothing was measured in any of the languages {', '.join(languages)}; choose others")
         values = {name: np.array([score.figures[name].value for score in chosen]) for name in chosen[0].figures}
         return LanguageScore(f"mean of {len(chosen)}", sum(score.count for score in chosen), figures(values))
 
 
 def figures(samples: Mapping[str, NDArray[np.generic]]) -> dict[str, Figure]:
-    """The mean of every sample with its bootstrap interval; all samples are resampled alike.
+    """Compute the mean of each sample with its bootstrap interval; all samples share the resampled rows.
 
-    :param samples: by name, arrays (n,) of numbers or truths, all of one length
-    :return: a figure by name
+    :param samples: arrays (n,) of numbers or bools by name, all of the same length
+    :return: figures by name
     """
     names = list(samples)
     table: FloatArray = np.stack([np.asarray(samples[name], dtype=np.float32) for name in names], axis=1)
@@ -86,17 +86,17 @@ def figures(samples: Mapping[str, NDArray[np.generic]]) -> dict[str, Figure]:
 
 
 def bootstrap(statistic: Callable[[NDArray[np.int64]], float], n: int) -> Figure:
-    """A statistic that is no mean, with its basic bootstrap interval (Davison & Hinkley 1997), cut at 0.
+    """Compute a statistic with its basic bootstrap interval (Davison & Hinkley 1997), clipped at 0.
 
-    A calibration error grows with every resampling, since bins get emptier; the basic interval turns that bias round.
+    A calibration error grows by resampling, because bins get emptier; the basic interval corrects this bias.
 
-    :param statistic: rows of the sample, int64, perhaps some of them several times -> a number
+    :param statistic: function of resampled rows, int64, with repetitions
     :param n: size of the sample
     :return: the figure
     """
     rng = np.random.default_rng(SEED)
-    drawn = [statistic(rng.integers(0, n, n)) for _ in range(DRAWS)]
+    values = [statistic(rng.integers(0, n, n)) for _ in range(STATISTIC_RESAMPLES)]
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(drawn, [tail, 100 - tail])
+    low, high = np.percentile(values, [tail, 100 - tail])
     value = statistic(np.arange(n))
     return Figure(value, max(0.0, 2 * value - float(high)), max(0.0, 2 * value - float(low)))

@@ -1,4 +1,7 @@
-"""Translation accuracy by language: does a sentence find its translation among all of them (Artetxe & Schwenk 2019)?"""
+"""Translation accuracy by language: whether the nearest neighbour of a sentence is its translation.
+
+See Artetxe & Schwenk 2019.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from babelclip.evaluation.scores import LanguageScore, Report, TextEncoder, figu
 from babelclip.filesystem import read_unzipped
 
 TIE = 1e-6
-"""Cosines nearer than this are equal: a sentence that occurs twice is found in either place."""
+"""Cosines that differ by less are equal, so that either copy of a repeated sentence is correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Pairs:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a text file, plain or gzipped."""
+    """Read the lines of a text file, plain or gzipped."""
     try:
         return read_unzipped(path).decode("utf-8").removesuffix("\n").split("\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -32,23 +35,23 @@ def _lines(path: Path) -> list[str]:
 
 
 def read_pairs(folder: Path) -> Iterator[Pairs]:
-    """The sentence pairs of a folder.
+    """Read the sentence pairs of a folder.
 
-    Either LANG.tsv or LANG.tsv.gz, each line English, a tab, and the translation; or LANG.txt, where line i is the same
-    sentence in every file and en.txt is one of them.
+    The files are either LANG.tsv or LANG.tsv.gz, with lines of English, a tab, and the translation; or LANG.txt, among
+    them en.txt, where line i is the same sentence in every file.
 
     :param folder: the folder
-    :yield: a language's pairs, in order of the codes
-    :raises DataError: if a file has another form, or there is none
+    :yield: the pairs of a language, ordered by language code
+    :raises DataError: if a file has another format, or there are no files
     """
     parallel = (folder / "en.txt").is_file()
-    # Beside parallel texts a table is something else, such as an index of the lines.
+    # Tables beside parallel texts are other data, such as an index of the lines.
     tables = [] if parallel else sorted([*folder.glob("*.tsv"), *folder.glob("*.tsv.gz")])
     texts = sorted(folder.glob("*.txt"))
     for path in tables:
         rows = [line.split("\t") for line in _lines(path)]
         if any(len(row) != 2 for row in rows):
-            raise DataError(f"{path}: a line does not have two columns")
+            raise DataError(f"{path}: a line does not have two columns; it must be English, a tab, the translation")
         yield Pairs(path.name.split(".")[0], [row[0] for row in rows], [row[1] for row in rows])
     if parallel:
         english = _lines(folder / "en.txt")
@@ -57,32 +60,32 @@ def read_pairs(folder: Path) -> Iterator[Pairs]:
             if len(lines) == len(english) and path.name != "en.txt":
                 yield Pairs(path.stem, english, lines)
     elif not tables:
-        raise DataError(f"{folder} holds neither LANG.tsv files nor en.txt with LANG.txt files")
+        raise DataError(f"{folder} holds neither LANG.tsv (or LANG.tsv.gz) files nor en.txt with LANG.txt files")
 
 
 def evaluate_translation(
     encoder: TextEncoder, pairs: Iterable[Pairs], *, progress: Callable[[str], None] | None = None
 ) -> Report:
-    """Measure how often a sentence's nearest neighbour in the other language is its translation.
+    """Measure how often the nearest neighbour of a sentence in the other language is its translation.
 
-    :param encoder: what embeds the sentences
+    :param encoder: the encoder of the sentences
     :param pairs: sentence pairs by language
-    :param progress: is told what was finished: a language's code
+    :param progress: receives the code of each measured language
     :return: figures ``en>xx``, ``xx>en`` and ``both``, their mean
     :raises DataError: if there are no pairs
     """
     scores = []
-    for language in pairs:
-        similarity = encoder.encode_text(language.english) @ encoder.encode_text(language.translated).T
-        own = np.diag(similarity)
-        there = own >= similarity.max(axis=1) - TIE
-        back = own >= similarity.max(axis=0) - TIE
-        both = (there.astype(np.float32) + back) / 2
-        found = figures({"en>xx": there, "xx>en": back, "both": both})
-        scores.append(LanguageScore(language.language, len(own), found))
+    for of_language in pairs:
+        cosines = encoder.encode_text(of_language.english) @ encoder.encode_text(of_language.translated).T
+        of_translation = np.diag(cosines)
+        from_english = of_translation >= cosines.max(axis=1) - TIE
+        to_english = of_translation >= cosines.max(axis=0) - TIE
+        both = (from_english.astype(np.float32) + to_english) / 2
+        accuracy = figures({"en>xx": from_english, "xx>en": to_english, "both": both})
+        scores.append(LanguageScore(of_language.language, len(of_translation), accuracy))
         if progress is not None:
-            progress(language.language)
+            progress(of_language.language)
     if not scores:
-        raise DataError("there are no sentence pairs")
+        raise DataError("there are no sentence pairs to measure; check --pairs and --languages")
     total = sum(score.count for score in scores)
     return Report("Translation", f"{total} sentence pairs", tuple(scores))

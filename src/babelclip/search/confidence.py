@@ -21,7 +21,7 @@ from babelclip.text.language_id import guess_language
 from babelclip.text.languages import BY_CODE
 from babelclip.text.scripts import script_of
 from babelclip.vectors import FloatArray, cosines_of
-from babelclip.zeroshot.everyday_words import everyday_words, languages_of
+from babelclip.zeroshot.background_vocabulary import background_vocabulary, languages_of
 
 SHARPNESS = 35.0
 """Inverse temperature of the inverted softmax."""
@@ -192,8 +192,8 @@ def vocabulary_vectors(model: Model, language: str) -> FloatArray:
 
 def _words(model: Model, language: str) -> Sequence[str]:
     if language != ANY:
-        return everyday_words(language)
-    vocabularies = [everyday_words(code) for code in model.languages]
+        return background_vocabulary(language)
+    vocabularies = [background_vocabulary(code) for code in model.languages]
     return [vocabularies[i % len(vocabularies)][i] for i in range(len(vocabularies[0]))]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from babelclip.models.model import Model
 from babelclip.search.confidence import ANY, vocabulary_vectors
 from babelclip.vectors import FloatArray
-from babelclip.zeroshot.everyday_words import everyday_words
+from babelclip.zeroshot.background_vocabulary import background_vocabulary
 
 PAIRS = 40
 """Pairs of words in each language."""
@@ -47,7 +47,9 @@ def word_pairs() -> tuple[str, ...]:
     """
     rng = np.random.default_rng(SEED)
     languages = dict.fromkeys(language for language, _ in _sentences())
-    drawn = [rng.choice(everyday_words(language), 2, replace=False) for language in languages for _ in range(PAIRS)]
+    drawn = [
+        rng.choice(background_vocabulary(language), 2, replace=False) for language in languages for _ in range(PAIRS)
+    ]
     return tuple(", ".join(pair) for pair in drawn)
 
 

@@ -1,4 +1,4 @@
-"""Zero-shot classification: labels are texts, in any language (Radford et al. 2021)."""
+"""Zero-shot classification by labels given as text, in any language (Radford et al. 2021)."""
 
 from babelclip.zeroshot.classifier import Classifier, classify
 from babelclip.zeroshot.labels import Label, read_labels

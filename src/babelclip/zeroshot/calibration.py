@@ -1,7 +1,7 @@
-"""Probabilities that mean what they say: temperature and doubt, and the error that is left (Guo et al. 2017).
+"""Calibration of probabilities by temperature and label smoothing, and the calibration error (Guo et al. 2017).
 
-A temperature alone makes a model less sure everywhere. But a label may be wrong however sure the model is, as where its
-name means something else; doubt is the share of pictures of which that is so.
+A temperature alone lowers every confidence. But a label can be wrong at any confidence, for example because its name is
+ambiguous; label smoothing represents the share of such pictures.
 """
 
 from collections.abc import Callable
@@ -14,100 +14,102 @@ from babelclip.errors import InputError
 from babelclip.vectors import FloatArray
 
 BINS = 15
-COOLEST, WARMEST = 0.02, 50.0
-"""Temperatures that are looked at."""
-MOST_DOUBT = 0.5
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.02, 50.0
+"""Range of the temperature."""
+MAX_LABEL_SMOOTHING = 0.5
 ROUNDS = 30
-"""Of golden sections: each leaves 0.618 of the range."""
-NEARLY_SURE = 1 - 1e-6
+"""Iterations of the golden-section search: each reduces the range to 0.618 of it."""
+MAX_CONFIDENCE = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What logits are divided by before the softmax, and the share of probability then spread over all labels alike."""
+    """The divisor of logits before the softmax, and the share of probability that is spread evenly over all labels."""
 
     temperature: float = 1.0
-    doubt: float = 0.0
+    label_smoothing: float = 0.0
 
     def probabilities(self, logits: FloatArray) -> FloatArray:
-        """Probabilities of every row.
+        """Compute calibrated probabilities.
 
         :param logits: float32 (n, classes)
         :return: float32 (n, classes), rows of sum 1
         """
-        found: FloatArray = self.doubted(softmax(logits / np.float32(self.temperature)), logits.shape[1])
-        return found
+        return self.smoothed(softmax(logits / np.float32(self.temperature)), logits.shape[1])
 
-    def doubted(self, probabilities: FloatArray, choices: int) -> FloatArray:
-        """Probabilities with the doubt taken off them and spread over the choices.
+    def smoothed(self, probabilities: FloatArray, choices: int) -> FloatArray:
+        """Apply label smoothing.
 
         :param probabilities: float32, of any shape
-        :param choices: how many there are
+        :param choices: number of labels over which the smoothed share is spread
         :return: float32, of the same shape
         """
-        found: FloatArray = np.float32(1 - self.doubt) * probabilities + np.float32(self.doubt / choices)
-        return found
+        share = self.label_smoothing
+        smoothed: FloatArray = np.float32(1 - share) * probabilities + np.float32(share / choices)
+        return smoothed
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities of every row.
+    """Compute the softmax of every row.
 
     :param logits: float32 (n, classes)
     :return: float32 (n, classes), rows of sum 1
     """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
-    return found
+    probabilities: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def fit_calibration(logits: FloatArray, truth: NDArray[np.int64]) -> Calibration:
-    """The temperature and the doubt at which it is most likely that the best labels were right where they were.
+    """Fit temperature and label smoothing by the maximum posterior of the correctness of the best labels.
 
-    Only whether the best label is right counts, not how likely the truth was among the others: that is what the
-    calibration error asks. Beforehand the logarithm of the temperature is held to be normal around 0 with deviation 1,
-    which is worth about one picture: where all are right, the likelihood alone would go on to certainty. Found by
-    golden-section search, the doubt within the temperature.
+    As in the calibration error, only the correctness of the best label counts, not the probability of the true one. The
+    prior of the temperature's logarithm is normal with mean 0 and deviation 1, which weighs about as much as one
+    picture: if all answers are right, the likelihood alone would grow towards certainty. The search is a golden-section
+    search over the temperature, with one over the label smoothing inside.
 
     :param logits: float32 (n, classes)
-    :param truth: int64 (n,), the right class of every row
-    :return: temperature in COOLEST..WARMEST, doubt in 0..MOST_DOUBT
-    :raises InputError: if there is nothing to fit on
+    :param truth: int64 (n,), the true class of every row
+    :return: temperature in MIN_TEMPERATURE..MAX_TEMPERATURE, label smoothing in 0..MAX_LABEL_SMOOTHING
+    :raises InputError: if there are no logits
     """
     if not len(logits):
-        raise InputError("a calibration needs at least one classified picture")
+        raise InputError("calibration needs at least one classified picture; there are 0")
     right = logits.argmax(axis=1) == truth
     below = logits - logits.max(axis=1, keepdims=True)
 
-    def doubt_at(logarithm: float) -> tuple[float, float]:
-        sure = 1 / np.exp(below / np.float32(np.exp(logarithm))).sum(axis=1, dtype=np.float64)
+    def smoothing_at(logarithm: float) -> tuple[float, float]:
+        confidence = 1 / np.exp(below / np.float32(np.exp(logarithm))).sum(axis=1, dtype=np.float64)
 
-        def loss(doubt: float) -> float:
-            confidence = np.minimum((1 - doubt) * sure + doubt / logits.shape[1], NEARLY_SURE)
-            return -float(np.log(np.where(right, confidence, 1 - confidence)).sum())
+        def loss(smoothing: float) -> float:
+            smoothed = np.minimum((1 - smoothing) * confidence + smoothing / logits.shape[1], MAX_CONFIDENCE)
+            return -float(np.log(np.where(right, smoothed, 1 - smoothed)).sum())
 
-        return _least(loss, 0.0, MOST_DOUBT)
+        return _minimize(loss, 0.0, MAX_LABEL_SMOOTHING)
 
-    logarithm, _ = _least(lambda at: at**2 / 2 + doubt_at(at)[1], np.log(COOLEST), np.log(WARMEST))
-    return Calibration(float(np.exp(logarithm)), doubt_at(logarithm)[0])
+    logarithm, _ = _minimize(
+        lambda at: at**2 / 2 + smoothing_at(at)[1], np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    )
+    return Calibration(float(np.exp(logarithm)), smoothing_at(logarithm)[0])
 
 
 def calibration_error(probabilities: FloatArray, truth: NDArray[np.int64], bins: int = BINS) -> float:
-    """Expected calibration error: how far confidence is from accuracy, in bins of confidence of one width.
+    """Compute the expected calibration error: the mean difference of confidence and accuracy in bins of equal width.
 
     :param probabilities: float32 (n, classes)
     :param truth: int64 (n,)
-    :param bins: how many
-    :return: the mean distance, weighed by pictures a bin, in 0..1
+    :param bins: number of bins
+    :return: the mean difference, weighted by the number of pictures in a bin, in 0..1
     """
     return confidence_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, bins)
 
 
 def confidence_error(confidence: FloatArray, right: NDArray[np.bool_], bins: int = BINS) -> float:
-    """The same from the confidence of every answer, and whether it is right.
+    """Compute the expected calibration error from confidences and correctness.
 
     :param confidence: float32 (n,), in 0..1
     :param right: bool (n,)
-    :param bins: how many
+    :param bins: number of bins
     :return: as calibration_error
     """
     bin_of = np.minimum((confidence * bins).astype(np.int64), bins - 1)
@@ -115,8 +117,8 @@ def confidence_error(confidence: FloatArray, right: NDArray[np.bool_], bins: int
     return float(np.abs(gaps).sum() / len(right))
 
 
-def _least(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
-    """Where a function with one valley is least, and what it is there, by golden-section search (Kiefer 1953)."""
+def _minimize(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+    """Minimize a unimodal function by golden-section search (Kiefer 1953); return argument and value."""
     section = (np.sqrt(5) - 1) / 2
     left, right = high - section * (high - low), low + section * (high - low)
     at_left, at_right = function(left), function(right)

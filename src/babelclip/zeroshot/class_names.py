@@ -1,4 +1,4 @@
-"""Names of classes in many languages, in the form of Babel-ImageNet (Geigle et al. 2023)."""
+"""Class names in many languages, in the format of Babel-ImageNet (Geigle et al. 2023)."""
 
 import json
 from dataclasses import dataclass
@@ -7,48 +7,50 @@ from pathlib import Path
 from babelclip.errors import DataError
 from babelclip.filesystem import read_unzipped
 
-# Babel-ImageNet's own codes, where they are not ours in capitals.
+# Codes of Babel-ImageNet that are not the upper-case form of a babelclip code.
 _CODES = {"ZH": "zh-cn", "NO": "nb"}
 
 
 @dataclass(frozen=True, slots=True)
 class ClassNames:
-    """The names that one language has for some classes; a class is the id that its pictures are named by."""
+    """Names of classes in one language, by the id of the class, which is the name of its pictures."""
 
     language: str
     names: dict[str, str]
 
 
 def read_numbered_names(path: Path) -> tuple[list[str], dict[str, dict[int, str]]]:
-    """Class names in the form of Babel-ImageNet (Geigle et al. 2023), by the numbers of the classes.
+    """Read class names in the format of Babel-ImageNet, by class number.
 
-    The file is a JSON object, plain or gzipped: ``wnids`` lists the classes, and every other key is a language with
+    The file is a JSON object, plain or gzipped: ``wnids`` lists the class ids, and every other key is a language with
     [class numbers, names].
 
     :param path: a .json or .json.gz file
-    :return: the ids of the classes in their order, and by language, in order of the codes, class number -> name
-    :raises DataError: if it is missing, damaged or has another form
+    :return: the class ids, and language -> class number -> name, ordered by language code
+    :raises DataError: if the file is missing, damaged or has another format
     """
     try:
         content = json.loads(read_unzipped(path))
         classes = [str(wnid) for wnid in content.pop("wnids")]
-        found = {
+        by_language = {
             _CODES.get(key, key.lower().replace("_", "-")): {
                 range(len(classes))[number]: str(name) for number, name in zip(numbers, names, strict=True)
             }
             for key, (numbers, names) in content.items()
         }
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as class names: {type(error).__name__}: {error}") from None
-    return classes, dict(sorted(found.items()))
+        raise DataError(
+            f"{path} cannot be read as class names in the format of Babel-ImageNet: {type(error).__name__}: {error}"
+        ) from None
+    return classes, dict(sorted(by_language.items()))
 
 
 def read_class_names(path: Path) -> list[ClassNames]:
-    """Class names in the form of Babel-ImageNet, by the ids of the classes; see read_numbered_names.
+    """Read class names in the format of Babel-ImageNet, by class id; see read_numbered_names.
 
     :param path: a .json or .json.gz file
-    :return: the names by language, in order of their codes
-    :raises DataError: if it is missing, damaged or has another form
+    :return: the names, ordered by language code
+    :raises DataError: if the file is missing, damaged or has another format
     """
-    classes, found = read_numbered_names(path)
-    return [ClassNames(code, {classes[i]: name for i, name in names.items()}) for code, names in found.items()]
+    classes, by_language = read_numbered_names(path)
+    return [ClassNames(code, {classes[i]: name for i, name in names.items()}) for code, names in by_language.items()]

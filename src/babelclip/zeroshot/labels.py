@@ -1,9 +1,9 @@
-"""Labels: what they are called, in how many ways, and which stands below which.
+"""Labels: their names, texts and tree.
 
 A labels file is one of
-  a text file       a label a line; ``dog | hound`` has two texts; a line that is indented stands below the one before
+  a text file       one label per line; ``dog | hound`` has two texts; an indented line is below the line before it
   JSON, a list      ["dog", "cat"]
-  JSON, an object   {"dog": ["hound", "Hund"], "cat": []}, the texts beside the name; or nested objects, a tree
+  JSON, an object   {"dog": ["hound", "Hund"], "cat": []}, further texts by name; or nested objects, a tree
   Babel-ImageNet    {"wnids": [...], "DE": [[class numbers], [names]], ...}; the language must be given
 """
 
@@ -19,15 +19,15 @@ from babelclip.text.languages import CODES
 from babelclip.zeroshot.class_names import read_class_names
 
 SEPARATOR = "|"
-SHOWN = 5
-"""Names that an error message lists."""
+MAX_LISTED = 5
+"""Number of names that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A class: its name, all texts that stand for it, and the names above it, from the top.
+    """A class: its name, the texts that describe it, and the names of its ancestors, from the root.
 
-    ``key`` tells it from another class of the same name, as Babel-ImageNet's two cranes.
+    ``key`` distinguishes classes of the same name, such as the two cranes of Babel-ImageNet.
     """
 
     name: str
@@ -37,46 +37,46 @@ class Label:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The names from the top down to its own."""
+        """The names of its ancestors and its name."""
         return (*self.above, self.name)
 
 
 def as_labels(given: Sequence[str | Label] | Mapping[str, Any]) -> list[Label]:
-    """Labels in any of the forms that Python gives them.
+    """Convert names or mappings to labels.
 
-    :param given: names; or name -> its other texts; or name -> a mapping of the labels below it
-    :return: the labels, a parent before its children
-    :raises InputError: if there is none, one has no text, or two are the same
+    :param given: names; or name -> further texts; or name -> a mapping of the labels below it
+    :return: the labels, parents before their children
+    :raises InputError: if there are no labels, one has no text, or two are equal
     """
     if isinstance(given, str):
-        raise InputError(f"labels are a list; {given!r} is one text")
-    labels = list(_from_mapping(given, ())) if isinstance(given, Mapping) else [_one(label) for label in given]
+        raise InputError(f"labels must be a list of texts, not the text {given!r}")
+    labels = list(_from_mapping(given, ())) if isinstance(given, Mapping) else [_as_label(label) for label in given]
     if not labels:
         raise InputError("there are no labels; give at least one")
     blank = [
         label.name for label in labels if not label.texts or not all(t.strip() for t in (label.name, *label.texts))
     ]
     if blank:
-        raise InputError(f"a label has no text: {_listed(blank)}")
+        raise InputError(f"labels without text: {_listed(blank)}; name them or leave them out")
     seen: set[tuple[object, ...]] = set()
-    twice = []
+    repeated = []
     for label in labels:
         identity = (label.key, *label.path)
         if identity in seen:
-            twice.append(label.name)
+            repeated.append(label.name)
         seen.add(identity)
-    if twice:
-        raise InputError(f"given twice: {_listed(twice)}; join them into one label")
+    if repeated:
+        raise InputError(f"labels are repeated: {_listed(repeated)}; merge them into one label")
     return labels
 
 
 def read_labels(path: Path, language: str | None = None) -> list[Label]:
-    """The labels of a file; see the forms above.
+    """Read labels from a file in one of the formats above.
 
     :param path: a text or JSON file, plain or gzipped
-    :param language: of the names, where the file has several
+    :param language: language of the names, if the file has several
     :return: the labels
-    :raises DataError: if the file is missing or has another form
+    :raises DataError: if the file is missing or has another format
     :raises InputError: as as_labels
     """
     try:
@@ -92,21 +92,21 @@ def read_labels(path: Path, language: str | None = None) -> list[Label]:
     if isinstance(content, dict) and "wnids" in content:
         return as_labels(_numbered(path, language))
     if not isinstance(content, dict | list):
-        raise DataError(f"{path}: labels are a list or an object, not {type(content).__name__}")
+        raise DataError(f"{path}: labels must be a JSON list or object, not {type(content).__name__}")
     return as_labels(content)
 
 
-def _one(label: object) -> Label:
-    """A label from its name alone, or as it is."""
+def _as_label(label: object) -> Label:
+    """Make a label from its name."""
     if isinstance(label, Label):
         return label
     if not isinstance(label, str):
-        raise InputError(f"a label is a text, not {type(label).__name__} ({str(label)[:40]!r})")
+        raise InputError(f"a label must be a text, not {type(label).__name__} ({str(label)[:40]!r})")
     return Label(label.strip(), (label.strip(),))
 
 
 def _from_mapping(given: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Label]:
-    """Labels with other texts, or with labels below them."""
+    """Make labels with further texts, or with labels below them."""
     for name, value in given.items():
         name = str(name).strip()
         if isinstance(value, Mapping):
@@ -119,14 +119,14 @@ def _from_mapping(given: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[
 
 
 def _from_lines(text: str, source: Path) -> Iterator[Label]:
-    """A label a line; those that are indented further stand below."""
+    """Parse one label per line; a line that is indented further is below the line before it."""
     above: list[tuple[int, str]] = []
     for line in text.splitlines():
         if not line.strip():
             continue
         texts = tuple(dict.fromkeys(part.strip() for part in line.split(SEPARATOR) if part.strip()))
         if not texts:
-            raise DataError(f"{source}: the line {line!r} holds no text")
+            raise DataError(f"{source}: the line {line!r} holds no label; write label | other text")
         depth = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
         while above and above[-1][0] >= depth:
             above.pop()
@@ -135,16 +135,18 @@ def _from_lines(text: str, source: Path) -> Iterator[Label]:
 
 
 def _numbered(path: Path, language: str | None) -> list[Label]:
-    """The names of one language in a file of Babel-ImageNet's form."""
+    """Read the names of one language from a file in the format of Babel-ImageNet."""
     by_language = {names.language: names.names for names in read_class_names(path)}
     if language not in by_language:
-        asked = "say which language" if language is None else f"no names in {language!r}"
+        problem = "the file has several languages" if language is None else f"no names in {language!r}"
         known = [code for code in CODES if code in by_language]
-        raise InputError(f"{path}: {asked}; there are {', '.join(known)} and {len(by_language) - len(known)} others")
+        raise InputError(
+            f"{path}: {problem}; give --language, one of {', '.join(known)} or {len(by_language) - len(known)} others"
+        )
     return [Label(name, (name,), key=wnid) for wnid, name in by_language[language].items()]
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first of some names."""
-    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(repr(name) for name in names[:SHOWN]) + rest
+    """List the first names."""
+    rest = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(repr(name) for name in names[:MAX_LISTED]) + rest

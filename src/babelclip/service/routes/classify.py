@@ -12,7 +12,7 @@ from babelclip.service.schemas.requests import ClassifyRequest
 from babelclip.service.schemas.responses import ClassifyResponse, JsonObject
 from babelclip.zeroshot import Prediction, Ranked
 
-OPTIONS = {"templates", "language", "multi", "abstain", "temperature", "doubt"}
+OPTIONS = {"templates", "language", "multi", "abstain", "temperature", "label_smoothing"}
 """Fields of the request that are options of Classifier."""
 
 

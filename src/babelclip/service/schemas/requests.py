@@ -212,8 +212,8 @@ class ClassifyRequest(RequestSchema):
     multi: bool = Field(False, description="Judge every label by itself: several may apply.")
     abstain: float | None = Field(None, gt=0, lt=1, description='Answer "none of these" above this probability of it.')
     temperature: float | None = Field(None, gt=0, le=1000)
-    doubt: float | None = Field(
-        None, ge=0, le=0.5, description="Label smoothing: share of probability spread evenly over all labels."
+    label_smoothing: float | None = Field(
+        None, ge=0, le=0.5, description="Share of probability that is spread evenly over all labels."
     )
 
 
