@@ -17,7 +17,7 @@ def test_exact_neighbours_are_the_largest_cosines() -> None:
 
 @pytest.mark.parametrize("k", [1, 7, 100, 300])
 def test_many_queries_at_once_find_what_each_finds_alone(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("babelclip.ann.exact.SCORES_AT_ONCE", 1000)
+    monkeypatch.setattr("babelclip.ann.exact.COSINES_PER_PRODUCT", 1000)
     exact = ExactNeighbours(np.arange(100) * 2, clustered(0, 100))
     queries = clustered(5, 3 * MANY)
     nearest, scores = exact.search(queries, k)

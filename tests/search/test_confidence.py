@@ -126,7 +126,7 @@ def test_what_was_shown_leads_its_near_duplicates_and_is_not_shown_again() -> No
 def test_groups_do_not_depend_on_how_many_rows_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = np.repeat(unit_rows(np.random.default_rng(1).normal(size=(9, 16)).astype(np.float32)), 5, axis=0)
     whole = group_alike(kinds[::2])
-    monkeypatch.setattr("babelclip.search.diversity.ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("babelclip.search.diversity.BLOCK_ROWS", 4)
     assert group_alike(kinds[::2]) == whole
     assert len(whole) == 9
 

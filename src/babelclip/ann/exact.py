@@ -1,4 +1,4 @@
-"""Nearest vectors by id: exact, for up to some tens of thousands."""
+"""Exact nearest neighbours by id, for up to some tens of thousands of vectors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from babelclip.vectors import FloatArray
 
-# Its stubs tell of C++, not of the Python layer above it.
+# The stubs describe the C++ classes, not the Python layer above them.
 faiss: Any = typed_faiss
 
 Ids = NDArray[np.int64]
 MANY = 20
-"""Queries from which a product of matrices is faster than comparing one by one."""
+"""Queries from which a matrix product is faster than one query after the other."""
 FEW_IDS = 1000
-"""Ids that are looked up one by one; more are marked in a table."""
-SCORES_AT_ONCE = 2**24
-"""Of many queries, so that their products take no more than 64 MiB."""
+"""Ids that are looked up by bisection; for more of them a table is faster."""
+COSINES_PER_PRODUCT = 2**24
+"""Cosines that are computed in one product: 64 MiB."""
 
 
 class ExactNeighbours:
@@ -28,19 +28,19 @@ class ExactNeighbours:
     def __init__(self, ids: Ids, vectors: FloatArray) -> None:
         """Take the vectors, which are not copied.
 
-        :param ids: int64 (n,), growing
+        :param ids: int64 (n,), ascending
         :param vectors: float32 (n, d), unit rows
         """
         self._ids = ids
         self._vectors = np.ascontiguousarray(vectors)
 
     def search(self, queries: FloatArray, k: int, *, allowed: Ids | None = None) -> tuple[Ids, FloatArray]:
-        """Ids and cosines, nearest first; fewer than k columns where there are fewer vectors.
+        """Find the nearest ids; there are fewer than k columns where there are fewer vectors.
 
         :param queries: float32 (m, d), unit rows
         :param k: how many
-        :param allowed: int64, growing ids that may be found; None for all
-        :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines
+        :param allowed: int64, ascending ids that may be returned; None for all
+        :return: int64 (m, k) ids, nearest first, -1 where there are no more, and float32 (m, k) cosines
         """
         k = min(k, len(self._ids))
         if k == 0:
@@ -52,7 +52,7 @@ class ExactNeighbours:
         return np.where(rows >= 0, self._ids[rows], -1), scores
 
     def _of_few(self, queries: FloatArray, k: int, among: NDArray[np.bool_] | None) -> tuple[Ids, FloatArray]:
-        """The nearest rows, in this thread alone: a second one saves nothing, and waits for a CPU that others use."""
+        """Search in this thread alone: a second one saves nothing, and waits for a CPU that others use."""
         queries = np.ascontiguousarray(queries)
         rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         sizes = queries.shape[1], len(queries), len(self._vectors), k
@@ -68,23 +68,26 @@ class ExactNeighbours:
         return rows, scores
 
     def _of_many(self, queries: FloatArray, k: int) -> tuple[Ids, FloatArray]:
-        """The nearest rows, by numpy's products: those of FAISS' wheel know no AVX."""
+        """Search by numpy's products, because those of FAISS' wheel do not use AVX."""
         rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        step = max(1, SCORES_AT_ONCE // len(self._ids))
+        step = max(1, COSINES_PER_PRODUCT // len(self._ids))
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
-            found = queries[part] @ self._vectors.T
+            cosines = queries[part] @ self._vectors.T
             last = len(self._ids) - k
-            best = found.argmax(axis=1)[:, None] if k == 1 else np.argpartition(found, last, axis=1)[:, last:]
-            order = np.argsort(-np.take_along_axis(found, best, axis=1), axis=1, kind="stable")
+            best = cosines.argmax(axis=1)[:, None] if k == 1 else np.argpartition(cosines, last, axis=1)[:, last:]
+            order = np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1, kind="stable")
             rows[part] = np.take_along_axis(best, order, axis=1)
-            scores[part] = np.take_along_axis(found, rows[part], axis=1)
+            scores[part] = np.take_along_axis(cosines, rows[part], axis=1)
         return rows, scores
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """FAISS works in the calling thread alone: others would save a query nothing, and wait for a CPU."""
+    """Let FAISS work in the calling thread alone, because a query does not gain from others.
+
+    :yield: nothing
+    """
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -94,23 +97,23 @@ def one_thread() -> Iterator[None]:
 
 
 def is_among(ids: Ids, allowed: Ids) -> NDArray[np.bool_]:
-    """Which ids are among others.
+    """Tell which ids are among others.
 
     :param ids: int64 (n,)
-    :param allowed: int64 (m,), growing
+    :param allowed: int64 (m,), ascending
     :return: bool (n,)
     """
     if not len(allowed):
         return np.zeros(len(ids), dtype=np.bool_)
     if len(ids) > FEW_IDS:
         return np.isin(ids, allowed)
-    places = np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)
-    found: NDArray[np.bool_] = allowed[places] == ids
-    return found
+    positions = np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)
+    among: NDArray[np.bool_] = allowed[positions] == ids
+    return among
 
 
 def selector(rows: NDArray[np.bool_]) -> Any:
-    """The rows that FAISS may find.
+    """Make FAISS' selector of the rows that may be returned.
 
     :param rows: bool (n,)
     :return: a bitmap
@@ -119,11 +122,11 @@ def selector(rows: NDArray[np.bool_]) -> Any:
 
 
 def merged(parts: list[tuple[Ids, FloatArray]], k: int) -> tuple[Ids, FloatArray]:
-    """The best of several answers to the same queries.
+    """Merge several results of the same queries.
 
-    :param parts: ids (m, any) and cosines, as a search gives them
+    :param parts: ids (m, any) and cosines, as a search returns them
     :param k: how many
-    :return: int64 (m, k) ids, -1 where there is none, and float32 (m, k) cosines; at equal cosines lower ids first
+    :return: int64 (m, k) ids, -1 where there are no more, and float32 (m, k) cosines; at equal cosines lower ids first
     """
     ids = np.concatenate([part[0] for part in parts], axis=1)
     scores = np.where(ids >= 0, np.concatenate([part[1] for part in parts], axis=1), -np.inf).astype(np.float32)

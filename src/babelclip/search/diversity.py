@@ -1,4 +1,4 @@
-"""Which of many hits to show: near-duplicates together, and not ten of the same kind."""
+"""Selection among many hits: near-duplicates as groups, and maximal marginal relevance (MMR)."""
 
 import math
 
@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 from babelclip.vectors import FloatArray, cosines_of
 
 DUPLICATE_COSINE = 0.97
-"""Two pictures from this cosine on are shown as one."""
-ROWS_AT_ONCE = 256
-"""Compared with all leaders before them in one product."""
+"""The lowest cosine of near-duplicates."""
+BLOCK_ROWS = 256
+"""Rows that are compared with all earlier leaders in one product."""
 FEW_ROWS = 32
-"""Whose gain is looked at first when a hit is chosen; twice as many next, if need be."""
+"""Rows whose gain is updated first when a hit is selected; twice as many next, if needed."""
 
 
 def group_alike(
     vectors: FloatArray, shown: FloatArray | None = None, limit: float = DUPLICATE_COSINE
 ) -> list[list[int]]:
-    """Put every row with the first earlier leader that it is nearly the same as.
+    """Group every row with the first earlier leader that it is a near-duplicate of.
 
     :param vectors: float32 (n, d), unit rows, best hit first
-    :param shown: float32 (m, d), unit rows that lead before them; what they lead is left out
-    :param limit: cosine from which two are nearly the same
-    :return: groups of row numbers; the first of each leads it, and groups are in the order of their leaders
+    :param shown: float32 (m, d), unit rows of earlier leaders; their near-duplicates are left out
+    :param limit: lowest cosine of near-duplicates
+    :return: groups of row numbers in the order of their leaders; the first row of each group is its leader
     """
     before = vectors[:0] if shown is None else shown
     leading = np.concatenate([before, np.empty_like(vectors)])
     groups: list[list[int]] = [[] for _ in before]
-    for start in range(0, len(vectors), ROWS_AT_ONCE):
-        block = vectors[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        block = vectors[start : start + BLOCK_ROWS]
         likeness = block @ leading[: len(groups)].T >= limit
         inside = block @ block.T >= limit
         heads: list[int] = []
@@ -48,15 +48,16 @@ def group_alike(
 def diverse_order(
     scores: FloatArray, vectors: FloatArray, diversity: float, count: int, shown: FloatArray | None = None
 ) -> list[int]:
-    """Maximal marginal relevance (Carbonell & Goldstein 1998): each next hit fits, and is unlike those before it.
+    """Order hits by maximal marginal relevance (Carbonell & Goldstein 1998).
 
-    Scores and likenesses are measured in their own deviations, since texts and images are further apart than images.
+    Scores and similarities are divided by their own standard deviations, because the cosines of a text with images vary
+    less than those of images.
 
     :param scores: float32 (n,)
     :param vectors: float32 (n, d), unit rows
-    :param diversity: 0 keeps the order of scores, 1 looks at likeness alone
+    :param diversity: 0 keeps the order of scores, 1 considers similarity alone
     :param count: how many are wanted
-    :param shown: float32 (m, d), unit rows of hits that come before them
+    :param shown: float32 (m, d), unit rows of the hits of earlier pages
     :return: that many row numbers, or as many as there are
     """
     if not len(scores):
@@ -64,14 +65,14 @@ def diverse_order(
     relevance = (scores - scores.mean()) / max(float(scores.std()), 1e-6)
     wanted = min(count, len(scores))
     candidates = _Candidates(relevance, vectors, diversity, vectors[:0] if shown is None else shown, wanted)
-    return [candidates.choose() for _ in range(wanted)]
+    return [candidates.select() for _ in range(wanted)]
 
 
 class _Candidates:
-    """Rows to choose from, and the most that each can gain.
+    """Rows to select from, and an upper bound of the gain of each.
 
-    A gain only falls as more is shown, so what a row gained when it was last compared is a bound, and only rows whose
-    bound may be the highest are compared with what was shown since (accelerated greedy, Minoux 1978).
+    A gain only decreases as more is shown. The gain of a row when it was last compared is therefore a bound, and only
+    rows whose bound may be the highest are compared with what was shown since (accelerated greedy, Minoux 1978).
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class _Candidates:
         self._shown = np.concatenate([shown, np.empty((wanted, vectors.shape[1]), np.float32)])
         self._count = len(shown)
         self._compared = np.zeros(len(vectors), np.int64)
-        # Before anything is shown all are equally new.
+        # Before anything is shown, all rows are equally dissimilar to it.
         self._nearest = np.full(len(vectors), -1, np.float32)
         self._bounds = self._gains(np.arange(len(vectors)))
 
-    def choose(self) -> int:
-        """The row that gains most; it is shown then."""
+    def select(self) -> int:
+        """Select the row of the highest gain; it counts as shown afterwards."""
         rows, some = np.array([self._bounds.argmax()]), FEW_ROWS
         highest = -np.inf
         while len(rows):
@@ -105,9 +106,9 @@ class _Candidates:
         return chosen
 
     def _compare(self, rows: NDArray[np.int64]) -> None:
-        """Bring the bounds of rows up to date."""
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
+        """Update the bounds of rows."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = rows[start : start + BLOCK_ROWS]
             since = self._shown[int(self._compared[part].min()) : self._count]
             if len(since):
                 self._nearest[part] = np.maximum(
@@ -123,7 +124,7 @@ class _Candidates:
 
 
 def _likeness(vectors: FloatArray) -> tuple[float, float]:
-    """Mean and deviation of the cosines of all rows with all, from sums that are small where the rows are many."""
+    """Compute mean and standard deviation of the cosines of all pairs of rows, without a matrix of all pairs."""
     mean = float((vectors.mean(axis=0, dtype=np.float64) ** 2).sum())
     products = vectors @ vectors.T if len(vectors) < vectors.shape[1] else vectors.T @ vectors
     square = float((products.astype(np.float64) ** 2).sum()) / len(vectors) ** 2

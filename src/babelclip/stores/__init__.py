@@ -1,4 +1,4 @@
-"""Stores: what holds the vectors of a collection and finds the nearest. One file an engine."""
+"""Stores hold the vectors of a collection and find the nearest; one module per engine."""
 
 from babelclip.stores.base import (
     DEEPEST,

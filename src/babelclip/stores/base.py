@@ -1,4 +1,4 @@
-"""What a store is, and how one is opened by name."""
+"""The store protocol, and the records that go in and come out."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MILVUS = "milvus://"
 DEEPEST = 10_000
-"""Hits that paging goes down to, and candidates that are looked at where hits are chosen among them."""
+"""Hits of all pages together, and candidates of a search whose hits are reranked."""
 
 StoreProgress = Callable[[int, int], None]
 QuerySource = Callable[[], Sequence[FloatArray]]
@@ -29,7 +29,7 @@ def no_queries() -> Sequence[FloatArray]:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """The model that a store's vectors are of; a store answers to no other."""
+    """The model of a store's vectors; a store refuses every other."""
 
     name: str
     fingerprint: str
@@ -37,17 +37,17 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, model: "Model") -> "ModelIdentity":
-        """Those of a loaded model.
+        """Identify a loaded model.
 
         :param model: the model
-        :return: its facts
+        :return: its name, fingerprint and dimension
         """
         return cls(model.name, model.fingerprint, model.dimension)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRecord:
-    """A picture to hold: its path, sha256, float32 (d,) unit vector, bytes, time of change in ns, and facts."""
+    """A photo to store: its path, sha256, float32 (d,) unit vector, size in bytes, time of change in ns, metadata."""
 
     path: str
     hash: bytes
@@ -59,7 +59,7 @@ class StoreRecord:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A picture that was found: its vector's id in the store, its path, the cosine, and the time in a video."""
+    """A result of a store: the vector's id, the photo's path, the cosine, and the time in a video."""
 
     vector: int
     path: str
@@ -71,7 +71,7 @@ class Store(Protocol):
     """Holds vectors and finds the nearest. One thread uses it at a time."""
 
     def __len__(self) -> int:
-        """How many pictures can be found."""
+        """Count the photos that can be found."""
         ...
 
     def refresh(self) -> object:
@@ -96,64 +96,64 @@ class Store(Protocol):
         ...
 
     def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
-        """The pictures whose vectors are nearest to one: each once, of a video its best frame.
+        """Find the photos whose vectors are nearest to one: each once, a video by its best frame.
 
         :param vector: float32 (d,), a unit vector
-        :param count: how many, at least 1; a store may give fewer where it is over its limit
-        :param where: a filter as filters.py reads it
+        :param count: how many, at least 1; a store may return fewer where that is beyond its limit
+        :param where: a filter (``filters.read_filter``)
         :return: the nearest first; at equal scores by path
         :raises InputError: if the filter cannot be read
         """
         ...
 
     def nearest(self, vectors: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-        """The nearest vectors of many.
+        """Find the vectors nearest to many.
 
         :param vectors: float32 (m, d), unit rows
-        :param count: how many of each
-        :return: float32 (m, count) cosines, the best first, and float32 (m, count, d) the vectors that have them; zeros
-            where there are no more
+        :param count: how many for each
+        :return: float32 (m, count) cosines, the best first, and float32 (m, count, d) their vectors; zeros where there
+            are no more
         """
         ...
 
     def vectors_of(self, ids: Sequence[int]) -> FloatArray:
-        """The vectors of what was found.
+        """Look up the vectors of matches.
 
         :param ids: ``Match.vector`` of each
-        :return: float32 (n, d), unit rows; zeros for one that is gone
+        :return: float32 (n, d), unit rows; zeros for one that was removed
         """
         ...
 
     def sample(self, size: int) -> FloatArray:
-        """Vectors drawn from all: a background to judge scores by.
+        """Draw vectors of the collection, with which the spread of scores is measured.
 
-        :param size: how many; fewer come where there are fewer
+        :param size: how many; fewer are returned where there are fewer
         :return: float32 (n, d), unit rows
         """
         ...
 
     def failures(self) -> list[tuple[str, str]]:
-        """The files that could not be read, as far as the store knows them.
+        """List the files that could not be read, if the store knows them.
 
         :return: (path, reason), in the order of paths
         """
         ...
 
-    def add(self, entries: Sequence[StoreRecord]) -> None:
-        """Take pictures in; what is there under the same path is replaced.
+    def add(self, records: Sequence[StoreRecord]) -> None:
+        """Add photos; a photo of the same path is replaced.
 
-        :param entries: some thousands at most
+        :param records: a few thousand at most
         :raises CatalogError: if they cannot be written; then none or some of them are
         """
         ...
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Take pictures out; paths that are not there are passed over.
+        """Delete photos; paths that are not there are ignored.
 
         :param paths: their paths
         """
         ...
 
     def close(self) -> None:
-        """Let go of the file or server."""
+        """Close the file or the connection."""
         ...

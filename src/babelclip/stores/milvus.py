@@ -1,7 +1,7 @@
 """Milvus: a server or a cluster by its address, or Milvus Lite on a file, which runs inside this process.
 
-A row is a picture. What filters ask is in columns of its own, in the form in which Milvus can compare it: small
-letters, orientation and pixels as values, and an empty text or -1 for what is not known.
+A row is a photo. The metadata that filters compare is in columns of its own, in a form that Milvus can compare: text
+in lower case, orientation and number of pixels as values, and an empty text or -1 for what is not known.
 docs/reference/stored-formats.md has the columns.
 """
 
@@ -33,21 +33,21 @@ except ModuleNotFoundError as missing:
 FORMAT = 1
 COLLECTION = "photos"
 MAX_WINDOW = 16384
-"""Milvus answers no query whose k and offset are more together."""
+"""The largest sum of k and offset that Milvus accepts."""
 MAX_PATH_BYTES = 8192
 MAX_TEXT_BYTES = 16384
 MAX_TAG_BYTES = 512
 MAX_TAGS = 512
 WRITE_ROWS = 1000
-"""A message of 1,000 rows of 512 numbers is 2 MB; the limit of a server is 64."""
-NAMED_AT_ONCE = 500
-SAMPLE_PIECES = 8
+"""A message of 1,000 rows of 512 numbers has 2 MB; the limit of a server is 64 MB."""
+KEYS_PER_REQUEST = 500
+SAMPLE_PARTS = 8
 ID_BITS = 63
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a collection is: what Milvus' client takes, and the collection's name."""
+    """The address of a collection: the arguments of Milvus' client, and the name of the collection."""
 
     uri: str
     collection: str
@@ -56,7 +56,7 @@ class Address:
 
 
 def read_address(name: str) -> Address:
-    """An address of ours as the client takes it.
+    """Parse the address of a collection.
 
     :param name: milvus://[USER:PASSWORD@]HOST[:PORT][/COLLECTION][?tls=1] or milvus:///PATH/FILE.db[?collection=NAME]
     :return: the address
@@ -82,33 +82,33 @@ class MilvusStore:
     """A collection of Milvus."""
 
     def __init__(self, name: str, model: ModelIdentity, *, create: bool) -> None:
-        """Open a collection, or make one.
+        """Open a collection, or create one.
 
-        :param name: its address, as ``read_address`` reads it
+        :param name: its address, as ``read_address`` parses it
         :param model: the model of its vectors
-        :param create: make it if it is not there; else that is an error
-        :raises InputError: if it is not there and shall not be made
+        :param create: create it if it is not there; else that is an error
+        :raises InputError: if it is not there and ``create`` is False
         :raises CatalogError: if the server cannot be reached, or the collection is not one of babelclip
         :raises ModelMismatchError: if another model made it
         """
         self._address = read_address(name)
-        place = f"{self._address.uri} named {self._address.collection}"
-        missing = f"there is no collection at {place}; babelclip scale load fills one"
+        location = f"{self._address.uri} named {self._address.collection}"
+        missing = f"there is no collection at {location}; babelclip scale load fills one"
         if not create and self._address.local and not Path(self._address.uri).exists():
             raise InputError(missing)
-        # Every refusal is raised too; and Milvus Lite is asked at its start for what it does not have.
-        for noisy in ("pymilvus", "grpc._server"):
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        # Their errors are raised too; and Milvus Lite logs requests at its start that it does not implement.
+        for logger in ("pymilvus", "grpc._server"):
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
         with self._guard():
             if self._address.local:
                 Path(self._address.uri).parent.mkdir(parents=True, exist_ok=True)
             self._client = MilvusClient(self._address.uri, token=self._address.token)
-            there = self._client.has_collection(self._address.collection)
-        if not there and not create:
+            exists = self._client.has_collection(self._address.collection)
+        if not exists and not create:
             self.close()
             raise InputError(missing)
         with self._guard():
-            if not there:
+            if not exists:
                 self._create(model)
             stated = self._client.describe_collection(self._address.collection).get("properties", {})
         self._check(stated, model)
@@ -118,16 +118,16 @@ class MilvusStore:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Turn what the client raises into a CatalogError that names the place."""
+        """Convert the client's errors to a CatalogError that names the server or file."""
         try:
             yield
         except (MilvusException, OSError, ValueError) as error:
-            said = getattr(error, "message", "") or str(error)
-            hint = " Another program has it open." if self._address.local and "lock" in said.lower() else ""
-            raise CatalogError(f"Milvus at {self._address.uri}: {said}.{hint}") from None
+            message = getattr(error, "message", "") or str(error)
+            hint = " Another program has it open." if self._address.local and "lock" in message.lower() else ""
+            raise CatalogError(f"Milvus at {self._address.uri}: {message}.{hint}") from None
 
     def _create(self, model: ModelIdentity) -> None:
-        """Make the collection and its index."""
+        """Create the collection and its index."""
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=model.dimension)
@@ -182,18 +182,18 @@ class MilvusStore:
         return int(rows[0]["count(*)"])
 
     def failures(self) -> list[tuple[str, str]]:
-        """As Store.failures; a collection holds only what could be read."""
+        """List nothing: a collection holds only photos that could be read."""
         return []
 
-    def add(self, entries: Sequence[StoreRecord]) -> None:
-        """As Store.add."""
-        for some in chunks(entries, WRITE_ROWS):
+    def add(self, records: Sequence[StoreRecord]) -> None:
+        """Add as Store.add."""
+        for some in chunks(records, WRITE_ROWS):
             with self._guard():
-                self._client.upsert(self._address.collection, [_row(entry) for entry in some])
+                self._client.upsert(self._address.collection, [_row(record) for record in some])
 
     def delete(self, paths: Iterable[str]) -> None:
-        """As Store.delete."""
-        for some in chunks(paths, NAMED_AT_ONCE):
+        """Delete as Store.delete."""
+        for some in chunks(paths, KEYS_PER_REQUEST):
             names = ", ".join(quoted(path) for path in some)
             with self._guard():
                 self._client.delete(self._address.collection, filter=f"path in [{names}]")
@@ -207,25 +207,25 @@ class MilvusStore:
         return False
 
     def find(self, vector: FloatArray, count: int, *, where: str | None = None) -> list[Match]:
-        """As Store.find; at most MAX_WINDOW."""
+        """Find as Store.find; at most MAX_WINDOW."""
         condition = "" if where is None else compile_filter(read_filter(where))
-        (found,) = self._search(vector[None], min(count, MAX_WINDOW), condition, ["path", "at_ms"])
+        (hits,) = self._search(vector[None], min(count, MAX_WINDOW), condition, ["path", "at_ms"])
         best: dict[str, Match] = {}
-        for match in sorted(map(_match, found), key=lambda match: (-match.score, match.path)):
+        for match in sorted(map(_match, hits), key=lambda match: (-match.score, match.path)):
             best.setdefault(match.path, match)
         return list(best.values())
 
     def nearest(self, vectors: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-        """As Store.nearest."""
-        many, width = vectors.shape
-        scores, rows = np.zeros((many, count), np.float32), np.zeros((many, count, width), np.float32)
+        """Find as Store.nearest."""
+        queries, dimension = vectors.shape
+        scores, rows = np.zeros((queries, count), np.float32), np.zeros((queries, count, dimension), np.float32)
         for i, hits in enumerate(self._search(vectors, count, "", ["vector"])):
             for j, hit in enumerate(hits):
                 scores[i, j], rows[i, j] = hit["distance"], hit["entity"]["vector"]
         return scores, rows
 
     def _search(self, vectors: FloatArray, count: int, condition: str, columns: list[str]) -> list[Any]:
-        """The hits of every vector."""
+        """Search for every vector."""
         with self._guard():
             return list(
                 self._client.search(
@@ -239,23 +239,21 @@ class MilvusStore:
             )
 
     def vectors_of(self, ids: Sequence[int]) -> FloatArray:
-        """As Store.vectors_of."""
-        known: dict[int, list[float]] = {}
-        for some in chunks(dict.fromkeys(ids), NAMED_AT_ONCE):
+        """Look up as Store.vectors_of."""
+        vectors: dict[int, list[float]] = {}
+        for some in chunks(dict.fromkeys(ids), KEYS_PER_REQUEST):
             with self._guard():
                 rows = self._client.get(self._address.collection, ids=some, output_fields=["vector"])
-            known.update((row["id"], row["vector"]) for row in rows)
-        nothing = [0.0] * self._dimension
-        return np.array([known.get(one, nothing) for one in ids], dtype=np.float32).reshape(-1, self._dimension)
+            vectors.update((row["id"], row["vector"]) for row in rows)
+        zeros = [0.0] * self._dimension
+        return np.array([vectors.get(number, zeros) for number in ids], dtype=np.float32).reshape(-1, self._dimension)
 
     def sample(self, size: int) -> FloatArray:
-        """As Store.sample: ids are hashes, so the rows from any id on are drawn by chance."""
-        starts = (
-            np.random.default_rng(0).integers(0, 2**ID_BITS - 1, SAMPLE_PIECES).tolist() if len(self) > size else []
-        )
+        """Draw as Store.sample: ids are hashes, so that the rows from any id on are a random sample."""
+        starts = np.random.default_rng(0).integers(0, 2**ID_BITS - 1, SAMPLE_PARTS).tolist() if len(self) > size else []
         drawn: dict[int, list[float]] = {}
-        # The last piece, from the lowest id on, fills up where the others met each other or the end.
-        for start, limit in [*((start, -(-size // SAMPLE_PIECES)) for start in starts), (0, size)]:
+        # The last part, from the lowest id on, adds what is missing where the others overlap or reach the end.
+        for start, limit in [*((start, -(-size // SAMPLE_PARTS)) for start in starts), (0, size)]:
             if len(drawn) < size:
                 with self._guard():
                     rows = self._client.query(
@@ -269,7 +267,7 @@ class MilvusStore:
         return unit_rows(vectors)
 
     def close(self) -> None:
-        """As Store.close; a file of Milvus Lite is then free for others."""
+        """Close as Store.close; another process can then open a file of Milvus Lite."""
         self._client.close()
         if self._address.local:
             from milvus_lite.server_manager import server_manager_instance
@@ -277,10 +275,10 @@ class MilvusStore:
             server_manager_instance.release_server(self._address.uri)
 
 
-def identity(path: str, at_ms: int | None = None) -> int:
-    """The id of a row: the same picture has the same in every run, so that loading twice adds nothing.
+def row_id(path: str, at_ms: int | None = None) -> int:
+    """Compute the id of a row from its photo, so that loading twice adds nothing.
 
-    :param path: the picture's path
+    :param path: the photo's path
     :param at_ms: the time in a video
     :return: 63 bits of a hash
     """
@@ -288,28 +286,28 @@ def identity(path: str, at_ms: int | None = None) -> int:
     return int.from_bytes(digest, "big") >> (64 - ID_BITS)
 
 
-def _row(entry: StoreRecord) -> dict[str, Any]:
-    """A picture as a row."""
-    facts = entry.facts
+def _row(record: StoreRecord) -> dict[str, Any]:
+    """Convert a record to a row."""
+    facts = record.facts
     width, height = facts.width or -1, facts.height or -1
     known = width > 0 and height > 0
-    folder = entry.path.rpartition("/")[0] + "/"
+    folder = record.path.rpartition("/")[0] + "/"
     return {
-        "id": identity(entry.path),
-        "vector": entry.vector.astype(np.float32),
-        "path": entry.path,
-        "name": _lower(entry.path, MAX_PATH_BYTES),
+        "id": row_id(record.path),
+        "vector": record.vector.astype(np.float32),
+        "path": record.path,
+        "name": _lower(record.path, MAX_PATH_BYTES),
         "folder": _lower(folder, MAX_PATH_BYTES),
         "camera": _lower(facts.camera or "", MAX_TEXT_BYTES),
         "caption": _lower(facts.caption or "", MAX_TEXT_BYTES),
-        "hash": entry.hash.hex(),
+        "hash": record.hash.hex(),
         "taken_at": facts.taken_at or "",
         "orientation": ("square" if width == height else "landscape" if width > height else "portrait")
         if known
         else "",
         "kind": facts.kind,
-        "size": entry.size,
-        "mtime_ns": entry.mtime_ns,
+        "size": record.size,
+        "mtime_ns": record.mtime_ns,
         "width": width,
         "height": height,
         "pixels": width * height if known else -1,
@@ -320,11 +318,12 @@ def _row(entry: StoreRecord) -> dict[str, Any]:
     }
 
 
-def _lower(text: str, most_bytes: int) -> str:
-    """A text as filters compare it: in small letters, and no longer than its column."""
-    return normalize_text(text).encode()[:most_bytes].decode("utf-8", "ignore")
+def _lower(text: str, max_bytes: int) -> str:
+    """Normalize a text as filters compare it, and cut it to the length of its column."""
+    return normalize_text(text).encode()[:max_bytes].decode("utf-8", "ignore")
 
 
 def _match(hit: Any) -> Match:
+    """Convert a hit of Milvus to a match."""
     at_ms = int(hit["entity"]["at_ms"])
     return Match(int(hit["id"]), hit["entity"]["path"], float(hit["distance"]), None if at_ms < 0 else at_ms)

@@ -1,4 +1,4 @@
-"""Opens a store by its name."""
+"""Opening a store by its name."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ def open_store(name: str | Path, model: ModelIdentity, *, create: bool = True) -
 
     :param name: an index file; or milvus://HOST:PORT/COLLECTION, or milvus:///PATH/FILE.db for Milvus Lite
     :param model: the model of its vectors
-    :param create: make what is not there; else it is an error
+    :param create: create what is not there; else that is an error
     :return: the store
-    :raises InputError: if the name cannot be read, or nothing is there and shall not be made
+    :raises InputError: if the name cannot be parsed, or nothing is there and ``create`` is False
     :raises CatalogError: if it cannot be opened
     :raises ModelMismatchError: if another model made it
     """
