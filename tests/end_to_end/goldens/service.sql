@@ -1,9 +1,5 @@
 -- user_version 0
 CREATE INDEX ledger_by_day ON ledger (day, key_id);
-CREATE TABLE alembic_version (
-	version_num VARCHAR(32) NOT NULL, 
-	PRIMARY KEY (version_num)
-);
 CREATE TABLE keys (
 	id VARCHAR(16) NOT NULL, 
 	name VARCHAR(200) NOT NULL, 
@@ -31,6 +27,10 @@ CREATE TABLE ledger (
 	milliseconds BIGINT NOT NULL, 
 	picodollars BIGINT NOT NULL, 
 	PRIMARY KEY (request_id)
+);
+CREATE TABLE schema_version (
+	version INTEGER NOT NULL, 
+	PRIMARY KEY (version)
 );
 CREATE TABLE totals (
 	key_id VARCHAR(16) NOT NULL, 

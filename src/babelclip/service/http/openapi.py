@@ -1,18 +1,20 @@
-"""The OpenAPI document, generated from the routes and the schemas they name."""
+"""Routes that carry their part of the OpenAPI document, and the document itself."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from babelclip import __version__
-from babelclip.service.http.routing import JSON, ApiRoute
 from babelclip.service.schemas.requests import ImageItem, TextItem
 from babelclip.service.schemas.responses import ErrorResponse
 
+JSON = "application/json"
 DESCRIPTION = "Text in 50+ languages and images in one vector space: embeddings, classification and search."
 REFERENCE = "#/components/schemas/{model}"
 ERRORS = {
@@ -27,6 +29,48 @@ ERRORS = {
     "500": "Unexpected error.",
     "503": "The service is full, stopping, or waiting for a database; Retry-After states when to try again.",
 }
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class ApiRoute(Route):
+    """A route of one HTTP method, with its part of the OpenAPI document."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        tag: str,
+        response: type[BaseModel] | Mapping[str, Any],
+        response_description: str = "Successful Response",
+        request: type[BaseModel] | None = None,
+        request_types: tuple[str, ...] = (JSON,),
+        parameters: type[BaseModel] | None = None,
+    ) -> None:
+        """Create a route.
+
+        :param method: the HTTP method
+        :param path: the path template
+        :param endpoint: the function that answers; its docstring is the description
+        :param tag: the group of the route in the document
+        :param response: schema of the JSON response, or content type -> media type object
+        :param response_description: description of the response
+        :param request: schema of the request body, if there is one
+        :param request_types: content types of the request body
+        :param parameters: schema of the path and query parameters; without it, parameters of the path are strings
+        """
+        super().__init__(path, endpoint, methods=[method])
+        # Starlette adds HEAD to GET, which no route here answers.
+        self.methods = {method}
+        self.method = method
+        self.tag = tag
+        self.response = response
+        self.response_description = response_description
+        self.request = request
+        self.request_types = request_types
+        self.parameters = parameters
 
 
 def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:

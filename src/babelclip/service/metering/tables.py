@@ -1,5 +1,6 @@
-"""The tables of accounts and ledger, and how their database is opened: SQLite by default, PostgreSQL by URL."""
+"""Tables of API keys and ledger, their migrations, and opening of the database: SQLite by default, or PostgreSQL."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,6 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from babelclip.errors import InputError, MissingDependencyError, StoreError
 
 BUSY_TIMEOUT_MS = 30_000
-MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0001"
-"""The revision of the last migration."""
 
 METADATA = MetaData()
 
@@ -47,7 +45,7 @@ KEYS = Table(
     Column("tokens_per_day", BigInteger),
     Column("picodollars_per_month", BigInteger),
 )
-"""Who may do what. ``hash`` is the sha256 of the secret; times are milliseconds since 1970."""
+"""API keys. ``hash`` is the sha256 of the secret; times are milliseconds since 1970."""
 
 LEDGER = Table(
     "ledger",
@@ -65,7 +63,7 @@ LEDGER = Table(
     Column("picodollars", BigInteger, nullable=False),
     Index("ledger_by_day", "day", "key_id"),
 )
-"""One row for each answered request. ``day`` is UTC's, YYYY-MM-DD; ``bytes`` is the length of the request's body."""
+"""One row for each answered request. ``day`` is YYYY-MM-DD in UTC; ``bytes`` is the size of the request body."""
 
 TOTALS = Table(
     "totals",
@@ -80,101 +78,106 @@ TOTALS = Table(
     Column("milliseconds", BigInteger, nullable=False),
     Column("picodollars", BigInteger, nullable=False),
 )
-"""Sums of the ledger, written in the same transaction, so that quotas and reports need not read all of it."""
+"""Sums of the ledger, written in the same transaction, so that quotas and reports need not read all entries."""
 
 
-VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
-"""What alembic keeps of a database: the migration that it is at."""
+VERSION = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+"""One row: the number of migrations that the database has had, from 1 for the tables of 0.1."""
+
+MIGRATIONS: tuple[Sequence[str], ...] = ()
+"""SQL statements from version 1 to 2, from 2 to 3, ...; a released migration never changes. The tables above have them
+all, so that a new database needs none.
+"""
+
+ALEMBIC = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Where databases of 0.1 kept their version; replaced by schema_version when they are opened."""
+ALEMBIC_VERSION = "0001"
 
 LOCK = 0x62636C70
-"""Of PostgreSQL's advisory locks."""
+"""Id of the advisory lock in PostgreSQL."""
 
 
-def open_database(url: str) -> Engine:
-    """Open the database, and bring its tables up to date.
+def open_database(url: str, *, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> Engine:
+    """Open the database, creating its tables or migrating them to the newest version.
 
-    :param url: SQLAlchemy's; ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``
+    :param url: a SQLAlchemy URL: ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``
+    :param migrations: the SQL statements of each migration
     :return: the engine
-    :raises InputError: if it is no such URL
+    :raises InputError: if the URL is invalid
     :raises MissingDependencyError: if the driver is not installed
-    :raises StoreError: if the database cannot be used
+    :raises StoreError: if the database cannot be used, or was written by a newer version
     """
     engine = _engine(url)
+    newest = 1 + len(migrations)
     try:
         with engine.connect() as connection:
-            found = _revision(connection)
-        if found is None:
-            found = _make(engine)
-        if found != NEWEST:
-            _migrate(engine)
-    except (SQLAlchemyError, OSError) as error:
+            tables = inspect(connection).get_table_names()
+            version = connection.scalar(select(VERSION.c.version)) if VERSION.name in tables else None
+        if version != newest:
+            with engine.begin() as connection:
+                _lock(connection)
+                _migrate(connection, migrations)
+    except (SQLAlchemyError, OSError, StoreError) as error:
         engine.dispose()
         raise StoreError(f"the database {engine.url!r} cannot be used: {first_line(error)}") from None
     return engine
 
 
-def _revision(connection: Connection) -> str | None:
-    """The migration that a database is at, if it is at one."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(select(VERSION.c.version_num))
-    return found
-
-
-def take_turns(connection: Connection) -> None:
-    """Let no other service change the tables until the transaction ends, nor this one while another does.
-
-    :param connection: in a transaction that has done nothing yet
-    """
+def _lock(connection: Connection) -> None:
+    """Let no other process change the tables until the transaction ends, and wait until none does."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _make(engine: Engine) -> str | None:
-    """Make the tables of a database that has none, as all migrations would; the migration that it is at then."""
-    with engine.begin() as connection:
-        take_turns(connection)
-        found = _revision(connection)
-        names = inspect(connection).get_table_names()
-        if found is None and not METADATA.tables.keys() & set(names):
-            METADATA.create_all(connection, checkfirst=False)
-            VERSION.metadata.create_all(connection)
-            connection.execute(VERSION.insert().values(version_num=NEWEST))
-            found = NEWEST
-        return found
+def _migrate(connection: Connection, migrations: Sequence[Sequence[str]]) -> None:
+    """Create the tables or migrate them to the newest version, unless another process just did."""
+    newest = 1 + len(migrations)
+    tables = inspect(connection).get_table_names()
+    if not METADATA.tables.keys() & set(tables):
+        METADATA.create_all(connection, checkfirst=False)
+        connection.execute(VERSION.insert().values(version=newest))
+        return
+    if VERSION.name in tables:
+        version = connection.scalar(select(VERSION.c.version))
+    else:
+        version = _adopt_alembic(connection, tables)
+    if version is None or not 1 <= version <= newest:
+        raise StoreError(f"its schema version is {version}, and this babelclip reads up to {newest}; update babelclip")
+    for statements in migrations[version - 1 :]:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    connection.execute(VERSION.update().values(version=newest))
 
 
-def _migrate(engine: Engine) -> None:
-    """Bring older tables up to date. What does that is imported only here: it takes 11 MiB and a sixth of a second."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def _adopt_alembic(connection: Connection, tables: Sequence[str]) -> int | None:
+    """Replace the version table of a database of 0.1; the version, if the database is one."""
+    if ALEMBIC.name not in tables or connection.scalar(select(ALEMBIC.c.version_num)) != ALEMBIC_VERSION:
+        return None
+    VERSION.create(connection)
+    connection.execute(VERSION.insert().values(version=1))
+    ALEMBIC.drop(connection)
+    return 1
 
 
 def first_line(error: Exception) -> str:
-    """What an error of the database says, without statement and values.
+    """Get the message of a database error without statement and values.
 
     :param error: the error
-    :return: its first line
+    :return: the first line of its message
     """
     cause = getattr(error, "orig", None) or error
     return str(cause).strip().partition("\n")[0]
 
 
 def _engine(url: str) -> Engine:
-    """The engine of a URL, with what SQLite needs to be shared by threads and processes."""
+    """The engine of a URL; SQLite is set up for several threads and processes."""
     try:
         parsed = make_url(url)
         name = parsed.get_backend_name()
         if name not in ("sqlite", "postgresql"):
-            raise InputError(f"BABELCLIP_DATABASE_URL: {name} is not known; known are sqlite and postgresql")
+            raise InputError(f"BABELCLIP_DATABASE_URL has the unknown scheme {name}; use sqlite or postgresql")
         if name == "postgresql" and "+" not in parsed.drivername:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if name == "sqlite" and parsed.database:
@@ -193,7 +196,7 @@ def _engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Write-ahead log: readers do not wait for the writer, and a commit survives the end of the process."""
+    """Use a write-ahead log: readers do not wait for the writer, and commits survive the end of the process."""
     cursor = connection.cursor()
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from babelclip.service.errors import json_response
-from babelclip.service.http.routing import ApiRoute
+from babelclip.service.http.openapi import ApiRoute
 from babelclip.service.inference.classifier_cache import read_labels
 from babelclip.service.inference.inputs import read_images
 from babelclip.service.request_context import admit

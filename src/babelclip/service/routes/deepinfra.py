@@ -9,14 +9,13 @@ from starlette.responses import Response
 from babelclip.media.images import Pixels
 from babelclip.service.errors import ApiError, json_response
 from babelclip.service.http.multipart import MULTIPART, parse_multipart
-from babelclip.service.http.routing import JSON, ApiRoute
+from babelclip.service.http.openapi import JSON, ApiRoute
 from babelclip.service.inference.classifier_cache import read_labels
 from babelclip.service.inference.inputs import Inputs, image_bytes
 from babelclip.service.inference.worker import InferenceWorker, Texts
 from babelclip.service.metering.prices import PICO_A_DOLLAR
 from babelclip.service.request_context import RequestContext, admit
-from babelclip.service.schemas.parsing import parse_json
-from babelclip.service.schemas.requests import InferenceRequest
+from babelclip.service.schemas.requests import InferenceRequest, parse_json
 from babelclip.service.schemas.responses import InferenceResponse, JsonObject
 from babelclip.vectors import unit_rows
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from babelclip.errors import InputError
 from babelclip.service.errors import json_response
-from babelclip.service.http.routing import ApiRoute
+from babelclip.service.http.openapi import ApiRoute
 from babelclip.service.inference.inputs import read_inputs
 from babelclip.service.inference.worker import InferenceWorker
 from babelclip.service.request_context import admit

@@ -4,10 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from babelclip.service.errors import ApiError
-from babelclip.service.http.routing import ApiRoute
+from babelclip.service.http.openapi import ApiRoute
 from babelclip.service.inference.thumbnail_cache import SMALL_PIXELS
-from babelclip.service.schemas.parameters import PhotoParameters
-from babelclip.service.schemas.parsing import parse_parameters
+from babelclip.service.schemas.requests import PhotoParameters, parse_parameters
 from babelclip.service.state import service_of
 
 PIXELS = {"small": SMALL_PIXELS, "large": 1280}

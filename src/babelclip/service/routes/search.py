@@ -13,7 +13,7 @@ from babelclip.errors import InputError
 from babelclip.query.expressions import sole_text
 from babelclip.search.options import SearchOptions
 from babelclip.service.errors import json_response
-from babelclip.service.http.routing import ApiRoute
+from babelclip.service.http.openapi import ApiRoute
 from babelclip.service.inference.inputs import read_inputs
 from babelclip.service.request_context import admit
 from babelclip.service.schemas.requests import SearchRequest

@@ -6,12 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from babelclip.service.errors import ApiError, json_response
-from babelclip.service.http.routing import JSON, ApiRoute
+from babelclip.service.http.openapi import JSON, ApiRoute
 from babelclip.service.inference.worker import InferenceWorker
 from babelclip.service.metering.prices import price_of
 from babelclip.service.metering.usage import read_groups, usage_csv, usage_row
-from babelclip.service.schemas.parameters import UsageParameters
-from babelclip.service.schemas.parsing import parse_parameters
+from babelclip.service.schemas.requests import UsageParameters, parse_parameters
 from babelclip.service.schemas.responses import JsonObject, ModelCard, ModelsResponse, UsageResponse
 from babelclip.service.state import Service, service_of
 

@@ -1,9 +1,11 @@
-"""Request schemas. Fields that a schema does not list are refused."""
+"""Schemas of request bodies and parameters, and their parsing; an error names the first invalid field."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictStr, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictStr, ValidationError, WithJsonSchema
 
+from babelclip.service.errors import ApiError
 from babelclip.stores import DEEPEST
 
 MAX_ITEMS = 2048
@@ -19,6 +21,9 @@ MAX_TERMS = 16
 """Of a query that is a sum."""
 MAX_WEIGHT = 100
 MAX_QUERIES_LIKE = 1000
+MAX_POSITION_MS = 10**9
+
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 Text = Annotated[StrictStr, Field(min_length=1)]
 
@@ -232,3 +237,62 @@ class SearchRequest(RequestSchema):
         None, max_length=MAX_QUERIES_LIKE, description="Query bank: photos near to many of its queries count less."
     )
     thumbnails: bool = Field(False, description="Small JPEGs of the photos, as data URIs.")
+
+
+Day = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="YYYY-MM-DD, UTC")]
+
+
+class UsageParameters(BaseModel):
+    """Parameters of GET /v1/usage. Unknown parameters are ignored."""
+
+    by: str = Field("day,model", max_length=20, description="Any of key, day and model, separated by commas.")
+    since: Day = ""
+    until: Day = ""
+    key: str = Field("", pattern=r"^[0-9a-f]{0,8}$", description="Only this key; admins may select any key.")
+    format: Literal["json", "csv"] = "json"
+
+
+class PhotoParameters(BaseModel):
+    """Parameters of GET /v1/indexes/{index}/photos/{photo}."""
+
+    index: str
+    photo: str = Field(pattern="^[0-9a-f]{64}$", description="sha256 of the content, as returned by a search.")
+    size: Literal["small", "large"] = Field("small", description="At most 320 or 1280 pixels.")
+    at_ms: int = Field(0, ge=0, le=MAX_POSITION_MS, description="Time of the frame in a video.")
+
+
+def parse_json(body: bytes, schema: type[SchemaT]) -> SchemaT:
+    """Parse a JSON body.
+
+    :param body: the JSON text
+    :param schema: its schema
+    :return: the parsed body
+    :raises ApiError: 400, if it does not match the schema
+    """
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def parse_parameters(parameters: Mapping[str, Any], schema: type[SchemaT]) -> SchemaT:
+    """Parse the parameters of a path and query.
+
+    :param parameters: name -> text
+    :param schema: their schema
+    :return: the parsed parameters
+    :raises ApiError: 400, if they do not match the schema
+    """
+    try:
+        return schema.model_validate(parameters)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> ApiError:
+    """The error of the first invalid field."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or None
+    code = "invalid_json" if first["type"] == "json_invalid" else "invalid_value"
+    message = first["msg"].removeprefix("Value error, ")
+    return ApiError(400, f"{field}: {message}" if field else message, code=code, param=field)

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from starlette.requests import Request
 
-from babelclip.service.http.disconnects import run_while_connected
+from babelclip.service.request_context import run_while_connected
 
 pytestmark = pytest.mark.anyio
 
