@@ -18,18 +18,18 @@ import pytest
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from babelclip.benchmark import reference
 from babelclip.benchmark.machine import this_machine
 from babelclip.benchmark.samples import SCRIPTS
 from babelclip.models.model import Model
 from babelclip.models.quantize import quantize
 from babelclip.models.registry import ModelFolders
 from babelclip.search.index import Index
+from tests.helpers import reference_models
 
 ROUNDS = 9
 TEXTS = [f"{text} {number}" for number in range(2) for text in SCRIPTS.values()][:64]
-TEXT = replace(reference.DISTILBERT, layers=2)
-VISION = replace(reference.CLIP_VISION, layers=2)
+TEXT = replace(reference_models.DISTILBERT, layers=2)
+VISION = replace(reference_models.CLIP_VISION, layers=2)
 """Layers of the published width, fewer of them."""
 INT8_SETS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
@@ -38,8 +38,8 @@ INT8_SETS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair calibrated for int8, beside the towers it is made of and its samples."""
     root = tmp_path_factory.mktemp("ratios")
-    reference.save_text_model(root / "text", TEXTS, size=TEXT)
-    reference.save_clip_model(root / "image", TEXTS, vision=VISION)
+    reference_models.save_text_model(root / "text", TEXTS, size=TEXT)
+    reference_models.save_clip_model(root / "image", TEXTS, vision=VISION)
     (root / "samples").mkdir()
     for number, picture in enumerate(pictures(16)):
         picture.save(root / "samples" / f"{number:02}.png")

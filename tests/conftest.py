@@ -141,13 +141,19 @@ def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reference() -> Any:
     """The module that saves and runs models with the reference libraries; marks a test ``torch``."""
-    return importlib.import_module("babelclip.benchmark.reference")
+    return importlib.import_module("tests.helpers.reference_models")
 
 
 @pytest.fixture(scope="session")
 def parity() -> Any:
     """The module that compares with them; marks a test ``torch``."""
     return importlib.import_module("babelclip.benchmark.parity")
+
+
+@pytest.fixture(scope="session")
+def published_parity() -> Any:
+    """The module that compares every published form; marks a test ``torch``."""
+    return importlib.import_module("benchmarks.parity")
 
 
 @pytest.fixture(scope="session")

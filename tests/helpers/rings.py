@@ -12,11 +12,20 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SOURCES = (ROOT / "src", ROOT)
 RINGS = ("torch", "server", "browser", "slow")
 TORCH_PACKAGES = {"torch", "transformers", "sentence_transformers", "datasets", "accelerate", "mteb"}
 """Packages that import torch, and torch."""
-TORCH_FIXTURES = {"reference", "parity", "materials", "reference_clip_folder", "reference_text_folder", "inputs"}
+TORCH_FIXTURES = {
+    "reference",
+    "parity",
+    "published_parity",
+    "fixtures",
+    "reference_clip_folder",
+    "reference_text_folder",
+    "inputs",
+}
 SERVER_PARAMETERS = {"postgresql", "redis"}
 BROWSER_FIXTURES = {"browser", "page"}
 
@@ -65,16 +74,17 @@ def torch_imports(path: Path) -> tuple[bool, frozenset[str]]:
 
 @cache
 def needs_torch(name: str) -> bool:
-    """Tell whether a module is torch or imports it at its top, itself or through other modules of babelclip.
+    """Tell whether a module is torch or imports it at its top, itself or through other modules of the repository.
 
     :param name: the module, or a name in it
     :return: whether importing it needs torch
     """
     if name.partition(".")[0] in TORCH_PACKAGES or name == "safetensors.torch":
         return True
-    for path in (SOURCE / f"{name.replace('.', '/')}.py", SOURCE / name.replace(".", "/") / "__init__.py"):
-        if path.is_file():
-            return any(needs_torch(inner) for inner in imported(ast.parse(path.read_text(encoding="utf-8")).body))
+    for source in SOURCES:
+        for path in (source / f"{name.replace('.', '/')}.py", source / name.replace(".", "/") / "__init__.py"):
+            if path.is_file():
+                return any(needs_torch(inner) for inner in imported(ast.parse(path.read_text(encoding="utf-8")).body))
     return False
 
 

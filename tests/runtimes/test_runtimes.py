@@ -21,8 +21,8 @@ from babelclip.vectors import cosine
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_published_folder_agrees_with_its_authors_code(runtime: str, parity: Any) -> None:
-    rows = parity.run_parity(parity.SMALL, [runtime])
+def test_every_published_folder_agrees_with_its_authors_code(runtime: str, published_parity: Any) -> None:
+    rows = published_parity.run_parity(published_parity.SMALL, [runtime])
     assert len(rows) == 9
     assert [row for row in rows if not row.holds] == []
 

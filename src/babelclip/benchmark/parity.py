@@ -1,8 +1,9 @@
-"""Parity: the same folder through babelclip and through the code of its authors, compared row by row."""
+"""Parity: vectors of a model by babelclip and by the reference implementations, compared row by row."""
 
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,19 @@ from PIL import Image
 
 from babelclip.benchmark import reference
 from babelclip.benchmark.samples import ALL
+from babelclip.checkpoints.layouts import encoder_folder, read_json
+from babelclip.errors import InputError
 from babelclip.media.images import read_image
+from babelclip.models import registry
+from babelclip.models.export import export_folder
 from babelclip.models.model import Model
+from babelclip.models.registry import ModelFolders
 from babelclip.vectors import FloatArray, unit_rows
 
 MIN_COSINE = 0.99999
 MAX_DIFFERENCE = 1e-4
+COLUMNS = ("folder", "runtime", "rows#", "worst cosine#", "largest difference#")
+"""Headings of a table of rows; those that end in "#" are of numbers."""
 
 _PHOTO_SIZES = ((480, 640), (640, 480), (224, 224), (100, 351), (37, 41), (1201, 800))
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr", "I;16", "F")
@@ -36,19 +44,9 @@ class ParityRow:
         """Whether it is within the bounds."""
         return self.min_cosine >= MIN_COSINE and self.max_difference <= MAX_DIFFERENCE
 
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How large the reference models are."""
-
-    text: reference.Size
-    vocabulary: int
-    vision: reference.Size
-    clip_text: reference.Size
-
-
-SMALL = Sizes(reference.SMALL, 0, reference.SMALL, reference.SMALL)
-PUBLISHED = Sizes(reference.DISTILBERT, 119547, reference.CLIP_VISION, reference.CLIP_TEXT)
+    def cells(self) -> tuple[str, ...]:
+        """Format the row under ``COLUMNS``."""
+        return (self.case, self.runtime, str(self.rows), f"{self.min_cosine:.8f}", f"{self.max_difference:.1e}")
 
 
 def compare(case: str, runtime: str, ours: FloatArray, theirs: FloatArray) -> ParityRow:
@@ -89,88 +87,112 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if mode == "RGBA" else image.convert("RGB").convert(mode)
 
 
-def run_parity(
-    sizes: Sizes,
+def check_model(
+    folders: ModelFolders,
     runtimes: Sequence[str],
     *,
     photos: Sequence[Path] = (),
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda label: None,
 ) -> list[ParityRow]:
-    """Build reference folders in every published form, and compare.
+    """Compare the towers of a model with the reference implementations on the same weights.
 
-    :param sizes: how large
-    :param runtimes: the engines to try
-    :param photos: files of photos to encode beside the made images
-    :param progress: is told what is under way
-    :return: a row a folder and runtime
+    Texts are compared with sentence-transformers, or with transformers for a CLIP text tower, images with
+    transformers. A tower without a reference implementation is left out, such as the image tower of ``mini``.
+
+    :param folders: the folders of the model's towers
+    :param runtimes: the runtimes to compare
+    :param photos: files of photos to encode in addition to synthetic images
+    :param progress: receives a label for each comparison
+    :return: a row per tower and runtime
+    :raises InputError: if no tower of the model has a reference implementation
     """
     rows: list[ParityRow] = []
-    images = sample_images(photos)
-
-    def check(case: str, theirs: FloatArray, *, text: Path | None = None, image: Path | None = None) -> None:
-        for runtime in runtimes:
-            if progress is not None:
-                progress(f"{case}, {runtime}")
-            model = Model.load(text=text, image=image, runtime=runtime)
-            ours = model.encode_text(ALL, unit=False) if text else model.encode_images(images, unit=False)
-            rows.append(compare(case, runtime, ours, theirs))
-
     with tempfile.TemporaryDirectory(prefix="babelclip-parity-") as scratch:
-        root = Path(scratch)
-        _check_text_folders(root, sizes, check)
-        clip = root / "clip"
-        reference.save_clip_model(clip, ALL, vision=sizes.vision, text=sizes.clip_text)
-        reference.save_as_clip_vit_b_32(clip, root / "clip-ViT-B-32")
-        reference.save_vision_only(clip, root / "vision")
-        vectors = reference.image_vectors(clip, images)
-        check("CLIP image, transformers CLIPModel", vectors, image=clip)
-        check("CLIP image, 0_CLIPModel with pytorch_model.bin", vectors, image=root / "clip-ViT-B-32")
-        check("CLIP image, CLIPVisionModelWithProjection", vectors, image=root / "vision")
-        english = reference.clip_text_vectors(clip, ALL)
-        check("CLIP text (the teacher)", english, text=clip)
-        check("CLIP text, vocab.json and merges.txt", english, text=root / "clip-ViT-B-32")
+        if folders.manifest:
+            export_folder(folders, Path(scratch) / "model")
+            folders = registry.from_folder(Path(scratch) / "model", folders.name)
+        text = folders.text and text_reference(folders.text)
+        image = folders.image and image_reference(folders.image)
+        if folders.text and text:
+            rows += check_text(f"{folders.name}, text", folders.text, text(ALL), runtimes, progress)
+        if folders.image and image:
+            images = sample_images(photos)
+            rows += check_images(f"{folders.name}, image", folders.image, images, image(images), runtimes, progress)
+    if not rows:
+        raise InputError(f"{folders.name}: no tower of this model has a reference implementation to compare with")
     return rows
 
 
-def _check_text_folders(root: Path, sizes: Sizes, check: Callable[..., None]) -> None:
-    """The text towers: each family as sentence-transformers saves it now, and the published one as in 2021."""
-    families: tuple[tuple[reference.TextFamily, bool], ...] = (
-        ("distilbert", False),
-        ("bert", True),
-        ("xlm-roberta", True),
-    )
-    for family, normalize in families:
-        folder = root / family
-        reference.save_text_model(
-            folder, ALL, family=family, size=sizes.text, vocabulary=sizes.vocabulary, normalize=normalize
-        )
-        theirs = reference.text_vectors(folder, ALL)
-        check(f"{family}, sentence-transformers 6 form", theirs, text=folder)
-        if family == "distilbert":
-            reference.rewrite_as_published(folder)
-            check("distilbert, published form with pytorch_model.bin", theirs, text=folder)
+def text_reference(folder: Path) -> Callable[[Sequence[str]], FloatArray] | None:
+    """Find the reference implementation of a text tower.
 
-
-def as_markdown(rows: Sequence[ParityRow], *, source: str) -> str:
-    """The table as a page.
-
-    :param rows: what was measured
-    :param source: how it was made
-    :return: Markdown
+    :param folder: the folder of the tower
+    :return: a function from n texts to float32 (n, dimension), raw; None if there is none
     """
-    lines = [
-        "# Parity with the reference implementation",
-        "",
-        source,
-        "",
-        f"Bounds: cosine >= {MIN_COSINE} for every row, largest difference of unit rows <= {MAX_DIFFERENCE:g}.",
-        "",
-        "| folder | runtime | rows | worst cosine | largest difference | holds |",
-        "|---|---|---:|---:|---:|---|",
-    ]
-    lines += [
-        f"| {row.case} | {row.runtime} | {row.rows} | {row.min_cosine:.8f} | {row.max_difference:.1e} | "
-        f"{'yes' if row.holds else 'NO'} |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    family, encoder = _family(folder)
+    if family in ("clip", "clip_text_model"):
+        return partial(reference.clip_text_vectors, encoder)
+    return partial(reference.text_vectors, folder) if (folder / "modules.json").is_file() else None
+
+
+def image_reference(folder: Path) -> Callable[[Sequence[Image.Image]], FloatArray] | None:
+    """Find the reference implementation of an image tower.
+
+    :param folder: the folder of the tower
+    :return: a function from n RGB images to float32 (n, dimension), raw; None if there is none
+    """
+    family, encoder = _family(folder)
+    return partial(reference.image_vectors, encoder) if family in ("clip", "clip_vision_model") else None
+
+
+def _family(folder: Path) -> tuple[str, Path]:
+    """Return the model type of a tower and the folder that holds its encoder."""
+    encoder = encoder_folder(folder)
+    config = encoder / "config.json"
+    return str(read_json(config).get("model_type")) if config.is_file() else "", encoder
+
+
+def check_text(
+    case: str, folder: Path, expected: FloatArray, runtimes: Sequence[str], progress: Callable[[str], None]
+) -> list[ParityRow]:
+    """Compare a text tower with expected vectors of the sample texts.
+
+    :param case: a label
+    :param folder: the folder of the tower
+    :param expected: float32 (n, dimension), raw, of ``samples.ALL``
+    :param runtimes: the runtimes to compare
+    :param progress: receives a label for each comparison
+    :return: a row per runtime
+    """
+    rows = []
+    for runtime in runtimes:
+        progress(f"{case}, {runtime}")
+        ours = Model.load(text=folder, runtime=runtime).encode_text(ALL, unit=False)
+        rows.append(compare(case, runtime, ours, expected))
+    return rows
+
+
+def check_images(
+    case: str,
+    folder: Path,
+    images: Sequence[Image.Image],
+    expected: FloatArray,
+    runtimes: Sequence[str],
+    progress: Callable[[str], None],
+) -> list[ParityRow]:
+    """Compare an image tower with expected vectors.
+
+    :param case: a label
+    :param folder: the folder of the tower
+    :param images: RGB images
+    :param expected: float32 (n, dimension), raw, of the images
+    :param runtimes: the runtimes to compare
+    :param progress: receives a label for each comparison
+    :return: a row per runtime
+    """
+    rows = []
+    for runtime in runtimes:
+        progress(f"{case}, {runtime}")
+        ours = Model.load(image=folder, runtime=runtime).encode_images(images, unit=False)
+        rows.append(compare(case, runtime, ours, expected))
+    return rows

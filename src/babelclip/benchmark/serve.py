@@ -1,6 +1,7 @@
-"""The service under load, beside the model alone and a plain server of sentence-transformers on the same weights.
+"""Load test of the service, against the model alone and optionally another server with the same weights.
 
-All are there for the whole run and take turns, and a ratio is of one round: over minutes a machine changes its speed.
+All run for the whole time and are measured in rounds; ratios are taken within a round, because the speed of a machine
+changes over minutes.
 """
 
 import sys
@@ -12,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from babelclip.benchmark.figures import Spread, spread
 from babelclip.benchmark.load import Load, put_under_load
 from babelclip.benchmark.machine import TOLD_PACKAGES, Machine, Watch, resident_mebibytes, spent_seconds, this_machine
-from babelclip.benchmark.rounds import quietest
+from babelclip.benchmark.rounds import LogCallback, Measurement, quietest, spread
 from babelclip.benchmark.servers import running_server
 from babelclip.models import registry
 from babelclip.models.export import export_folder
@@ -33,6 +33,9 @@ MOST_TAIL = 10.0
 MOST_OVERHEAD_MS = 3.0
 MOST_GROWTH = 0.05
 """Of the resident memory, between a tenth of the requests and all of them."""
+
+BaselineCommand = Callable[[Path], list[str]]
+"""From the folder of the exported model to the command that serves it."""
 
 WORDS = ("a", "small", "brown", "dog", "runs", "along", "the", "beach", "at", "noon", "while", "two", "children")
 
@@ -62,7 +65,7 @@ class ServeRound:
 
     alone: Alone
     service: Stood
-    plain: Stood | None
+    baseline: Stood | None
     others: float | None
 
     def as_json(self) -> dict[str, Any]:
@@ -71,7 +74,7 @@ class ServeRound:
         :return: texts a second and seconds, by who and what
         """
         found: dict[str, Any] = {"alone": asdict(self.alone), "others": self.others}
-        for name, stood in (("service", self.service), ("plain", self.plain)):
+        for name, stood in (("service", self.service), ("baseline", self.baseline)):
             if stood is not None:
                 found[name] = {
                     "single": stood.single.as_json(),
@@ -92,7 +95,7 @@ class ServeReport:
     requests: int
     memory: tuple[float, ...]
 
-    def over(self, figure: Callable[[ServeRound], float]) -> Spread:
+    def over(self, figure: Callable[[ServeRound], float]) -> Measurement:
         """A figure over all rounds.
 
         :param figure: of one round
@@ -100,7 +103,7 @@ class ServeReport:
         """
         return spread(map(figure, self.rounds))
 
-    def bars(self) -> list[tuple[str, float, Spread, bool]]:
+    def bars(self) -> list[tuple[str, float, Measurement, bool]]:
         """What must be reached.
 
         :return: what, the bar, what was reached, and whether that is enough
@@ -132,16 +135,23 @@ class ServeReport:
 
 
 def measure_service(
-    name: str, scratch: Path, *, rounds: int, seconds: float, requests: int, naive: bool, say: Callable[[str], None]
+    name: str,
+    scratch: Path,
+    *,
+    rounds: int,
+    seconds: float,
+    requests: int,
+    baseline: BaselineCommand | None = None,
+    say: LogCallback,
 ) -> ServeReport:
-    """Measure a model alone, in the service, and in the plain server, in turns and on the same float32 weights.
+    """Measure a model alone, in the service, and in a baseline server, in rounds and on the same float32 weights.
 
     :param name: of the model
     :param scratch: a folder for what is made
     :param rounds: how often each has its turn
     :param seconds: of each load
     :param requests: over which memory is looked at, after the rounds; 0 does not look
-    :param naive: measure the plain server too
+    :param baseline: the command of another server to measure; it serves ``/v1/embeddings`` and prints its address
     :param say: is told what is under way
     :return: the report
     :raises BabelclipError: if a server does not start
@@ -151,7 +161,6 @@ def measure_service(
     export_folder(registry.find(name), folder)
     texts = [" ".join(WORDS[i % 5 : i % 5 + 9]) + f" {i}" for i in range(OFFLINE_TEXTS)]
     own = [sys.executable, "-m", "babelclip", "serve", "--model", str(folder), "--port", "0", "--quiet"]
-    other = [sys.executable, "-m", "babelclip.benchmark.naive_server", str(folder / "text")]
     say("starting servers")
     with ExitStack() as running:
 
@@ -160,7 +169,7 @@ def measure_service(
             return _Server(process.pid, partial(put_under_load, url, key, model, texts))
 
         service = started([*own, "--precision", "float32"], str(folder))
-        plain = started(other, "model") if naive else None
+        other = started(baseline(folder), "model") if baseline is not None else None
         model = Model.load(folder)
         model.encode_text(texts)
 
@@ -168,7 +177,7 @@ def measure_service(
             watch = Watch()
             alone = _alone(model, texts, seconds)
             stood = service.stand(seconds)
-            other_stood = plain.stand(seconds) if plain is not None else None
+            other_stood = other.stand(seconds) if other is not None else None
             busy = sum(one.busy + one.single.busy + one.crowd.busy for one in (stood, other_stood) if one is not None)
             return ServeRound(alone, stood, other_stood, watch.others(alone.busy + busy))
 

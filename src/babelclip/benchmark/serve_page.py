@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-from babelclip.benchmark.figures import Spread
 from babelclip.benchmark.load import Load
 from babelclip.benchmark.machine import machine_lines
+from babelclip.benchmark.rounds import Measurement
 from babelclip.benchmark.serve import CLIENTS, MOST_TAIL, OFFLINE_TEXTS, ServeReport, ServeRound, Stood
-from babelclip.benchmark.speed_page import ends, number, table
+from babelclip.benchmark.tables import ends, number, table
 
 MILLISECONDS = 1e3
 BAR_COLUMNS = ("measure", "threshold#", "reached (lowest to highest)#", "met")
-SERVER_COLUMNS = ("", "the model alone#", "babelclip serve#", "plain server#")
 
 
 def bar_rows(report: ServeReport) -> list[tuple[str, ...]]:
@@ -22,23 +21,39 @@ def bar_rows(report: ServeReport) -> list[tuple[str, ...]]:
     return [(what, f"{limit:g}", _reached(got), "yes" if met else "NO") for what, limit, got, met in report.bars()]
 
 
-def server_rows(report: ServeReport) -> list[tuple[str, ...]]:
-    """What one client and many saw of each server; the model alone beside them.
+def has_baseline(report: ServeReport) -> bool:
+    """Tell whether another server was measured.
 
     :param report: the report
-    :return: rows under SERVER_COLUMNS
+    :return: whether every round has it
+    """
+    return all(own.baseline is not None for own in report.rounds)
+
+
+def server_columns(report: ServeReport) -> tuple[str, ...]:
+    """Return the headings of server_rows; those that end in "#" are of numbers.
+
+    :param report: the report
+    :return: headings, the last of the baseline if one was measured
+    """
+    columns = ("", "the model alone#", "babelclip serve#")
+    return (*columns, "baseline#") if has_baseline(report) else columns
+
+
+def server_rows(report: ServeReport) -> list[tuple[str, ...]]:
+    """Summarize the latency and throughput of each server with one client and with many, and of the model alone.
+
+    :param report: the report
+    :return: rows under server_columns
     """
 
     def row(
         what: str, figure: Callable[[Stood], float], alone: Callable[[ServeRound], float] | None = None
     ) -> list[str]:
-        plain = [figure(own.plain) for own in report.rounds if own.plain is not None]
-        return [
-            what,
-            ends(report.over(alone)) if alone else "",
-            ends(report.over(lambda own: figure(own.service))),
-            ends(report.over(lambda own: figure(own.plain) if own.plain else 0.0)) if plain else "not measured",
-        ]
+        cells = [what, ends(report.over(alone)) if alone else "", ends(report.over(lambda own: figure(own.service)))]
+        if has_baseline(report):
+            cells.append(ends(report.over(lambda own: figure(own.baseline) if own.baseline else 0.0)))
+        return cells
 
     def milliseconds(load: Load, part: float) -> float:
         return load.quantile(part) * MILLISECONDS
@@ -69,9 +84,9 @@ def notes(report: ServeReport) -> list[str]:
         f"of offline batches, with responses that cost nothing, that is {ends(tail)} times the unloaded p50; "
         f"{MOST_TAIL:g} times need {ends(need, percent=True)} of that speed.",
     ]
-    if any(own.plain for own in report.rounds):
-        times = report.over(lambda own: own.service.crowd.rate / own.plain.crowd.rate if own.plain else 0.0)
-        lines.append(f"With {CLIENTS} clients the service is {ends(times)} times as fast as the plain server.")
+    if any(own.baseline for own in report.rounds):
+        times = report.over(lambda own: own.service.crowd.rate / own.baseline.crowd.rate if own.baseline else 0.0)
+        lines.append(f"With {CLIENTS} clients the service is {ends(times)} times as fast as the baseline.")
     if report.memory:
         steps = ", ".join(number(value) for value in report.memory)
         lines.append(
@@ -83,18 +98,19 @@ def notes(report: ServeReport) -> list[str]:
     return lines
 
 
-def as_markdown(report: ServeReport) -> str:
-    """The page.
+def as_markdown(report: ServeReport, *, baseline: str = "", command: str = "babelclip benchmark serve") -> str:
+    """Write the page.
 
-    :param report: what was measured
+    :param report: the report
+    :param baseline: a clause about the baseline server, with its separator
+    :param command: the command that made the report
     :return: Markdown
     """
     source = (
         f"Single texts of nine words, from {CLIENTS} closed-loop clients on the same "
-        f"machine. {report.model} in float32; the plain server (FastAPI and sentence-transformers) has the same "
-        f"weights; the model alone has {OFFLINE_TEXTS} texts per call. {len(report.rounds)} rounds in turns, "
-        f"{report.seconds:g} s per load; medians, lowest and highest round. Written by `babelclip benchmark serve "
-        "--markdown`."
+        f"machine. {report.model} in float32; {baseline}the model alone has {OFFLINE_TEXTS} texts per call. "
+        f"{len(report.rounds)} rounds, {report.seconds:g} s per load; medians, lowest and highest round. Written by "
+        f"`{command} --markdown`."
     )
     parts = [
         "# Service under load",
@@ -102,12 +118,12 @@ def as_markdown(report: ServeReport) -> str:
         *machine_lines(report.machine),
         table(BAR_COLUMNS, bar_rows(report)),
         *notes(report),
-        table(SERVER_COLUMNS, server_rows(report)),
+        table(server_columns(report), server_rows(report)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _reached(got: Spread) -> str:
+def _reached(got: Measurement) -> str:
     """What was reached; of one value without its ends."""
     return number(got.median) if got.low == got.high else ends(got)
 

@@ -1,64 +1,148 @@
-"""Speed: every engine in every task, in turn, beside the baseline."""
+"""Speed of one model on this machine, for each runtime: texts, one query, images."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Literal
 
-from babelclip.benchmark.engines import IMPORTING, IMPORTING_MODEL, MINI, SERVING_MINI, Engine, Task
-from babelclip.benchmark.figures import SpeedReport, rows_of
-from babelclip.benchmark.machine import this_machine
-from babelclip.benchmark.materials import REAL, Materials
-from babelclip.benchmark.rounds import Say, take_turns
-from babelclip.benchmark.starts import start_in_turn
+import numpy as np
+from PIL import Image
 
-OPERATIONS = 2
-"""A multiply-add is two."""
-_WITHOUT_MODELS = (MINI, SERVING_MINI, IMPORTING, IMPORTING_MODEL)
+from babelclip.benchmark.machine import Watch
+from babelclip.benchmark.rounds import LogCallback, Measurement, quietest, spread
+from babelclip.benchmark.samples import SCRIPTS
+from babelclip.errors import BabelclipError
+from babelclip.models.model import Model
+
+BATCH_TEXTS, BATCH_IMAGES = 128, 32
+IMAGE_WIDTH, IMAGE_HEIGHT = 640, 480
+"""Pixels of the images, which are decoded already."""
+FEWEST_CALLS = 3
+SEED = 0
+
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
-def needs_models(tasks: Sequence[Task], engines: Sequence[Engine]) -> bool:
-    """Whether models must be made: the shipped one and matrix products need none.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A call that is timed: its name, the items that a call encodes, and the call, which gets its number."""
 
-    :param tasks: what is measured
-    :param engines: of whom
-    :return: whether any of them reads the made pair
-    """
-    return any(
-        engine.family != "product" and engine.name not in _WITHOUT_MODELS
-        for task in tasks
-        for engine in engines
-        if task.name in engine.tasks
-    )
+    name: str
+    items: int
+    run: Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRow:
+    """Speed of one task on one runtime: items per second over rounds, and milliseconds of a call over all calls."""
+
+    task: str
+    runtime: str
+    per_second: Measurement
+    p50_ms: float
+    p95_ms: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Seconds of each call, and the share of the machine that other processes took."""
+
+    seconds: tuple[float, ...]
+    others: float | None
 
 
 def measure_speed(
-    materials: Materials,
-    task: Task,
-    engines: Sequence[Engine],
+    name: str,
+    runtimes: Sequence[str],
     *,
-    baseline: str,
+    precision: Precision = "auto",
     rounds: int,
     seconds: float,
-    pythons: Mapping[str, str],
-    say: Say,
-) -> SpeedReport:
-    """Measure a task, engine by engine and round by round.
+    say: LogCallback = lambda label: None,
+    left_out: LogCallback = lambda reason: None,
+) -> list[SpeedRow]:
+    """Measure a model on several runtimes, in rounds of all runtimes.
 
-    :param materials: what making made
-    :param task: what
-    :param engines: of whom; those that do not do the task are passed over
-    :param baseline: the engine that ratios are against
-    :param rounds: how often each has its turn
-    :param seconds: how long a turn is
-    :param pythons: interpreters of engines that have an environment of their own
-    :param say: is told what is under way
-    :return: the report
+    :param name: a model's name or folder
+    :param runtimes: the runtimes to measure
+    :param precision: the precision of the towers
+    :param rounds: number of rounds
+    :param seconds: duration of a task in a round, at least FEWEST_CALLS calls
+    :param say: receives a label for each step
+    :param left_out: receives why a runtime is left out
+    :return: a row per task and runtime
     """
-    counts = materials.counts
-    adds = materials.facts.get("multiply_adds", {})
-    flops = {name: OPERATIONS * count for name, count in adds.items()}
-    able = [engine for engine in engines if task.name in engine.tasks]
-    if task.name == "start":
-        samples, left = start_in_turn(able, materials, rounds=rounds, photos=counts.photos, pythons=pythons, say=say)
-    else:
-        samples, left = take_turns(task, able, materials, rounds=rounds, seconds=seconds, pythons=pythons, say=say)
-    rows = rows_of(samples, baseline=baseline, flops=flops, judged=counts == REAL)
-    return SpeedReport(this_machine(), counts, baseline, tuple(rows), tuple(left))
+    tasks: dict[tuple[str, str], Task] = {}
+    for runtime in runtimes:
+        say(f"loading on {runtime}")
+        try:
+            tasks |= {(task.name, runtime): task for task in model_tasks(name, runtime, precision)}
+        except BabelclipError as error:
+            left_out(f"{runtime} was left out: {error}")
+    measured: dict[tuple[str, str], list[Round]] = {key: [] for key in tasks}
+    for number in range(1, rounds + 1):
+        for (task_name, runtime), task in tasks.items():
+            say(f"round {number} of {rounds}: {task_name}, {runtime}")
+            measured[task_name, runtime].append(quietest(partial(one_round, task, seconds)))
+    ordered = sorted(measured, key=lambda key: [task for task, _ in tasks].index(key[0]))
+    return [_row(key, tasks[key], measured[key]) for key in ordered]
+
+
+def model_tasks(name: str, runtime: str, precision: Precision) -> list[Task]:
+    """Load a model and prepare its tasks; each has run once.
+
+    :param name: a model's name or folder
+    :param runtime: the runtime
+    :param precision: the precision of the towers
+    :return: the tasks of the towers that the model has
+    :raises BabelclipError: if the runtime is not installed or the model cannot be used
+    """
+    model = Model.load(name, runtime=runtime, precision=precision)
+    samples = list(SCRIPTS.values())
+    noise = np.random.default_rng(SEED).integers(0, 256, (IMAGE_HEIGHT, IMAGE_WIDTH, 3), dtype=np.uint8)
+    images = [Image.fromarray(np.roll(noise, shift, axis=1)) for shift in range(BATCH_IMAGES)]
+
+    def texts(first: int, count: int) -> list[str]:
+        # Texts differ from call to call, so that no cache answers.
+        return [f"{samples[i % len(samples)]} {i}" for i in range(first, first + count)]
+
+    tasks = [
+        Task(
+            f"texts, batches of {BATCH_TEXTS}",
+            BATCH_TEXTS,
+            lambda call: model.encode_text(texts(call * BATCH_TEXTS, BATCH_TEXTS)),
+        ),
+        Task("one query", 1, lambda call: model.encode_text(texts(call, 1))),
+    ]
+    if model.image_spec is not None:
+        tasks.append(Task(f"images, batches of {BATCH_IMAGES}", BATCH_IMAGES, lambda call: model.encode_images(images)))
+    for task in tasks:
+        task.run(0)
+    return tasks
+
+
+def one_round(task: Task, seconds: float) -> Round:
+    """Time the calls of one round.
+
+    :param task: the task
+    :param seconds: duration, at least FEWEST_CALLS calls
+    :return: the round
+    """
+    watch, busy = Watch(), time.process_time()
+    calls: list[float] = []
+    while sum(calls) < seconds or len(calls) < FEWEST_CALLS:
+        start = time.perf_counter()
+        task.run(1 + len(calls))
+        calls.append(time.perf_counter() - start)
+    return Round(tuple(calls), watch.others(time.process_time() - busy))
+
+
+def _row(key: tuple[str, str], task: Task, rounds: Sequence[Round]) -> SpeedRow:
+    """Summarize the rounds of a task."""
+    calls = [value for part in rounds for value in part.seconds]
+    p50, p95 = (1000 * float(value) for value in np.percentile(calls, (50, 95)))
+    per_second = spread(task.items / median(part.seconds) for part in rounds)
+    return SpeedRow(*key, per_second, p50, p95, len(calls))

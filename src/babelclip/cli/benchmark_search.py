@@ -1,15 +1,22 @@
-"""babelclip benchmark search: how fast and how well neighbours are found."""
+"""babelclip benchmark search: speed and recall of neighbour search."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from babelclip.cli import output
-from babelclip.cli.options import AsJson, words
+from babelclip.cli.options import AsJson, ModelName, words
 from babelclip.errors import InputError
 from babelclip.models.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from babelclip.benchmark.search import SizeRow
+    from babelclip.models.model import Model
+    from babelclip.vectors import FloatArray
 
 FEWEST_PICTURES = 50
 SMALLEST = 100
@@ -19,73 +26,94 @@ def search(
     sizes: Annotated[str, typer.Option(help="Numbers of vectors, separated by commas.")] = "10000,100000,1000000",
     pictures: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Tar or folder of images that the vectors are modelled on. Repeatable. [default: drawn images]"
-        ),
+        typer.Option(help="Pictures that vectors are made after: a tar or a folder, again for more. [default: drawn]"),
     ] = None,
     captions: Annotated[
-        list[Path] | None, typer.Option(help="Caption table of queries. Repeatable. [default: everyday words]")
+        list[Path] | None, typer.Option(help="Texts that are asked: a caption table, again for more. [default: words]")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Folder for the temporary collections.")] = None,
-    autofaiss: Annotated[
-        Path | None,
-        typer.Option(help="Interpreter of an environment with autofaiss, which is measured too."),
+    folder: Annotated[Path | None, typer.Option(help="Where the collections are made for the while.")] = None,
+    index_file: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Measure this index as it is, in place of synthetic vectors.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    model: ModelName = DEFAULT,
     json: AsJson = False,
 ) -> None:
-    """Measure neighbour search on synthetic vectors: build time, recall, time per query, memory."""
-    from babelclip.benchmark.made_collections import drawn_pictures
-    from babelclip.benchmark.neighbours import as_markdown, measure_sizes
-    from babelclip.evaluation.captions import read_captions, read_pictures
+    """Measure the search of an index, or of synthetic vectors: recall against exact search, time per query, memory."""
+    from babelclip.benchmark.search import measure_index, measure_sizes
+    from babelclip.evaluation.captions import read_captions
     from babelclip.models.model import Model
 
-    counts = [int(size) for size in words(sizes) if size.isdecimal() and int(size) >= SMALLEST]
-    if len(counts) != len(words(sizes)) or not counts:
-        raise InputError(f"sizes {sizes!r} must be whole numbers of at least {SMALLEST}, separated by commas")
-    model = Model.load(DEFAULT)
-    real = [content for path in pictures or [] for _, content in read_pictures(path)]
+    counts = sizes_of(sizes)
+    loaded = Model.load(model)
+    texts = [caption.text for path in captions or [] for caption in read_captions(path)]
+    with output.progress("encoding") as bar:
+
+        def progress(label: str) -> None:
+            bar(0, None, label)
+
+        if index_file is not None:
+            if not index_file.is_file():
+                raise InputError(f"{index_file}: no such index")
+            rows = [measure_index(index_file, loaded, captions=texts, progress=progress)]
+        else:
+            sample = picture_sample(loaded, pictures or [])
+            rows = measure_sizes(loaded, sample, counts, captions=texts, folder=folder, progress=progress)
+    show(rows, as_json=json)
+
+
+def sizes_of(option: str) -> list[int]:
+    """Read the option ``--sizes``.
+
+    :param option: whole numbers, comma-separated
+    :return: the numbers
+    :raises InputError: if one is not a whole number of at least SMALLEST
+    """
+    counts = [int(size) for size in words(option) if size.isdecimal() and int(size) >= SMALLEST]
+    if len(counts) != len(words(option)) or not counts:
+        raise InputError(f"sizes {option!r} must be whole numbers of at least {SMALLEST}, separated by commas")
+    return counts
+
+
+def picture_sample(model: "Model", pictures: list[Path]) -> "FloatArray":
+    """Encode the pictures that synthetic vectors are modelled on.
+
+    :param model: encodes them
+    :param pictures: tars or folders; none takes drawn pictures
+    :return: float32 (n, d), unit rows
+    :raises InputError: if there are fewer than FEWEST_PICTURES
+    """
+    from babelclip.benchmark.synthetic_vectors import drawn_pictures
+    from babelclip.evaluation.captions import read_pictures
+
+    real = [content for path in pictures for _, content in read_pictures(path)]
     if pictures and len(real) < FEWEST_PICTURES:
-        raise InputError(f"{len(real)} pictures are too few to make others after; at least {FEWEST_PICTURES} are")
-    with output.progress("encoding pictures") as bar:
-        sample = model.encode_images(real or list(drawn_pictures()))
-        texts = [caption.text for path in captions or [] for caption in read_captions(path)]
-        rows = measure_sizes(
-            model,
-            sample,
-            counts,
-            captions=texts,
-            folder=folder,
-            autofaiss=autofaiss,
-            progress=lambda what: bar(0, None, what),
-            left_out=output.message,
-        )
-    if json:
+        raise InputError(f"{len(real)} pictures are too few to model others on; give at least {FEWEST_PICTURES}")
+    return model.encode_images(real or list(drawn_pictures()))
+
+
+def show(rows: "Sequence[SizeRow]", *, as_json: bool) -> None:
+    """Print rows.
+
+    :param rows: the rows
+    :param as_json: as JSON lines in place of a table
+    """
+    if as_json:
         for row in rows:
             output.json_line(asdict(row))
-    else:
-        cells = [
-            (
-                f"{row.vectors:,}",
-                row.method,
-                f"{row.build_seconds:.0f} s",
-                f"{row.text_recall:.3f}",
-                f"{row.text_p50_ms:.2f} ms",
-                f"{row.image_recall:.3f}",
-                f"{row.image_p50_ms:.2f} ms",
-                f"{row.brute_p50_ms:.1f} ms",
-                f"{row.resident_mib:.0f} MiB",
-            )
-            for row in rows
-        ]
-        headings = ("vectors#", "how", "build#", "texts#", "p50#", "images#", "p50#", "brute force#", "resident#")
-        output.table(headings, cells, title="recall@10 and time a query")
-    if markdown is not None:
-        source = (
-            f"Synthetic vectors modelled on those of {len(sample)} {'images' if real else 'drawn images'} by "
-            f"{model.name} ({model.fingerprint[:12]}). Queries are {'captions' if texts else 'everyday words'} "
-            "and synthetic image vectors, one at a time. Recall is relative to exact search; brute force is a product "
-            "of float32 vectors in numpy. Resident: memory of an open index after 600 queries. Written by `babelclip "
-            "benchmark search --markdown`."
+        return
+    cells = [
+        (
+            f"{row.vectors:,}",
+            row.method,
+            f"{row.build_seconds:.0f} s",
+            f"{row.text_recall:.3f}",
+            f"{row.text_p50_ms:.2f} ms",
+            f"{row.image_recall:.3f}",
+            f"{row.image_p50_ms:.2f} ms",
+            f"{row.brute_p50_ms:.1f} ms",
+            f"{row.resident_mib:.0f} MiB",
         )
-        markdown.write_text(as_markdown(rows, source=source), encoding="utf-8")
+        for row in rows
+    ]
+    headings = ("vectors#", "how", "build#", "texts#", "p50#", "images#", "p50#", "brute force#", "resident#")
+    output.table(headings, cells, title="recall@10 and time a query")

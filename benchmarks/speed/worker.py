@@ -13,11 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
-from babelclip.benchmark.contenders import open_work
-from babelclip.benchmark.engines import BY_ENGINE, BY_TASK
 from babelclip.benchmark.machine import resident_mebibytes
-from babelclip.benchmark.materials import Materials
-from babelclip.benchmark.work import Work
+from benchmarks.speed.adapters import open_work
+from benchmarks.speed.engines import BY_ENGINE, BY_TASK
+from benchmarks.speed.fixtures import Fixtures
+from benchmarks.speed.work import Work
 
 FEWEST_CALLS, LONGEST = 3, 3
 """A round has so many calls, unless they take so many times as long as it should."""
@@ -34,7 +34,7 @@ def main() -> None:
     os.dup2(2, 1)
     asked = json.loads(sys.stdin.readline())
     try:
-        work = open_work(BY_ENGINE[asked["engine"]], asked["task"], Materials(Path(asked["materials"])))
+        work = open_work(BY_ENGINE[asked["engine"]], asked["task"], Fixtures(Path(asked["fixtures"])))
     except Exception as error:
         _answer(answers, {"missing": _reason(error)})
         return

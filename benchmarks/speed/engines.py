@@ -35,7 +35,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineAdapter:
     """Something that does tasks, in a process of its own.
 
     ``product`` engines multiply large matrices in a runtime and precision, which is the ceiling of the others there.
@@ -56,7 +56,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Threshold:
     """What a figure of a task must be for one engine: at least or at most so much."""
 
     task: str
@@ -87,27 +87,27 @@ _ALL = ("text", "query", "images", "tower", "files", "index", "search", "memory"
 _THEIRS = ("text", "query", "images", "tower", "files", "search", "start", "memory")
 _PRODUCT = ("text", "tower")
 
-ENGINES: tuple[Engine, ...] = (
-    Engine(BEST, "babelclip", "openvino", "int8", _ALL),
-    Engine("babelclip-openvino-bfloat16", "babelclip", "openvino", "bfloat16", _ALL),
-    Engine("babelclip-openvino-float32", "babelclip", "openvino", "float32", _ALL),
-    Engine("babelclip-onnxruntime-int8", "babelclip", "onnxruntime", "int8", _ALL),
-    Engine("babelclip-onnxruntime-float32", "babelclip", "onnxruntime", "float32", _ALL),
-    Engine("babelclip-torch-float32", "babelclip", "torch", "float32", _ALL),
-    Engine(MINI, "babelclip", "openvino", "auto", (*_ALL, "start"), same_weights=False),
-    Engine(CHOSEN, "babelclip", "openvino", "auto", ("start",)),
-    Engine(SERVING_MINI, "service", "openvino", "auto", ("memory",), same_weights=False),
-    Engine(SERVING_CHOSEN, "service", "openvino", "auto", ("memory",)),
-    Engine(IMPORTING, "babelclip", "", "", ("start",), same_weights=False),
-    Engine(IMPORTING_MODEL, "babelclip", "", "", ("start",), same_weights=False),
-    Engine(BASELINE, "sentence-transformers", "torch", "float32", _THEIRS),
-    Engine("sentence-transformers-onnx", "sentence-transformers", "onnxruntime", "float32", ("text", "query")),
-    Engine("sentence-transformers-openvino", "sentence-transformers", "openvino", "float32", ("text", "query")),
-    Engine("nncf-openvino-int8", "nncf", "openvino", "int8", ("text", "query", "images", "tower")),
-    Engine("fastembed", "fastembed", "onnxruntime", "float32", ("text", "query")),
-    Engine("open_clip", "open_clip", "torch", "float32", ("images", "tower", "files")),
+ENGINES: tuple[EngineAdapter, ...] = (
+    EngineAdapter(BEST, "babelclip", "openvino", "int8", _ALL),
+    EngineAdapter("babelclip-openvino-bfloat16", "babelclip", "openvino", "bfloat16", _ALL),
+    EngineAdapter("babelclip-openvino-float32", "babelclip", "openvino", "float32", _ALL),
+    EngineAdapter("babelclip-onnxruntime-int8", "babelclip", "onnxruntime", "int8", _ALL),
+    EngineAdapter("babelclip-onnxruntime-float32", "babelclip", "onnxruntime", "float32", _ALL),
+    EngineAdapter("babelclip-torch-float32", "babelclip", "torch", "float32", _ALL),
+    EngineAdapter(MINI, "babelclip", "openvino", "auto", (*_ALL, "start"), same_weights=False),
+    EngineAdapter(CHOSEN, "babelclip", "openvino", "auto", ("start",)),
+    EngineAdapter(SERVING_MINI, "service", "openvino", "auto", ("memory",), same_weights=False),
+    EngineAdapter(SERVING_CHOSEN, "service", "openvino", "auto", ("memory",)),
+    EngineAdapter(IMPORTING, "babelclip", "", "", ("start",), same_weights=False),
+    EngineAdapter(IMPORTING_MODEL, "babelclip", "", "", ("start",), same_weights=False),
+    EngineAdapter(BASELINE, "sentence-transformers", "torch", "float32", _THEIRS),
+    EngineAdapter("sentence-transformers-onnx", "sentence-transformers", "onnxruntime", "float32", ("text", "query")),
+    EngineAdapter("sentence-transformers-openvino", "sentence-transformers", "openvino", "float32", ("text", "query")),
+    EngineAdapter("nncf-openvino-int8", "nncf", "openvino", "int8", ("text", "query", "images", "tower")),
+    EngineAdapter("fastembed", "fastembed", "onnxruntime", "float32", ("text", "query")),
+    EngineAdapter("open_clip", "open_clip", "torch", "float32", ("images", "tower", "files")),
     *(
-        Engine(f"product-{runtime}-{precision}", "product", runtime, precision, _PRODUCT)
+        EngineAdapter(f"product-{runtime}-{precision}", "product", runtime, precision, _PRODUCT)
         for runtime, precision in (
             ("openvino", "int8"),
             ("openvino", "bfloat16"),
@@ -120,29 +120,29 @@ ENGINES: tuple[Engine, ...] = (
 )
 BY_ENGINE = {engine.name: engine for engine in ENGINES}
 
-BARS: tuple[Bar, ...] = (
-    Bar("text", BEST, "ratio", 8.0, at_least=True),
-    Bar("query", BEST, "ratio", 10.0, at_least=True),
-    Bar("images", BEST, "ratio", 7.0, at_least=True),
-    Bar("files", BEST, "ratio", 20.0, at_least=True),
-    Bar("tower", BEST, "share", 0.65, at_least=True),
-    Bar("start", MINI, "median", 1.0, at_least=False),
-    Bar("start", IMPORTING, "median", 0.2, at_least=False),
-    Bar("memory", MINI, "median", 350.0, at_least=False),
-    Bar("memory", BEST, "median", 700.0, at_least=False),
-    Bar("memory", SERVING_MINI, "median", 350.0, at_least=False),
-    Bar("memory", SERVING_CHOSEN, "median", 700.0, at_least=False),
+THRESHOLDS: tuple[Threshold, ...] = (
+    Threshold("text", BEST, "ratio", 8.0, at_least=True),
+    Threshold("query", BEST, "ratio", 10.0, at_least=True),
+    Threshold("images", BEST, "ratio", 7.0, at_least=True),
+    Threshold("files", BEST, "ratio", 20.0, at_least=True),
+    Threshold("tower", BEST, "share", 0.65, at_least=True),
+    Threshold("start", MINI, "median", 1.0, at_least=False),
+    Threshold("start", IMPORTING, "median", 0.2, at_least=False),
+    Threshold("memory", MINI, "median", 350.0, at_least=False),
+    Threshold("memory", BEST, "median", 700.0, at_least=False),
+    Threshold("memory", SERVING_MINI, "median", 350.0, at_least=False),
+    Threshold("memory", SERVING_CHOSEN, "median", 700.0, at_least=False),
 )
 
 
-def bar_of(task: str, engine: str) -> Bar | None:
+def bar_of(task: str, engine: str) -> Threshold | None:
     """The bar of an engine in a task.
 
     :param task: the task's name
     :param engine: the engine's name
     :return: the bar, or None
     """
-    return next((bar for bar in BARS if (bar.task, bar.engine) == (task, engine)), None)
+    return next((bar for bar in THRESHOLDS if (bar.task, bar.engine) == (task, engine)), None)
 
 
 def named_tasks(names: tuple[str, ...]) -> tuple[Task, ...]:
@@ -156,7 +156,7 @@ def named_tasks(names: tuple[str, ...]) -> tuple[Task, ...]:
     return tuple(task for task in TASKS if not names or task.name in names)
 
 
-def named_engines(names: tuple[str, ...]) -> tuple[Engine, ...]:
+def named_engines(names: tuple[str, ...]) -> tuple[EngineAdapter, ...]:
     """Engines by name, in the order of ENGINES, with the matrix products that bound them.
 
     :param names: their names; none means all

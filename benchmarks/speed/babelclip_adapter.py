@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from babelclip.benchmark.engines import MINI, SERVING_MINI, Engine
-from babelclip.benchmark.materials import Materials
 from babelclip.benchmark.servers import ask_embeddings, running_server
-from babelclip.benchmark.work import HITS, Encoders, Work, encoding_work
 from babelclip.catalog.catalog import Catalog, Content, Photo
 from babelclip.errors import BabelclipError
 from babelclip.models.model import Model
@@ -25,15 +22,18 @@ from babelclip.runtimes import capabilities
 from babelclip.search.index import Index
 from babelclip.settings import settings
 from babelclip.vectors import unit_rows
+from benchmarks.speed.engines import MINI, SERVING_MINI, EngineAdapter
+from benchmarks.speed.fixtures import Fixtures
+from benchmarks.speed.work import HITS, Encoders, Work, encoding_work
 
 PICTURES_A_REQUEST = 8
 
 
-def load_babelclip(engine: Engine, materials: Materials) -> Model:
+def load_babelclip(engine: EngineAdapter, fixtures: Fixtures) -> Model:
     """The babelclip model of an engine; nothing is compiled yet.
 
     :param engine: of the family babelclip
-    :param materials: where the pair is
+    :param fixtures: where the pair is
     :return: a Model
     :raises BabelclipError: if the processor lacks the precision, or the runtime is not installed
     """
@@ -42,40 +42,40 @@ def load_babelclip(engine: Engine, materials: Materials) -> Model:
     if engine.precision == "bfloat16" and "BF16" not in capabilities(engine.runtime):
         raise BabelclipError("the processor has no bfloat16")
     if engine.precision == "int8":
-        return Model.load(materials.pair, runtime=engine.runtime, precision="int8")
+        return Model.load(fixtures.pair, runtime=engine.runtime, precision="int8")
     precision: Any = engine.precision
-    return Model.load(text=materials.text, image=materials.image, runtime=engine.runtime, precision=precision)
+    return Model.load(text=fixtures.text, image=fixtures.image, runtime=engine.runtime, precision=precision)
 
 
-def open_babelclip(engine: Engine, task: str, materials: Materials) -> Work:
+def open_babelclip(engine: EngineAdapter, task: str, fixtures: Fixtures) -> Work:
     """Load a model of babelclip and make a task of it ready.
 
     :param engine: of the family babelclip
     :param task: one of its tasks
-    :param materials: what it works on
+    :param fixtures: what it works on
     :return: the task
     :raises BabelclipError: if the engine cannot be used
     """
-    model = load_babelclip(engine, materials)
+    model = load_babelclip(engine, fixtures)
     if task == "search":
         path = _passing_folder() / "photos.bc"
-        fill_index(path, model, materials.counts.photos)
+        fill_index(path, model, fixtures.counts.photos)
         opened = Index.open(path, model)
 
         def find(query: list[str]) -> object:
             return opened.search(query[0], HITS)
 
-        return Work(1, lambda i: materials.texts(i, 1), find)
+        return Work(1, lambda i: fixtures.texts(i, 1), find)
     if task == "index":
         folder, numbers = _passing_folder(), count()
 
         def add(path: Path) -> object:
             with Index.open(path, model) as index:
-                return index.add_folder(materials.files)
+                return index.add_folder(fixtures.files)
 
-        files = materials.counts.files
+        files = fixtures.counts.files
         return Work(files, lambda _: folder / f"{next(numbers)}.bc", add)
-    return encoding_work(Encoders(model.encode_text, model.encode_images, model.encode_images), task, materials)
+    return encoding_work(Encoders(model.encode_text, model.encode_images, model.encode_images), task, fixtures)
 
 
 def _passing_folder() -> Path:
@@ -105,25 +105,25 @@ def fill_index(path: Path, model: Model, photos: int) -> None:
         catalog.close()
 
 
-def open_service(engine: Engine, materials: Materials) -> Work:
+def open_service(engine: EngineAdapter, fixtures: Fixtures) -> Work:
     """``babelclip serve`` in a process of its own, which encodes texts and pictures that requests bring.
 
     :param engine: of the family service
-    :param materials: what it works on
+    :param fixtures: what it works on
     :return: the task "memory"
     :raises BabelclipError: if it does not start
     """
     home = _passing_folder()
     settings().compiled.mkdir(parents=True, exist_ok=True)
     (home / "compiled").symlink_to(settings().compiled, target_is_directory=True)
-    model = DEFAULT if engine.name == SERVING_MINI else str(materials.pair)
+    model = DEFAULT if engine.name == SERVING_MINI else str(fixtures.pair)
     command = [sys.executable, "-m", "babelclip", "serve", "--model", model, "--port", "0", "--quiet"]
     running = ExitStack()
     atexit.register(running.close)
     process, url, key = running.enter_context(running_server(command, home))
     pictures = [
         {"image": "data:image/png;base64," + b64encode(path.read_bytes()).decode("ascii")}
-        for path in materials.picture_paths()
+        for path in fixtures.picture_paths()
     ]
 
     def serve(texts: list[str]) -> None:
@@ -132,5 +132,5 @@ def open_service(engine: Engine, materials: Materials) -> Work:
         for images in chunks(pictures, PICTURES_A_REQUEST):
             ask_embeddings(url, key, model, images)
 
-    rows = materials.counts.texts
-    return Work(1, lambda i: materials.texts(i * rows, rows), serve, process=process.pid)
+    rows = fixtures.counts.texts
+    return Work(1, lambda i: fixtures.texts(i * rows, rows), serve, process=process.pid)

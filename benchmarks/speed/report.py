@@ -1,29 +1,21 @@
 """From what was measured to what is said of it: medians, spread, ratios, operations a second, bars."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from babelclip.benchmark.engines import BY_ENGINE, BY_TASK, Bar, Engine, bar_of
 from babelclip.benchmark.machine import Machine
-from babelclip.benchmark.materials import Counts
-from babelclip.benchmark.rounds import LeftOut, Samples
+from babelclip.benchmark.rounds import Measurement, spread
+from benchmarks.speed.engines import BY_ENGINE, BY_TASK, EngineAdapter, Threshold, bar_of
+from benchmarks.speed.fixtures import Counts
+from benchmarks.speed.processes import LeftOut, Samples
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """A median over rounds, and the lowest and the highest round."""
-
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
+class BenchmarkRow:
     """One engine in one task. ``value`` is of a call, in the task's quantity (seconds or MiB).
 
     ``p50``, ``p95`` and ``p99`` are seconds over all calls. ``ratio`` is how many times as fast as the baseline a row
@@ -37,17 +29,17 @@ class Row:
     rows: int
     rounds: int
     calls: int
-    value: Spread
+    value: Measurement
     p50: float | None
     p95: float | None
     p99: float | None
     per_second: float | None
-    ratio: Spread | None
-    gflops: Spread | None
-    share: Spread | None
-    bar: Bar | None
+    ratio: Measurement | None
+    gflops: Measurement | None
+    share: Measurement | None
+    bar: Threshold | None
     met: bool | None
-    others: Spread | None
+    others: Measurement | None
     note: str
     versions: dict[str, str]
 
@@ -59,21 +51,11 @@ class SpeedReport:
     machine: Machine
     counts: Counts
     baseline: str
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
     left_out: tuple[LeftOut, ...]
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """Median, lowest and highest.
-
-    :param values: one a round
-    :return: the three
-    """
-    known = sorted(values)
-    return Spread(median(known), known[0], known[-1])
-
-
-def rows_of(samples: Sequence[Samples], *, baseline: str, flops: Mapping[str, int], judged: bool) -> list[Row]:
+def rows_of(samples: Sequence[Samples], *, baseline: str, flops: Mapping[str, int], judged: bool) -> list[BenchmarkRow]:
     """The rows of one task, each against what was measured beside it in the same rounds.
 
     :param samples: all engines of the task
@@ -86,7 +68,9 @@ def rows_of(samples: Sequence[Samples], *, baseline: str, flops: Mapping[str, in
     return [_row(own, by_name, baseline, flops, judged=judged) for own in samples]
 
 
-def _row(own: Samples, by_name: Mapping[str, Samples], baseline: str, flops: Mapping[str, int], *, judged: bool) -> Row:
+def _row(
+    own: Samples, by_name: Mapping[str, Samples], baseline: str, flops: Mapping[str, int], *, judged: bool
+) -> BenchmarkRow:
     """One engine's row."""
     task, engine = BY_TASK[own.task], BY_ENGINE[own.engine]
     medians = [median(values) for values in own.rounds]
@@ -99,7 +83,7 @@ def _row(own: Samples, by_name: Mapping[str, Samples], baseline: str, flops: Map
     value, ratio = spread(medians), _ratio(own, other, engine) if other else None
     share = _share(speeds, by_name.get(engine.ceiling), flops) if speeds and engine.family != "product" else None
     reached = {"ratio": ratio, "share": share, "median": value}[bar.figure] if bar else None
-    return Row(
+    return BenchmarkRow(
         task=own.task,
         engine=own.engine,
         rows=own.rows,
@@ -121,7 +105,7 @@ def _row(own: Samples, by_name: Mapping[str, Samples], baseline: str, flops: Map
     )
 
 
-def _ratio(own: Samples, other: Samples, engine: Engine) -> Spread | None:
+def _ratio(own: Samples, other: Samples, engine: EngineAdapter) -> Measurement | None:
     """Against the baseline, each round against the same round; None for another model and for products."""
     if not engine.same_weights or engine.family == "product":
         return None
@@ -138,7 +122,7 @@ def _operations(own: Samples, flops: Mapping[str, int]) -> list[float] | None:
     return [count / median(values) / 1e9 for values in own.rounds] if count else None
 
 
-def _share(speeds: Sequence[float], ceiling: Samples | None, flops: Mapping[str, int]) -> Spread | None:
+def _share(speeds: Sequence[float], ceiling: Samples | None, flops: Mapping[str, int]) -> Measurement | None:
     """The part of the matrix product's speed, each round against the same round."""
     top = _operations(ceiling, flops) if ceiling else None
     return spread(a / b for a, b in zip(speeds, top, strict=True)) if top else None
@@ -175,7 +159,7 @@ def from_lines(lines: Sequence[Mapping[str, Any]]) -> SpeedReport:
     runs = [line for line in lines if line["kind"] == "run"]
     machine = {**runs[-1]["machine"], "flags": tuple(runs[-1]["machine"]["flags"])}
     number = 0
-    rows: dict[str, tuple[int, list[Row]]] = {}
+    rows: dict[str, tuple[int, list[BenchmarkRow]]] = {}
     left: dict[str, tuple[int, list[LeftOut]]] = {}
     for line in lines:
         values = {key: value for key, value in line.items() if key != "kind"}
@@ -201,7 +185,9 @@ def _newest(by_task: dict[str, tuple[int, list[Any]]], number: int, task: str) -
     return by_task[task][1]
 
 
-def _row_from(values: Mapping[str, Any]) -> Row:
+def _row_from(values: Mapping[str, Any]) -> BenchmarkRow:
     """A row from what asdict made of it."""
-    spreads = {key: values[key] and Spread(**values[key]) for key in ("value", "ratio", "gflops", "share", "others")}
-    return Row(**{**values, **spreads, "bar": values["bar"] and Bar(**values["bar"])})
+    spreads = {
+        key: values[key] and Measurement(**values[key]) for key in ("value", "ratio", "gflops", "share", "others")
+    }
+    return BenchmarkRow(**{**values, **spreads, "bar": values["bar"] and Threshold(**values["bar"])})

@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 
 import babelclip
-from babelclip.benchmark.engines import CHOSEN, IMPORTING, IMPORTING_MODEL, MINI, Engine
 from babelclip.benchmark.machine import Watch
-from babelclip.benchmark.materials import Materials
-from babelclip.benchmark.ours import fill_index
-from babelclip.benchmark.rounds import LeftOut, Samples, Say, Turn, quietest
-from babelclip.benchmark.work import HITS
+from babelclip.benchmark.rounds import LogCallback, quietest
 from babelclip.models.model import Model
+from benchmarks.speed.babelclip_adapter import fill_index
+from benchmarks.speed.engines import CHOSEN, IMPORTING, IMPORTING_MODEL, MINI, EngineAdapter
+from benchmarks.speed.fixtures import Fixtures
+from benchmarks.speed.processes import LeftOut, Round, Samples
+from benchmarks.speed.work import HITS
 
 TASK = "start"
 QUERY = "a dog on the beach"
@@ -37,32 +38,32 @@ print(util.semantic_search(vector, np.load(sys.argv[2]), top_k=int(sys.argv[4]))
 """
 
 
-def start_in_turn(
-    engines: Sequence[Engine],
-    materials: Materials,
+def run_cold_starts(
+    engines: Sequence[EngineAdapter],
+    fixtures: Fixtures,
     *,
     rounds: int,
     photos: int,
     pythons: Mapping[str, str],
-    say: Say,
+    say: LogCallback,
 ) -> tuple[list[Samples], list[LeftOut]]:
     """Start processes in turn; each once before it counts.
 
     :param engines: which
-    :param materials: what they work on
+    :param fixtures: what they work on
     :param rounds: how often each is started
     :param photos: how many the index holds
     :param pythons: interpreters of engines that have an environment of their own
     :param say: is told what is under way
     :return: what was measured, and who was left out
     """
-    turns: dict[str, list[Turn]] = {engine.name: [] for engine in engines}
+    turns: dict[str, list[Round]] = {engine.name: [] for engine in engines}
     left: dict[str, LeftOut] = {}
     compileall.compile_dir(babelclip.__path__[0], quiet=2)
     with tempfile.TemporaryDirectory(prefix="babelclip-benchmark-") as scratch:
         runs: dict[str, Callable[[], float]] = {}
         for engine in engines:
-            runs[engine.name] = _run(engine, materials, Path(scratch), photos, pythons.get(engine.name, sys.executable))
+            runs[engine.name] = _run(engine, fixtures, Path(scratch), photos, pythons.get(engine.name, sys.executable))
         for number in range(rounds + 1):
             for name, run in runs.items():
                 if name in left:
@@ -90,38 +91,38 @@ def start_in_turn(
     return samples, list(left.values())
 
 
-def _turn(run: Callable[[], float]) -> Turn:
+def _turn(run: Callable[[], float]) -> Round:
     """One start."""
     watch, before = Watch(), os.times()
     seconds = run()
     after = os.times()
     own = sum(b - a for a, b in zip(before[:4], after[:4], strict=True))
-    return Turn((seconds,), watch.others(own))
+    return Round((seconds,), watch.others(own))
 
 
-def _run(engine: Engine, materials: Materials, scratch: Path, photos: int, python: str) -> Callable[[], float]:
+def _run(engine: EngineAdapter, fixtures: Fixtures, scratch: Path, photos: int, python: str) -> Callable[[], float]:
     """What starts an engine once and gives the seconds that count."""
     if engine.name in _IMPORTS:
         code = _TIMED.format(_IMPORTS[engine.name])
         return lambda: float(_ended([python, "-c", code]))
     if engine.name in (MINI, CHOSEN):
-        model = Model.load() if engine.name == MINI else Model.load(materials.pair)
+        model = Model.load() if engine.name == MINI else Model.load(fixtures.pair)
         index = scratch / f"{engine.name}.bc"
         fill_index(index, model, photos)
         command = [python, "-m", "babelclip", "search", QUERY, "--index", str(index), "--top", str(HITS), "--json"]
-        return lambda: _wall(command if engine.name == MINI else [*command, "--model", str(materials.pair)])
+        return lambda: _wall(command if engine.name == MINI else [*command, "--model", str(fixtures.pair)])
     vectors = scratch / "vectors.npy"
-    _save_vectors(vectors, materials, photos)
-    return lambda: _wall([python, "-c", _THEIRS, str(materials.text), str(vectors), QUERY, str(HITS)])
+    _save_vectors(vectors, fixtures, photos)
+    return lambda: _wall([python, "-c", _THEIRS, str(fixtures.text), str(vectors), QUERY, str(HITS)])
 
 
-def _save_vectors(path: Path, materials: Materials, photos: int) -> None:
+def _save_vectors(path: Path, fixtures: Fixtures, photos: int) -> None:
     """Random unit vectors of the pair's dimension."""
     import numpy as np
 
     from babelclip.vectors import unit_rows
 
-    dimension = Model.load(text=materials.text).dimension
+    dimension = Model.load(text=fixtures.text).dimension
     np.save(path, unit_rows(np.random.default_rng(0).standard_normal((photos, dimension), dtype=np.float32)))
 
 

@@ -28,6 +28,7 @@ BLOCK = 20_000
 DRAWN = 400
 DRAWN_PIXELS = 96
 SEED = 11
+MADE_NAME, MADE_FINGERPRINT = "made", "0" * 64
 
 
 def made_vectors(sample: FloatArray, count: int, seed: int = SEED) -> Iterator[FloatArray]:
@@ -104,16 +105,16 @@ def made_catalog(path: Path, dimension: int) -> Catalog:
     :param dimension: of the vectors
     :return: the catalog
     """
-    return Catalog(path, model_name="made", fingerprint="0" * 64, dimension=dimension)
+    return Catalog(path, model_name=MADE_NAME, fingerprint=MADE_FINGERPRINT, dimension=dimension)
 
 
-def fill(catalog: Catalog, blocks: Iterator[FloatArray]) -> None:
+def fill(catalog: Catalog, blocks: Iterator[FloatArray], *, start: int = 0) -> None:
     """Save vectors as contents of photos that do not exist.
 
-    :param catalog: an empty catalog
+    :param catalog: the catalog
     :param blocks: float32 (n, d), unit rows
+    :param start: number of contents that the catalog has
     """
-    start = 0
     for block in blocks:
         names = [i.to_bytes(32, "big") for i in range(start, start + len(block))]
         catalog.save(

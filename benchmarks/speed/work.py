@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from babelclip.benchmark.materials import Materials
 from babelclip.errors import InputError
+from benchmarks.speed.fixtures import Fixtures
 
 HITS = 10
 """How many photos a search is asked for."""
@@ -38,33 +38,33 @@ class Encoders:
     note: str = ""
 
 
-def encoding_work(encoders: Encoders, task: str, materials: Materials) -> Work:
+def encoding_work(encoders: Encoders, task: str, fixtures: Fixtures) -> Work:
     """A task of any engine that is a call of one of its encoders.
 
     :param encoders: what the engine does
     :param task: text, query, images, tower, files or memory
-    :param materials: what it works on
+    :param fixtures: what it works on
     :return: the task
     :raises InputError: if the engine does not do it
     """
-    counts = materials.counts
+    counts = fixtures.counts
     texts, pictures, paths = encoders.texts, encoders.pictures, encoders.paths
     if task in ("text", "query") and texts is not None:
         rows = counts.texts if task == "text" else 1
-        return Work(rows, lambda i: materials.texts(i * rows, rows), texts, note=encoders.note)
+        return Work(rows, lambda i: fixtures.texts(i * rows, rows), texts, note=encoders.note)
     if task in ("images", "tower") and pictures is not None:
-        decoded = materials.pictures(square=task == "tower")
+        decoded = fixtures.pictures(square=task == "tower")
         return Work(len(decoded), lambda _: [picture.copy() for picture in decoded], pictures, note=encoders.note)
     if task == "files" and paths is not None:
-        files = materials.file_paths()
+        files = fixtures.file_paths()
         return Work(len(files), lambda _: files, paths, note=encoders.note)
     if task == "memory" and texts is not None and paths is not None:
-        files = materials.picture_paths()
+        files = fixtures.picture_paths()
 
         def serve(batch: list[str]) -> None:
             texts(batch)
             texts(batch[:1])
             paths(files)
 
-        return Work(1, lambda i: materials.texts(i * counts.texts, counts.texts), serve, note=encoders.note)
+        return Work(1, lambda i: fixtures.texts(i * counts.texts, counts.texts), serve, note=encoders.note)
     raise InputError(f"the task {task} is not one of this engine")

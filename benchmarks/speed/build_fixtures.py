@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from babelclip.benchmark.flops import multiply_adds
-from babelclip.benchmark.materials import REAL, SAMPLE_TEXTS, SMALL, WORDS_A_TEXT, Counts, Materials
 from babelclip.benchmark.samples import SCRIPTS
 from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.errors import InputError
@@ -22,6 +20,8 @@ from babelclip.models.quantize import quantize
 from babelclip.models.registry import ModelFolders
 from babelclip.text.tokenizer import TextTokenizer
 from babelclip.vectors import FloatArray
+from benchmarks.speed.fixtures import REAL, SAMPLE_TEXTS, SMALL, WORDS_A_TEXT, Counts, Fixtures
+from benchmarks.speed.flops import multiply_adds
 
 SAMPLE_PICTURES = 48
 """What int8 is calibrated on; enough for the ranges of a speed measurement."""
@@ -35,10 +35,10 @@ NOISE = (1.2, 0.5, 0.5)
 LENS = 0.25
 """Cycles a pixel where a lens and what a camera does with its pixels leave about a third of the contrast."""
 
-Say = Callable[[str], None]
+LogCallback = Callable[[str], None]
 
 
-def make_materials(root: Path, *, small: bool, models: bool, files: bool, say: Say) -> Materials:
+def build_fixtures(root: Path, *, small: bool, models: bool, files: bool, say: LogCallback) -> Fixtures:
     """Make what is not there yet.
 
     :param root: the folder that keeps it
@@ -51,24 +51,24 @@ def make_materials(root: Path, *, small: bool, models: bool, files: bool, say: S
     :raises MissingDependencyError: if models are needed and sentence-transformers is not installed
     """
     counts = SMALL if small else REAL
-    materials = Materials(root)
+    fixtures = Fixtures(root)
     root.mkdir(parents=True, exist_ok=True)
-    if (root / "facts.json").is_file() and materials.counts != counts:
-        raise InputError(f"{root} holds materials of another size; give another --scratch")
+    if (root / "facts.json").is_file() and fixtures.counts != counts:
+        raise InputError(f"{root} holds fixtures of another size; give another --scratch")
     if not (root / "facts.json").is_file():
         _write_facts(root, {"counts": asdict(counts), "words": _words()})
-    if models and not materials.pair.is_dir():
-        _make_models(materials, counts, small=small, say=say)
+    if models and not fixtures.pair.is_dir():
+        _make_models(fixtures, counts, small=small, say=say)
     for name, width, height in (("pictures", counts.width, counts.height), ("squares", _side(small), _side(small))):
         if not (root / name).is_dir():
             _make_pictures(root / name, counts.pictures, width, height)
-    if models and not materials.exact("text").parent.is_dir():
+    if models and not fixtures.exact("text").parent.is_dir():
         say("encoding in float32")
-        _make_exact(materials)
-    if files and not materials.files.is_dir():
+        _make_exact(fixtures)
+    if files and not fixtures.files.is_dir():
         say(f"making {counts.files} JPEGs of {counts.megapixels} megapixels")
-        _make_files(materials.files, counts)
-    return materials
+        _make_files(fixtures.files, counts)
+    return fixtures
 
 
 def _write_facts(root: Path, facts: dict[str, object]) -> None:
@@ -86,23 +86,23 @@ def _side(small: bool) -> int:
     return 32 if small else 224
 
 
-def _make_models(materials: Materials, counts: Counts, *, small: bool, say: Say) -> None:
+def _make_models(fixtures: Fixtures, counts: Counts, *, small: bool, say: LogCallback) -> None:
     """The two towers in the published layouts, and the pair calibrated for int8."""
-    from babelclip.benchmark import reference
-    from babelclip.benchmark.parity import PUBLISHED
-    from babelclip.benchmark.parity import SMALL as TINY
+    from benchmarks.parity import PUBLISHED
+    from benchmarks.parity import SMALL as TINY
+    from tests.helpers import reference_models
 
     sizes = TINY if small else PUBLISHED
-    words = materials.facts["words"]
-    for folder in (materials.text, materials.image):
+    words = fixtures.facts["words"]
+    for folder in (fixtures.text, fixtures.image):
         shutil.rmtree(folder, ignore_errors=True)
     say("making the text tower")
-    reference.save_text_model(materials.text, words, size=sizes.text, vocabulary=sizes.vocabulary)
-    shutil.rmtree(materials.text.with_name("text.encoder"))
-    _as_published(materials.text)
+    reference_models.save_text_model(fixtures.text, words, size=sizes.text, vocabulary=sizes.vocabulary)
+    shutil.rmtree(fixtures.text.with_name("text.encoder"))
+    _as_published(fixtures.text)
     say("making the image tower")
-    reference.save_clip_model(materials.image, words, vision=sizes.vision, text=sizes.clip_text)
-    text, image = read_text_spec(materials.text), read_image_spec(materials.image)
+    reference_models.save_clip_model(fixtures.image, words, vision=sizes.vision, text=sizes.clip_text)
+    text, image = read_text_spec(fixtures.text), read_image_spec(fixtures.image)
     usable = [w for w, ids in zip(words, TextTokenizer(text).encode(words), strict=True) if len(ids) == 3]
     side = _side(small)
     say("counting multiply-adds")
@@ -111,33 +111,33 @@ def _make_models(materials: Materials, counts: Counts, *, small: bool, say: Say)
         "text": multiply_adds(build_text_graph(text), {"ids": shape, "mask": shape}),
         "tower": multiply_adds(build_image_graph(image), {"pixels": (counts.pictures, side, side, 3)}),
     }
-    facts = {**materials.facts, "words": usable, "multiply_adds": adds, "width": sizes.text.width}
-    _write_facts(materials.root, facts)
-    samples = materials.root / "samples"
+    facts = {**fixtures.facts, "words": usable, "multiply_adds": adds, "width": sizes.text.width}
+    _write_facts(fixtures.root, facts)
+    samples = fixtures.root / "samples"
     if not samples.is_dir():
         _make_pictures(samples, SAMPLE_PICTURES, SAMPLE_SIDE, SAMPLE_SIDE)
-    pair = ModelFolders("pair", materials.text, materials.image, {})
+    pair = ModelFolders("pair", fixtures.text, fixtures.image, {})
     pictures = sorted(samples.iterdir())
     # Random weights lose more in int8 than trained ones; their speed is what is asked for.
-    quantize(pair, materials.pair, materials.texts(0, SAMPLE_TEXTS), pictures, least_cosine=-1.0, log_line=say)
+    quantize(pair, fixtures.pair, fixtures.texts(0, SAMPLE_TEXTS), pictures, least_cosine=-1.0, log_line=say)
 
 
-def _make_exact(materials: Materials) -> None:
+def _make_exact(fixtures: Fixtures) -> None:
     """What int8 is compared with."""
-    model = Model.load(text=materials.text, image=materials.image)
-    with whole_folder(materials.exact("text").parent) as root:
-        np.save(root / "text.npy", model.encode_text(materials.exact_texts()))
-        np.save(root / "tower.npy", model.encode_images(materials.pictures(square=True)))
+    model = Model.load(text=fixtures.text, image=fixtures.image)
+    with whole_folder(fixtures.exact("text").parent) as root:
+        np.save(root / "text.npy", model.encode_text(fixtures.exact_texts()))
+        np.save(root / "tower.npy", model.encode_images(fixtures.pictures(square=True)))
 
 
 def _as_published(folder: Path) -> None:
     """The file forms of 2021, which every version of sentence-transformers reads, but weights in safetensors."""
-    from babelclip.benchmark import reference
+    from tests.helpers import reference_models
 
     parts = (folder, folder / "2_Dense")
     for part in parts:
         shutil.copyfile(part / "model.safetensors", part / "kept")
-    reference.rewrite_as_published(folder)
+    reference_models.rewrite_as_published(folder)
     for part in parts:
         (part / "pytorch_model.bin").unlink()
         (part / "kept").rename(part / "model.safetensors")

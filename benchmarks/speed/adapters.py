@@ -9,61 +9,61 @@ from typing import Any
 
 import numpy as np
 
-from babelclip.benchmark.engines import Engine
-from babelclip.benchmark.materials import EXACT_TASKS, REAL, Materials
-from babelclip.benchmark.rivals import open_rival, search_by_hand
-from babelclip.benchmark.work import Work, encoding_work
 from babelclip.errors import BabelclipError, InputError
+from benchmarks.speed.engines import EngineAdapter
+from benchmarks.speed.fixtures import EXACT_TASKS, REAL, Fixtures
+from benchmarks.speed.other_libraries import open_library, search_by_hand
+from benchmarks.speed.work import Work, encoding_work
 
 TRIAL_RUNS = 3
 
 
-def open_work(engine: Engine, task: str, materials: Materials) -> Work:
+def open_work(engine: EngineAdapter, task: str, fixtures: Fixtures) -> Work:
     """Load an engine and make a task of it ready.
 
     :param engine: the engine
     :param task: one of its tasks
-    :param materials: what it works on
+    :param fixtures: what it works on
     :return: the task
     :raises BabelclipError: if the engine cannot be used
     :raises ImportError: if a package of it is not installed
     """
     if engine.family == "product":
-        return _product(engine, small=materials.counts != REAL)
+        return _product(engine, small=fixtures.counts != REAL)
     if engine.family == "service":
-        from babelclip.benchmark.ours import open_service
+        from benchmarks.speed.babelclip_adapter import open_service
 
-        return open_service(engine, materials)
+        return open_service(engine, fixtures)
     if engine.family == "babelclip":
-        from babelclip.benchmark.ours import open_babelclip
+        from benchmarks.speed.babelclip_adapter import open_babelclip
 
-        work = open_babelclip(engine, task, materials)
+        work = open_babelclip(engine, task, fixtures)
     elif engine.family == "nncf":
-        from babelclip.benchmark.nncf_graphs import open_nncf
+        from benchmarks.speed.nncf_graphs import open_nncf
 
-        work = encoding_work(open_nncf(task, materials), task, materials)
+        work = encoding_work(open_nncf(task, fixtures), task, fixtures)
     elif task == "search":
-        work = search_by_hand(materials)
+        work = search_by_hand(fixtures)
     else:
-        work = encoding_work(open_rival(engine, task, materials), task, materials)
+        work = encoding_work(open_library(engine, task, fixtures), task, fixtures)
     rounded = engine.precision == "int8" and task in EXACT_TASKS
-    return replace(work, note=_nearness(work, materials, task)) if rounded else work
+    return replace(work, note=_cosines_note(work, fixtures, task)) if rounded else work
 
 
-def _nearness(work: Work, materials: Materials, task: str) -> str:
+def _cosines_note(work: Work, fixtures: Fixtures, task: str) -> str:
     """How near vectors in int8 are to those of float32."""
-    exact = np.load(materials.exact(task))
-    given = materials.exact_texts() if task == "text" else materials.pictures(square=True)
+    exact = np.load(fixtures.exact(task))
+    given = fixtures.exact_texts() if task == "text" else fixtures.pictures(square=True)
     cosines = (exact * np.asarray(work.run(given))).sum(axis=1)
     return f"cosine with float32 at least {cosines.min():.4f}, on average {cosines.mean():.4f}, of {len(cosines)} rows"
 
 
-def _product(engine: Engine, *, small: bool) -> Work:
+def _product(engine: EngineAdapter, *, small: bool) -> Work:
     """The matrix product that reaches most, of several sizes."""
     import time
 
-    from babelclip.benchmark.products import SHAPES, SMALL_SHAPES, product_flops, product_graph
     from babelclip.runtimes import capabilities, load_runtime
+    from benchmarks.speed.matrix_products import SHAPES, SMALL_SHAPES, product_flops, product_graph
 
     if engine.precision == "bfloat16" and "BF16" not in capabilities(engine.runtime):
         raise BabelclipError("the processor has no bfloat16")

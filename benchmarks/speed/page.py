@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from babelclip.benchmark.engines import BARS, BY_ENGINE, BY_TASK, TASKS, Bar, Task
-from babelclip.benchmark.figures import Row, SpeedReport, Spread
 from babelclip.benchmark.machine import machine_lines
 from babelclip.benchmark.rounds import MOST_OTHERS, MOST_REPEATS
+from babelclip.benchmark.tables import ends, number, table
+from benchmarks.speed.engines import BY_ENGINE, BY_TASK, TASKS, THRESHOLDS, Task, Threshold
+from benchmarks.speed.report import BenchmarkRow, SpeedReport
 
 MILLISECONDS = 1000.0
 NOT_MEASURED = "not measured"
@@ -45,7 +46,7 @@ def columns(task: Task) -> tuple[str, ...]:
     )
 
 
-def cells(task: Task, row: Row) -> tuple[str, ...]:
+def cells(task: Task, row: BenchmarkRow) -> tuple[str, ...]:
     """A row under those headings.
 
     :param task: the task
@@ -66,7 +67,7 @@ def cells(task: Task, row: Row) -> tuple[str, ...]:
     return (row.engine, rate, middle, around, tails, ratio, *counted)
 
 
-def bar_words(bar: Bar) -> str:
+def bar_words(bar: Threshold) -> str:
     """A bar in words.
 
     :param bar: the bar
@@ -88,7 +89,7 @@ def summary_rows(report: SpeedReport) -> list[tuple[str, ...]]:
     """
     found = {(row.task, row.engine): row for row in report.rows}
     lines: list[tuple[str, ...]] = []
-    for bar in BARS:
+    for bar in THRESHOLDS:
         row, baseline = found.get((bar.task, bar.engine)), found.get((bar.task, report.baseline))
         if row is None:
             lines.append((bar.task, bar.engine, NOT_MEASURED, "", "", "", bar_words(bar), ""))
@@ -113,7 +114,7 @@ def _fastest_other(task: str, report: SpeedReport) -> str:
     return "" if best is None else f"{_amount(best)} ({best.engine})"
 
 
-def _amount(row: Row) -> str:
+def _amount(row: BenchmarkRow) -> str:
     """What a row says in the unit that its task is thought of in."""
     task = BY_TASK[row.task]
     if task.quantity == "mebibytes":
@@ -170,7 +171,7 @@ def _quiet(report: SpeedReport) -> list[str]:
     ]
 
 
-def _notes(rows: Sequence[Row], report: SpeedReport) -> list[str]:
+def _notes(rows: Sequence[BenchmarkRow], report: SpeedReport) -> list[str]:
     """What must be known of rows: their notes, and versions other than the machine's."""
     lines = []
     for row in rows:
@@ -180,39 +181,3 @@ def _notes(rows: Sequence[Row], report: SpeedReport) -> list[str]:
         if said:
             lines.append(f"- {row.engine}: {said}.")
     return ["\n".join(lines)] if lines else []
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown.
-
-    :param headings: those that end in "#" are of numbers
-    :param rows: texts
-    :return: its lines
-    """
-    lines = ["| " + " | ".join(heading.rstrip("#") for heading in headings) + " |"]
-    lines.append("|" + "|".join("---:" if heading.endswith("#") else "---" for heading in headings) + "|")
-    lines += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """A number for people.
-
-    :param value: the number
-    :return: three figures of it, or all before the point
-    """
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def ends(value: Spread | None, *, percent: bool = False) -> str:
-    """A median and its ends.
-
-    :param value: the three, or None
-    :param percent: of parts
-    :return: such as "8.1 (7.9 to 8.3)"; "" of None
-    """
-    if value is None:
-        return ""
-    if percent:
-        return f"{value.median:.0%} ({value.low:.0%} to {value.high:.0%})"
-    return f"{number(value.median)} ({number(value.low)} to {number(value.high)})"

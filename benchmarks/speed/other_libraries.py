@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from babelclip.benchmark.engines import Engine
-from babelclip.benchmark.materials import REAL, Materials
-from babelclip.benchmark.work import HITS, Encoders, Work
 from babelclip.errors import InputError
+from benchmarks.speed.engines import EngineAdapter
+from benchmarks.speed.fixtures import REAL, Fixtures
+from benchmarks.speed.work import HITS, Encoders, Work
 
 BATCH_TEXTS, BATCH_PICTURES = 128, 32
 """What sentence-transformers is told to take at once."""
@@ -20,21 +20,21 @@ OPEN_CLIP_LAYER = {
 """open_clip's names of what transformers has in a layer."""
 
 
-def open_rival(engine: Engine, task: str, materials: Materials) -> Encoders:
+def open_library(engine: EngineAdapter, task: str, fixtures: Fixtures) -> Encoders:
     """Load another library.
 
     :param engine: of the family sentence-transformers, fastembed or open_clip
     :param task: what is wanted of it
-    :param materials: where its models are
+    :param fixtures: where its models are
     :return: what it does
-    :raises InputError: if it cannot be used on these materials
+    :raises InputError: if it cannot be used on these fixtures
     :raises ImportError: if a package of it is not installed
     """
     opened = {"sentence-transformers": _sentence_transformers, "fastembed": _fastembed, "open_clip": _open_clip}
-    return opened[engine.family](engine, task, materials)
+    return opened[engine.family](engine, task, fixtures)
 
 
-def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> Encoders:
+def _sentence_transformers(engine: EngineAdapter, task: str, fixtures: Fixtures) -> Encoders:
     """SentenceTransformer.encode, as its documentation shows it."""
     from sentence_transformers import SentenceTransformer
 
@@ -47,11 +47,11 @@ def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> E
     texts = pictures = paths = None
     if task in ("text", "query", "search", "memory"):
         backend = {"onnxruntime": "onnx"}.get(engine.runtime, engine.runtime)
-        folder = materials.text
+        folder = fixtures.text
         if backend == "onnx":
-            folder = materials.exported
+            folder = fixtures.exported
             if not folder.is_dir():
-                load(materials.text, backend).save(str(folder))
+                load(fixtures.text, backend).save(str(folder))
         text_model = load(folder, backend)
 
         def texts(items: list[str]) -> object:
@@ -60,7 +60,7 @@ def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> E
     if task in ("images", "tower", "files", "memory"):
         from PIL import Image
 
-        image_model = load(materials.image, "torch")
+        image_model = load(fixtures.image, "torch")
 
         def pictures(items: list[Any]) -> object:
             return encode(image_model, items, BATCH_PICTURES)
@@ -71,45 +71,45 @@ def _sentence_transformers(engine: Engine, task: str, materials: Materials) -> E
     return Encoders(texts, pictures, paths)
 
 
-def search_by_hand(materials: Materials) -> Work:
+def search_by_hand(fixtures: Fixtures) -> Work:
     """What users of sentence-transformers write: encode, then util.semantic_search over a tensor of vectors.
 
-    :param materials: where the model is, and how many vectors there are
+    :param fixtures: where the model is, and how many vectors there are
     :return: the task "search"
     :raises ImportError: if a package of it is not installed
     """
     import torch
     from sentence_transformers import SentenceTransformer, util
 
-    model = SentenceTransformer(str(materials.text), device="cpu", local_files_only=True)
+    model = SentenceTransformer(str(fixtures.text), device="cpu", local_files_only=True)
     torch.manual_seed(0)
     size = len(model.encode("", show_progress_bar=False))
-    corpus = torch.nn.functional.normalize(torch.randn(materials.counts.photos, size))
+    corpus = torch.nn.functional.normalize(torch.randn(fixtures.counts.photos, size))
 
     def find(query: list[str]) -> object:
         vector = model.encode(query, convert_to_tensor=True, show_progress_bar=False)
         return util.semantic_search(vector, corpus, top_k=HITS)
 
-    return Work(1, lambda i: materials.texts(i, 1), find)
+    return Work(1, lambda i: fixtures.texts(i, 1), find)
 
 
-def _fastembed(engine: Engine, task: str, materials: Materials) -> Encoders:
+def _fastembed(engine: EngineAdapter, task: str, fixtures: Fixtures) -> Encoders:
     """Fastembed on the graph that sentence-transformers exported."""
     from fastembed import TextEmbedding
     from fastembed.common.model_description import ModelSource, PoolingType
 
     graph = "onnx/model.onnx"
-    if not (materials.exported / graph).is_file():
+    if not (fixtures.exported / graph).is_file():
         raise InputError("it needs the graph that sentence-transformers-onnx exports; measure that first")
     TextEmbedding.add_custom_model(
         model="benchmark/text",
         pooling=PoolingType.MEAN,
         normalization=True,
         sources=ModelSource(url="file:///nowhere"),
-        dim=int(materials.facts["width"]),
+        dim=int(fixtures.facts["width"]),
         model_file=graph,
     )
-    model = TextEmbedding("benchmark/text", specific_model_path=str(materials.exported))
+    model = TextEmbedding("benchmark/text", specific_model_path=str(fixtures.exported))
 
     def texts(items: list[str]) -> object:
         return list(model.embed(items, batch_size=BATCH_TEXTS))
@@ -117,16 +117,16 @@ def _fastembed(engine: Engine, task: str, materials: Materials) -> Encoders:
     return Encoders(texts, note="without the Dense layer, which fastembed does not have")
 
 
-def _open_clip(engine: Engine, task: str, materials: Materials) -> Encoders:
+def _open_clip(engine: EngineAdapter, task: str, fixtures: Fixtures) -> Encoders:
     """open_clip's ViT-B/32 with its own preprocessing."""
     import open_clip
     import torch
     from PIL import Image
 
-    if materials.counts != REAL:
+    if fixtures.counts != REAL:
         raise InputError("it has a ViT-B/32 only, not the tiny model")
     model, _, prepare = open_clip.create_model_and_transforms("ViT-B-32-quickgelu", pretrained=None)
-    model.visual.load_state_dict(_open_clip_weights(materials.image))
+    model.visual.load_state_dict(_open_clip_weights(fixtures.image))
     model.eval()
 
     @torch.inference_mode()

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from babelclip.benchmark.engines import BY_ENGINE, BY_TASK, Bar
-from babelclip.benchmark.figures import Row, SpeedReport, Spread
+from babelclip.benchmark.rounds import Measurement
 from babelclip.errors import MissingDependencyError
+from benchmarks.speed.engines import BY_ENGINE, BY_TASK, Threshold
+from benchmarks.speed.report import BenchmarkRow, SpeedReport
 
 _INCHES_A_ROW = 0.2
 _COLOURS = {
@@ -42,12 +43,17 @@ def draw(report: SpeedReport, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def _places(rows: Sequence[Row]) -> int:
+def _places(rows: Sequence[BenchmarkRow]) -> int:
     """How many lines rows take, tasks apart."""
     return len(rows) + len({row.task for row in rows})
 
 
-def _bars(axes: object, rows: Sequence[Row], figures: Sequence[tuple[Spread | None, Bar | None]], unit: str) -> None:
+def _bars(
+    axes: object,
+    rows: Sequence[BenchmarkRow],
+    figures: Sequence[tuple[Measurement | None, Threshold | None]],
+    unit: str,
+) -> None:
     """A bar a row with its ends and its number, tasks apart from each other under their names, the first on top."""
     from matplotlib.axes import Axes
 
@@ -83,7 +89,7 @@ def _bars(axes: object, rows: Sequence[Row], figures: Sequence[tuple[Spread | No
 
 
 def require_plots() -> None:
-    """Say at once that plots cannot be drawn, before anything is measured.
+    """LogCallback at once that plots cannot be drawn, before anything is measured.
 
     :raises MissingDependencyError: if matplotlib is not installed
     """

@@ -42,7 +42,7 @@ SMALL = Counts(8, 4, 64, 48, 3, 160, 120, 100)
 
 
 @dataclass(frozen=True, slots=True)
-class Materials:
+class Fixtures:
     """A folder of models and inputs."""
 
     root: Path

@@ -1,6 +1,6 @@
-"""What a service is measured against: FastAPI and sentence-transformers put together in the plainest way.
+"""Baseline of the service: FastAPI and sentence-transformers, combined in the plainest way.
 
-Run as ``python -m babelclip.benchmark.naive_server FOLDER``; it says its address on stderr.
+Run as ``python -m benchmarks.plain_server FOLDER``; it prints its address on stderr.
 """
 
 import sys
@@ -19,7 +19,7 @@ class Body(BaseModel):
     input: str | list[str]
 
 
-def naive_app(folder: str) -> FastAPI:
+def plain_app(folder: str) -> FastAPI:
     """The application.
 
     :param folder: a text model that sentence-transformers opens
@@ -52,5 +52,5 @@ class _Server(uvicorn.Server):
 
 
 if __name__ == "__main__":
-    app = naive_app(sys.argv[1])
+    app = plain_app(sys.argv[1])
     _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)).run()

@@ -1,0 +1,1 @@
+"""Neighbour search against other libraries: ``python -m benchmarks.search``."""
