@@ -3,7 +3,7 @@
     pytest benchmarks
 
 Not part of the tests: it takes a minute, wants a quiet machine, and says nothing of how fast one is; for that there is
-``babelclip benchmark speed``. The limits lie at about half of what was measured, so that only a real loss fails.
+``python -m benchmarks.speed``. The limits lie at about half of what was measured, so that only a real loss fails.
 """
 
 import time

@@ -26,12 +26,14 @@ def search(
     sizes: Annotated[str, typer.Option(help="Numbers of vectors, separated by commas.")] = "10000,100000,1000000",
     pictures: Annotated[
         list[Path] | None,
-        typer.Option(help="Pictures that vectors are made after: a tar or a folder, again for more. [default: drawn]"),
+        typer.Option(
+            help="Tar or folder of images that the vectors are modelled on. Repeatable. [default: drawn images]"
+        ),
     ] = None,
     captions: Annotated[
-        list[Path] | None, typer.Option(help="Texts that are asked: a caption table, again for more. [default: words]")
+        list[Path] | None, typer.Option(help="Caption table of queries. Repeatable. [default: everyday words]")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where the collections are made for the while.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder for the temporary collections.")] = None,
     index_file: Annotated[
         Path | None, typer.Option("--index", "-i", help="Measure this index as it is, in place of synthetic vectors.")
     ] = None,

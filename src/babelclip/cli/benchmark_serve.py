@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def serve(
     model: ModelName = DEFAULT,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each has its turn.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each load.")] = 5.0,
-    requests: Annotated[int, typer.Option(min=0, help="Over which memory is looked at. 0 does not look.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of each load.")] = 5.0,
+    requests: Annotated[
+        int, typer.Option(min=0, help="Number of requests over which memory is measured; 0 skips it.")
+    ] = 0,
     markdown: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
     json: AsJson = False,
 ) -> None:
