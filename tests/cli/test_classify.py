@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from babelclip.cli.app import APP
 from babelclip.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object, code: int = 0) -> str:
     result = CliRunner().invoke(APP, ["classify", *(str(argument) for argument in arguments)], catch_exceptions=False)

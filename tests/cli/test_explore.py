@@ -11,6 +11,8 @@ from babelclip.cli.map_html import EXTENT, Spot, spread, write_map
 from babelclip.cli.options import system_language
 from tests.cli.test_commands import lines, model, run
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["model"]
 
 

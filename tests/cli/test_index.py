@@ -50,6 +50,7 @@ def test_a_new_index_can_store_int8_and_an_old_one_says_that_it_does_not(photos:
     assert "--index NEW" in str(result.exception)
 
 
+@pytest.mark.slow
 def test_background_vocabularies_of_likely_languages_are_embedded_after_indexing(
     photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

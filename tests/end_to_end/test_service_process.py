@@ -21,6 +21,8 @@ import pytest
 from babelclip.service.metering.keys import KeyStore
 from babelclip.service.metering.tables import open_database
 
+pytestmark = pytest.mark.slow
+
 
 class Process:
     """A running ``babelclip serve`` on a free port."""

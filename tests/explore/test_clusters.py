@@ -69,6 +69,7 @@ def test_clusters_with_the_same_best_word_are_told_by_a_second_one() -> None:
     assert names == [("dog", "snow"), ("dog", "beach"), ("car",)]
 
 
+@pytest.mark.slow
 def test_hdbscan_finds_the_number_and_leaves_out_what_belongs_nowhere() -> None:
     pytest.importorskip("umap")
     vectors = islands([60, 60, 60], spread=0.08, dimensions=32)
@@ -84,6 +85,7 @@ def test_hdbscan_finds_the_number_and_leaves_out_what_belongs_nowhere() -> None:
         hdbscan(vectors, 1)
 
 
+@pytest.mark.slow
 def test_the_atlas_puts_side_by_side_what_is_alike_and_is_the_same_at_every_run() -> None:
     pytest.importorskip("umap")
     vectors = islands([30, 30], spread=0.08, dimensions=32)

@@ -26,7 +26,7 @@ TORCH_FIXTURES = {
     "reference_text_folder",
     "inputs",
 }
-SERVER_PARAMETERS = {"postgresql", "redis"}
+SERVER_PARAMETERS = {"postgresql", "redis", "milvus"}
 BROWSER_FIXTURES = {"browser", "page"}
 
 

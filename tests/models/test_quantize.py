@@ -54,6 +54,7 @@ def compact(folders: ModelFolders, samples: list[Path], tmp_path: Path) -> Path:
     return tmp_path / "compact"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", precision.INT8_RUNTIMES)
 def test_int8_stays_near_float32_on_both_engines(
     compact: Path, folders: ModelFolders, samples: list[Path], runtime: str

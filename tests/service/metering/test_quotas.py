@@ -169,6 +169,7 @@ async def test_what_other_services_wrote_is_seen_when_the_sums_are_old(
         await quotas.reserve(limited, "b", 50, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clients", [1, 4, 8, 16, 32])
 @pytest.mark.parametrize("limit", [{"tokens_per_day": 600}, {"picodollars_per_month": 1400}])
 @pytest.mark.parametrize("refresh_seconds", [0.0, 0.01])
