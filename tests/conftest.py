@@ -25,6 +25,7 @@ ALPHABETS = {"en": "abcdefgh", "de": "ijklmnop", "xx": "qrstuvwx"}
 """The letters of three made languages, word for word translations of each other."""
 WORDS = 40
 
+LEFT_OUT = pytest.StashKey[set[str]]()
 POSTGRES = os.environ.get("BABELCLIP_TEST_POSTGRES", "")
 REDIS = os.environ.get("BABELCLIP_TEST_REDIS", "")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -44,9 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out modules that import torch at their top, where it is kept out."""
-    module = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    return True if config.getoption("--quick") and module and rings.torch_imports(collection_path)[0] else None
+    """Leave out of the quick ring the modules that import torch, or a package that is not installed, at their top."""
+    if config.getoption("--quick") and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        missing = rings.missing_imports(collection_path)
+        config.stash.setdefault(LEFT_OUT, set()).update(missing)
+        return True if missing or rings.torch_imports(collection_path)[0] else None
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the packages without which modules were left out."""
+    if missing := config.stash.get(LEFT_OUT, set()):
+        terminalreporter.write_line(f"left out: modules that import {', '.join(sorted(missing))}, not installed here")
 
 
 @pytest.hookimpl(tryfirst=True)

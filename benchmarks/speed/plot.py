@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babelclip.benchmark.rounds import Measurement
-from babelclip.errors import MissingDependencyError
+from babelclip.extras import importing
 from benchmarks.speed.engines import BY_ENGINE, BY_TASK, Threshold
 from benchmarks.speed.report import BenchmarkRow, SpeedReport
 
@@ -93,7 +93,5 @@ def require_plots() -> None:
 
     :raises MissingDependencyError: if matplotlib is not installed
     """
-    try:
+    with importing("evaluate"):
         import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise MissingDependencyError("matplotlib", extra="evaluate") from None

@@ -110,7 +110,7 @@ def test_without_umap_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
     def without(name: str, *rest: Any, **named: Any) -> Any:
         if name.split(".")[0] in ("umap", "sklearn"):
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return original(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)

@@ -5,15 +5,19 @@ that cannot import torch: a test that needs it in spite of its markers fails.
 """
 
 import ast
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "src", ROOT)
+OWN = ("babelclip", "benchmarks", "tests")
+"""Packages of the repository."""
 RINGS = ("torch", "server", "browser", "slow")
 TORCH_PACKAGES = {"torch", "transformers", "sentence_transformers", "datasets", "accelerate", "mteb"}
 """Packages that import torch, and torch."""
@@ -67,25 +71,49 @@ def torch_imports(path: Path) -> tuple[bool, frozenset[str]]:
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    direct = {node.name for node in functions if any(needs_torch(name) for name in imported(ast.walk(node)))}
+    direct = {node.name for node in functions if brought_in(imported(ast.walk(node))) & TORCH_PACKAGES}
     users = {node.name for node in functions if names_in(node) & direct}
-    return any(needs_torch(name) for name in imported(tree.body)), frozenset(direct | users)
+    return bool(brought_in(imported(tree.body)) & TORCH_PACKAGES), frozenset(direct | users)
 
 
 @cache
-def needs_torch(name: str) -> bool:
-    """Tell whether a module is torch or imports it at its top, itself or through other modules of the repository.
+def missing_imports(path: Path) -> frozenset[str]:
+    """Find the packages that a test module imports at its top, itself or through babelclip, and that are not installed.
+
+    :param path: the module
+    :return: their names
+    """
+    names = brought_in(imported(ast.parse(path.read_text(encoding="utf-8")).body))
+    return frozenset(name for name in names - TORCH_PACKAGES if find_spec(name) is None)
+
+
+def brought_in(names: Iterable[str]) -> set[str]:
+    """Find the packages that importing some modules imports: their own, and those of modules of babelclip.
+
+    :param names: modules, or names in them
+    :return: names of top-level packages
+    """
+    return set().union(*map(packages_of, names))
+
+
+@cache
+def packages_of(name: str) -> frozenset[str]:
+    """Find the packages that importing a module imports.
 
     :param name: the module, or a name in it
-    :return: whether importing it needs torch
+    :return: names of top-level packages
     """
-    if name.partition(".")[0] in TORCH_PACKAGES or name == "safetensors.torch":
-        return True
+    top = name.partition(".")[0]
+    if name == "safetensors.torch":
+        return frozenset({"torch"})
+    if top not in OWN:
+        return frozenset() if top in sys.stdlib_module_names else frozenset({top})
     for source in SOURCES:
-        for path in (source / f"{name.replace('.', '/')}.py", source / name.replace(".", "/") / "__init__.py"):
-            if path.is_file():
-                return any(needs_torch(inner) for inner in imported(ast.parse(path.read_text(encoding="utf-8")).body))
-    return False
+        path = source / name.replace(".", "/")
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return frozenset(brought_in(imported(ast.parse(file.read_text(encoding="utf-8")).body)))
+    return frozenset()
 
 
 def imported(nodes: Iterable[ast.AST]) -> set[str]:
@@ -97,7 +125,7 @@ def imported(nodes: Iterable[ast.AST]) -> set[str]:
                 names |= {alias.name for alias in aliases}
             case ast.ImportFrom(module=str(module), names=aliases):
                 names |= {module, *(f"{module}.{alias.name}" for alias in aliases)}
-            case ast.Try(body=body):
+            case ast.Try(body=body) | ast.With(body=body):
                 names |= imported(body)
     return names
 

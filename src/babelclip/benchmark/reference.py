@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from babelclip.errors import MissingDependencyError
-from babelclip.training.logging import silence_libraries
+from babelclip.extras import importing
 from babelclip.vectors import FloatArray
 
-try:
+with importing("reference"):
     import transformers
     from sentence_transformers import SentenceTransformer
-except ModuleNotFoundError as missing:
-    raise MissingDependencyError(missing.name or "sentence-transformers", extra="reference") from None
+
+    from babelclip.training.logging import silence_libraries
 
 
 def text_vectors(folder: Path, texts: Sequence[str]) -> FloatArray:

@@ -10,7 +10,8 @@ import typer
 
 from babelclip.cli import output
 from babelclip.cli.options import ModelName, Precision, Runtime, load
-from babelclip.errors import ImageError, InputError, MissingDependencyError
+from babelclip.errors import ImageError, InputError
+from babelclip.extras import importing
 from babelclip.media.crawl import photos_below
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
@@ -121,10 +122,8 @@ def _one_line(name: str) -> str:
 
 def _write_parquet(path: Path, kind: str, names: list[str], vectors: FloatArray) -> None:
     """Two columns: the text or path, and a fixed-size list of float32."""
-    try:
+    with importing("parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise MissingDependencyError("pyarrow", extra="parquet") from None
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     pq.write_table(pa.table({kind: pa.array([_one_line(name) for name in names]), "vector": column}), path)

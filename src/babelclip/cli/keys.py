@@ -5,20 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from sqlalchemy import Engine
 
 from babelclip.cli import output
 from babelclip.cli.options import AsJson
 from babelclip.errors import InputError
-from babelclip.service.metering.keys import Key, KeyLimits, KeyStore
-from babelclip.service.metering.ledger import Ledger
-from babelclip.service.metering.prices import dollars, picodollars
-from babelclip.service.metering.tables import open_database
-from babelclip.service.metering.usage import COLUMNS, read_groups, usage_row
 from babelclip.settings import service_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from babelclip.service.metering.keys import Key, KeyLimits
 
 APP = typer.Typer(help="Keys of the service.", no_args_is_help=True)
 BY_DEFAULT = ["embed", "classify", "search"]
@@ -51,6 +50,8 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Create a key and print its secret, once, on stdout."""
+    from babelclip.service.metering.keys import KeyLimits, KeyStore
+
     limits = _limits(KeyLimits(), requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
     ends = None if expires is None else _moment(expires)
     with _opened(KeyStore) as store:
@@ -65,6 +66,8 @@ def create(
 @APP.command("list")
 def show(json: AsJson = False) -> None:
     """List the keys, without their secrets."""
+    from babelclip.service.metering.keys import KeyStore
+
     with _opened(KeyStore) as store:
         keys = [_shown(key) for key in store.all()]
     if json:
@@ -78,6 +81,8 @@ def show(json: AsJson = False) -> None:
 @APP.command()
 def revoke(key_id: KeyId, json: AsJson = False) -> None:
     """Revoke a key; running services notice within two seconds."""
+    from babelclip.service.metering.keys import KeyStore
+
     with _opened(KeyStore) as store:
         key = store.revoke(key_id)
     if json:
@@ -96,6 +101,8 @@ def limit(
     json: AsJson = False,
 ) -> None:
     """Change the limits of a key; those that are not given stay."""
+    from babelclip.service.metering.keys import KeyStore
+
     with _opened(KeyStore) as store:
         before = store.get(key_id).limits
         limits = _limits(before, requests_per_minute, tokens_per_minute, tokens_per_day, dollars_per_month)
@@ -119,6 +126,10 @@ def usage(
     json: AsJson = False,
 ) -> None:
     """Print usage and cost."""
+    from babelclip.service.metering.ledger import Ledger
+    from babelclip.service.metering.prices import dollars
+    from babelclip.service.metering.usage import COLUMNS, read_groups, usage_row
+
     if json and as_csv:
         raise typer.BadParameter("give --json or --csv, not both")
     groups = read_groups(by)
@@ -138,8 +149,10 @@ def usage(
 
 
 @contextmanager
-def _opened(kind: Callable[[Engine], Book]) -> Iterator[Book]:
+def _opened(kind: Callable[["Engine"], Book]) -> Iterator[Book]:
     """KeyStore or Ledger over the database of the settings, which is let go afterwards."""
+    from babelclip.service.metering.tables import open_database
+
     engine = open_database(service_settings().database_url)
     try:
         yield kind(engine)
@@ -148,9 +161,11 @@ def _opened(kind: Callable[[Engine], Book]) -> Iterator[Book]:
 
 
 def _limits(
-    before: KeyLimits, requests: int | None, minute: int | None, day: int | None, month: str | None
-) -> KeyLimits:
+    before: "KeyLimits", requests: int | None, minute: int | None, day: int | None, month: str | None
+) -> "KeyLimits":
     """The limits with what was given; 0 takes one away."""
+    from babelclip.service.metering.prices import picodollars
+
     given = {
         "requests_per_minute": requests,
         "tokens_per_minute": minute,
@@ -176,8 +191,10 @@ def _moment(text: str) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _shown(key: Key) -> dict[str, Any]:
+def _shown(key: "Key") -> dict[str, Any]:
     """A key as lists have it."""
+    from babelclip.service.metering.prices import dollars
+
     month = key.limits.picodollars_per_month
     return {
         "id": key.id,

@@ -1,29 +1,19 @@
 """babelclip serve: the service."""
 
 import ctypes
-import gc
 import logging
 import signal
 import sys
 from pathlib import Path
-from socket import socket
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from babelclip.cli import output
 from babelclip.cli.options import Precision, Runtime, load
 from babelclip.models.registry import DEFAULT
-from babelclip.service.app import create_app
-from babelclip.service.http.protocol import BoundedConnection
-from babelclip.service.metering.keys import SCOPES
-from babelclip.service.state import Service
 from babelclip.settings import service_settings, settings
 
-KEEP_ALIVE_SECONDS = 75
-"""Longer than most clients and proxies keep a connection, so that it is they who end it."""
-SHUTDOWN_SECONDS = 30
 MALLOC_OPTIONS = {-3: 2**17, -8: 1}
 """Of glibc's mallopt: M_MMAP_THRESHOLD, since left alone it learns from one decoded picture to keep the room of all, 30
 MiB with mini; and M_ARENA_MAX, since otherwise threads have free room each, 18 MiB.
@@ -46,6 +36,11 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not log every request.")] = False,
 ) -> None:
     """Serve embeddings, classification and search over HTTP. The first start creates and prints an admin key."""
+    from babelclip.service.app import create_app
+    from babelclip.service.http.server import Server
+    from babelclip.service.metering.keys import SCOPES
+    from babelclip.service.state import Service
+
     _give_large_memory_back()
     chosen = service_settings()
     names = list(dict.fromkeys(model or [DEFAULT]))
@@ -59,20 +54,14 @@ def serve(
         output.message(f"An admin key was made. It is shown this once:\n\n    {secret}\n")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("babelclip.service").setLevel(logging.WARNING if quiet else logging.INFO)
-    config = uvicorn.Config(
+    server = Server(
         create_app(service),
-        http=BoundedConnection,
-        ws="none",
+        names=", ".join(names),
         host=host,
         port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=chosen.max_connections,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        connections=chosen.max_connections,
+        say=output.message,
     )
-    server = _Server(config, ", ".join(names))
     # The server raises the signal again when it has ended in order; that is no interruption, and no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
@@ -89,32 +78,6 @@ def _give_large_memory_back() -> None:
         if set_option is not None:
             for option, value in MALLOC_OPTIONS.items():
                 set_option(option, value)
-
-
-class _Server(uvicorn.Server):
-    """A server that says its address once it listens there."""
-
-    def __init__(self, config: uvicorn.Config, names: str) -> None:
-        super().__init__(config)
-        self._names = names
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Begin to listen."""
-        await super().startup(sockets)
-        # What is there now stays: to look through it for garbage takes 50 ms each time, while all requests wait.
-        gc.collect()
-        gc.freeze()
-        if self.started:
-            address, port = self.servers[0].sockets[0].getsockname()[:2]
-            output.message(f"babelclip serves {self._names} at http://{address}:{port} (Ctrl-C ends it)")
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Finish what was taken, and end."""
-        if under_way := len(self.server_state.tasks):
-            output.message(f"ending, once requests under way ({under_way}) are answered; Ctrl-C again ends at once")
-        await super().shutdown(sockets)
-        # What is cancelled at once would be told of with all lines that it passed.
-        logging.getLogger("uvicorn.error").disabled = self.force_exit
 
 
 def _named_file(text: str) -> tuple[str, Path]:

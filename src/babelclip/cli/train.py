@@ -11,7 +11,8 @@ from babelclip.cli import output
 from babelclip.cli import training_options as options
 from babelclip.cli.evaluation_table import show_report
 from babelclip.cli.options import words
-from babelclip.errors import InputError, MissingDependencyError
+from babelclip.errors import InputError
+from babelclip.extras import importing
 
 if TYPE_CHECKING:
     from babelclip.training.add_language import LanguageAdditionResult
@@ -58,7 +59,7 @@ def distill(
     """Train a multilingual student on the vectors of an English teacher (multilingual knowledge distillation)."""
     if bool(teacher) == bool(add_language):
         raise typer.BadParameter("give either --teacher or --add-language")
-    with _train_extra():
+    with importing("train"):
         from babelclip.training.distill import DistillationConfig
     config = DistillationConfig(
         loss=loss,
@@ -174,7 +175,7 @@ def align(
     seed: options.Seed = 0,
 ) -> None:
     """Align an image encoder with a text space: train a head on its frozen features, on captions in any language."""
-    with _train_extra():
+    with importing("train"):
         from babelclip.training.alignment_run import AlignmentRun, run_alignment
         from babelclip.training.heads import HeadConfig
     names = held_out.read_text(encoding="utf-8").split("\n") if held_out else []
@@ -209,17 +210,6 @@ def _training_bar() -> Iterator[Callable[["TrainingProgress"], None]]:
     """Show a progress bar with the loss and the rate."""
     with output.progress("distilling") as bar:
         yield lambda at: bar(at.step, at.steps, f"loss {at.loss:.4f}, {at.rate:.0f} sentences/s")
-
-
-@contextmanager
-def _train_extra() -> Iterator[None]:
-    """Convert the import error of a package of the extra ``train`` to one with the install line."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("babelclip"):
-            raise
-        raise MissingDependencyError(str(error.name), extra="train") from None
 
 
 def _language_weight(option: str) -> tuple[str, float]:

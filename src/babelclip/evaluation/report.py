@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from babelclip.errors import MissingDependencyError
 from babelclip.evaluation.scores import LanguageScore, Report
+from babelclip.extras import importing
 from babelclip.text.languages import BY_CODE
 
 _BAR_INCHES = 0.22
@@ -120,10 +120,8 @@ def plot(report: Report, figure: str, languages: Sequence[str], path: Path) -> N
     :param path: the PNG file to write
     :raises MissingDependencyError: if matplotlib is not installed
     """
-    try:
+    with importing("evaluate"):
         from matplotlib.figure import Figure as Canvas
-    except ModuleNotFoundError:
-        raise MissingDependencyError("matplotlib", extra="evaluate") from None
     shown = [score for score in report.scores if score.language in languages and score.language in BY_CODE]
     shown.sort(key=lambda score: (BY_CODE[score.language].script, -score.figures[figure].value), reverse=True)
     scripts = [BY_CODE[score.language].script for score in shown]

@@ -12,8 +12,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.errors import InputError, MissingDependencyError
+from babelclip.errors import InputError
 from babelclip.explore.projection import reduce
+from babelclip.extras import importing
 from babelclip.vectors import FloatArray, unit_rows
 
 Labels = NDArray[np.int64]
@@ -73,10 +74,8 @@ def hdbscan(vectors: FloatArray, smallest: int, *, seed: int = SEED) -> Labels:
     """
     if smallest < 2:
         raise InputError(f"a cluster has at least 2 photos, not {smallest}")
-    try:
+    with importing("explore"):
         from sklearn.cluster import HDBSCAN
-    except ImportError:
-        raise MissingDependencyError("scikit-learn", extra="explore") from None
     if len(vectors) <= smallest:
         return np.full(len(vectors), NOWHERE, np.int64)
     places = reduce(vectors, HDBSCAN_DIMENSIONS, apart=0.0, seed=seed)

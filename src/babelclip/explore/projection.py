@@ -8,7 +8,7 @@ import warnings
 import faiss
 import numpy as np
 
-from babelclip.errors import MissingDependencyError
+from babelclip.extras import importing
 from babelclip.vectors import FloatArray
 
 SEED = 0
@@ -35,13 +35,10 @@ def reduce(vectors: FloatArray, dimensions: int = 2, *, apart: float = APART, se
     start = _principal(vectors, dimensions)
     if len(vectors) < FEWEST_FOR_UMAP:
         return start
-    try:
-        with warnings.catch_warnings():
-            # It says that TensorFlow, which only its parametric form needs, is not there.
-            warnings.simplefilter("ignore")
-            from umap import UMAP
-    except ImportError:
-        raise MissingDependencyError("umap-learn", extra="explore") from None
+    with importing("explore"), warnings.catch_warnings():
+        # It says that TensorFlow, which only its parametric form needs, is not there.
+        warnings.simplefilter("ignore")
+        from umap import UMAP
     count = min(NEIGHBOURS, len(vectors) - 1)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors))

@@ -5,16 +5,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from watchfiles import Change, watch
-
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
+from babelclip.extras import importing
 from babelclip.indexing.indexer import IndexReport, bring_up_to_date
 from babelclip.indexing.scan import storable
 from babelclip.media.crawl import SIDECAR_SUFFIX, kind_of, settled
 from babelclip.media.path_rules import DEFAULT_RULES, PathRules
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model
+
+with importing("watch"):
+    from watchfiles import Change, watch
 
 QUIET_MS = 1600
 """Changes are gathered until nothing has changed for about this long, so that a file is whole before it is read."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from babelclip.errors import BabelclipError, ClusterError, InputError, MissingDependencyError
+from babelclip.errors import BabelclipError, ClusterError, InputError
+from babelclip.extras import importing
 from babelclip.models.model import Model
 from babelclip.models.precision import Precision
 from babelclip.scale.embedding import Job, ShardEmbedder, ShardReport
@@ -152,11 +153,9 @@ class RayWorker:
 def _embed_by_ray(job: Job, shards: list[tuple[int, list[str]]], pool: Pool) -> Iterator[ShardReport]:
     """By a pool of Ray's actors. A worker that dies is started again, and its shard is done anew."""
     keep_ray_from_reporting()
-    try:
+    with importing("scale"):
         import ray
         from ray.data import ActorPoolStrategy, DataContext
-    except ModuleNotFoundError:
-        raise MissingDependencyError("ray", extra="scale") from None
     _start(ray, pool)
     try:
         context = DataContext.get_current()

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from babelclip.errors import InputError, MissingDependencyError
+from babelclip.errors import InputError
+from babelclip.extras import importing
 from babelclip.media.crawl import photos_below, settled
 from babelclip.media.path_rules import DEFAULT_RULES
 
-try:
+with importing("scale"):
     import fsspec
     import pyarrow as pa
     from pyarrow import fs
-except ModuleNotFoundError as missing:
-    raise MissingDependencyError(str(missing.name), extra="scale") from None
 
 ARROW_SCHEMES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 """What Arrow opens by itself, without another package; every other scheme is fsspec's."""

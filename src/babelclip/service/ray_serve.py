@@ -7,7 +7,8 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from babelclip.errors import InputError, MissingDependencyError
+from babelclip.errors import InputError
+from babelclip.extras import importing
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
 from babelclip.service.app import create_app
@@ -83,10 +84,8 @@ def build(arguments: dict[str, str]) -> Any:
     """
     plan = read_plan(arguments)
     keep_ray_from_reporting()
-    try:
+    with importing("scale"):
         from ray import serve
-    except ModuleNotFoundError:
-        raise MissingDependencyError("ray[serve]", "scale") from None
     ingress = serve.ingress(application(plan.models, dict(plan.indexes)))()
     deployment = serve.deployment(
         ingress,

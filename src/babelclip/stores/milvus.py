@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from babelclip.errors import CatalogError, InputError, MissingDependencyError, ModelMismatchError
+from babelclip.errors import CatalogError, InputError, ModelMismatchError
+from babelclip.extras import importing
 from babelclip.pipeline import chunks
 from babelclip.query.filters import read_filter
 from babelclip.stores.base import Match, ModelIdentity, QuerySource, StoreProgress, StoreRecord, no_queries
@@ -24,11 +25,9 @@ from babelclip.stores.milvus_filters import compile_filter, quoted
 from babelclip.text.normalize import normalize_text
 from babelclip.vectors import FloatArray, unit_rows
 
-try:
+with importing("scale"):
     from pymilvus import DataType, MilvusClient
     from pymilvus.exceptions import MilvusException
-except ModuleNotFoundError as missing:
-    raise MissingDependencyError(str(missing.name), extra="scale") from None
 
 FORMAT = 1
 COLLECTION = "photos"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from babelclip.errors import MissingDependencyError
 from babelclip.evaluation.report import language_table, summary_table
 from babelclip.evaluation.scores import Report
+from babelclip.extras import importing
 from babelclip.text.languages import BY_CODE
 
 PLOT = "loss.png"
@@ -28,10 +28,8 @@ def plot_log(log: Sequence[Mapping[str, float]], path: Path) -> None:
     :param path: the PNG file to write
     :raises MissingDependencyError: if matplotlib is not installed
     """
-    try:
+    with importing("train"):
         from matplotlib.figure import Figure as Canvas
-    except ModuleNotFoundError:
-        raise MissingDependencyError("matplotlib", extra="train") from None
     losses = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
     scores = [(entry["step"], entry["eval_score"]) for entry in log if "eval_score" in entry]
     canvas = Canvas(figsize=(8, 4), layout="constrained")

@@ -18,7 +18,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from babelclip.errors import DataError, MissingDependencyError
+from babelclip.errors import DataError
+from babelclip.extras import importing
 
 SUFFIXES = (".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 MAX_CHARACTERS = 250
@@ -186,13 +187,11 @@ def _read(path: str, source: str) -> Iterator[tuple[str, str, str]]:
 def _read_file(file: Path, source: str) -> Iterator[tuple[str, str, str]]:
     """Read every (language, source, translation) of one file."""
     language = file.name.split(".")[0]
-    try:
+    with importing("train"):
         import pyarrow as pa
         import pyarrow.csv
         import pyarrow.json
         import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise MissingDependencyError("pyarrow", extra="train") from None
     try:
         if file.suffix == ".parquet":
             table = pa.parquet.read_table(file)
@@ -252,10 +251,8 @@ def _read_dataset(loaded: Any, language: str, source: str, origin: str) -> Itera
 
 def _datasets() -> Any:
     """Import Hugging Face datasets."""
-    try:
+    with importing("train"):
         import datasets
-    except ModuleNotFoundError:
-        raise MissingDependencyError("datasets", extra="train") from None
     return datasets
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from babelclip.errors import DataError, InputError, MissingDependencyError
+from babelclip.errors import DataError, InputError
+from babelclip.extras import importing
 from babelclip.models.hub import sha256
 from babelclip.models.model import Model
 from babelclip.pipeline import LogCallback
@@ -93,11 +94,9 @@ def read_vectors(path: Path) -> tuple[list[str], FloatArray]:
     :return: texts and float32 (n, d)
     :raises DataError: if it has another form
     """
-    try:
+    with importing("train"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise MissingDependencyError("pyarrow", extra="train") from None
     try:
         table = pq.read_table(path, columns=["text", "vector"])
         vectors = np.array(table["vector"].to_pylist(), dtype=np.float32)

@@ -18,7 +18,8 @@ from limits.aio.storage import Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 
-from babelclip.errors import InputError, MissingDependencyError, StoreError
+from babelclip.errors import InputError, StoreError
+from babelclip.extras import importing
 from babelclip.service.errors import ApiError, too_many
 from babelclip.service.metering.keys import Key, now_ms
 from babelclip.service.metering.ledger import Ledger, day_of
@@ -111,10 +112,8 @@ class RateLimiter:
 
 def _redis_pool(url: str) -> Any:
     """Connections to Redis that do not wait for long."""
-    try:
+    with importing("redis"):
         from redis.asyncio import ConnectionPool
-    except ImportError:
-        raise MissingDependencyError("redis", "redis") from None
     plain = url.replace("redis+unix://", "unix://")
     return ConnectionPool.from_url(plain, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
 
