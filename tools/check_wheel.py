@@ -25,7 +25,7 @@ for name in ("red", "green", "blue"):
     Image.new("RGB", (320, 240), name).save(f"{sys.argv[1]}/{name}.jpg")
 """
 """A program that writes three photos into a folder."""
-OPTIONAL: dict[str, str] = {}
+OPTIONAL = {"serve": "serve", "usage": "serve"}
 """Command that the base install cannot run -> the extra that it must name."""
 
 
