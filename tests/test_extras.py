@@ -32,7 +32,7 @@ ROOMS = {
 UNDECLARED = {"benchmark": {"autofaiss", "fastembed", "nncf", "open_clip"}, "stores/milvus.py": {"milvus_lite"}}
 """What no extra brings: libraries that are measured where they are installed, and the server of a local Milvus file."""
 BLOCKED = {
-    "serve": ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "limits", "orjson", "httpx2"),
+    "serve": ("starlette", "uvicorn", "sqlalchemy", "alembic", "limits", "orjson", "httpx2"),
     "watch": ("watchfiles",),
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "datasets"),
     "scale": ("ray", "pyarrow", "fsspec", "pymilvus", "requests"),
@@ -155,10 +155,10 @@ def test_the_help_of_every_command_needs_no_extra(tmp_path: Path) -> None:
 
 
 def test_importing_the_service_without_its_extra_says_how_to_install_it() -> None:
-    script = "import sys\nsys.modules['fastapi'] = None\nimport babelclip.service.state"
+    script = "import sys\nsys.modules['starlette'] = None\nimport babelclip.service.state"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "fastapi is not installed. Install it with: pip install 'babelclip[serve]'" in done.stderr
+    assert "starlette is not installed. Install it with: pip install 'babelclip[serve]'" in done.stderr
 
 
 def test_a_package_is_named_as_pip_knows_it() -> None:
