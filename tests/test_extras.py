@@ -32,7 +32,7 @@ ROOMS = {
 UNDECLARED = {"benchmark": {"autofaiss", "fastembed", "nncf", "open_clip"}, "stores/milvus.py": {"milvus_lite"}}
 """What no extra brings: libraries that are measured where they are installed, and the server of a local Milvus file."""
 BLOCKED = {
-    "serve": ("starlette", "uvicorn", "sqlalchemy", "alembic", "limits", "orjson", "httpx2"),
+    "serve": ("starlette", "uvicorn", "sqlalchemy", "limits", "orjson", "httpx2"),
     "watch": ("watchfiles",),
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "datasets"),
     "scale": ("ray", "pyarrow", "fsspec", "pymilvus", "requests"),

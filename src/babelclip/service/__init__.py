@@ -3,7 +3,7 @@
 from babelclip.extras import require
 
 NEEDED = (
-    *("starlette", "pydantic", "uvicorn", "httptools", "orjson", "sqlalchemy", "alembic", "limits"),
+    *("starlette", "pydantic", "uvicorn", "httptools", "orjson", "sqlalchemy", "limits"),
     *("prometheus_client", "python_multipart", "httpx2"),
 )
 """Modules of the extra that this package imports."""
