@@ -106,7 +106,8 @@ def test_the_systemd_unit_runs_without_privileges() -> None:
     unit.read(DEPLOY / "babelclip.service")
     assert unit["Service"]["DynamicUser"] == unit["Service"]["NoNewPrivileges"] == "yes"
     assert " serve " in unit["Service"]["ExecStart"]
-    assert unit["Service"]["Environment"] == f"BABELCLIP_HOME=/var/lib/{unit['Service']['StateDirectory']}"
+    folder = f"/var/lib/{unit['Service']['StateDirectory']}"
+    assert unit["Service"]["Environment"] == f"BABELCLIP_HOME={folder} HF_HOME={folder}/huggingface"
 
 
 def test_the_arguments_of_ray_serve_are_read() -> None:

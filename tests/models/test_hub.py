@@ -1,16 +1,23 @@
 """The real pulling code against a hub on loopback that speaks the part of the protocol it needs."""
 
+import errno
 import hashlib
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from babelclip.errors import DownloadError
-from babelclip.models import hub
+from babelclip.errors import DownloadError, ModelNotFoundError
+from babelclip.models import hub, registry
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = b"weights " * 50_000
@@ -34,6 +41,7 @@ class Hub(BaseHTTPRequestHandler):
     served: list[str]
     lie_about: str
     cut_after: int
+    address: str
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -103,12 +111,21 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub client's cache, empty."""
+    folder = tmp_path / "huggingface" / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[type[Hub]]:
     Hub.served, Hub.lie_about, Hub.cut_after = [], "", 0
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Hub.address = f"http://127.0.0.1:{listening.server_port}"
     thread = threading.Thread(target=listening.serve_forever, daemon=True)
     thread.start()
-    address = f"http://127.0.0.1:{listening.server_port}"
+    address = Hub.address
     import huggingface_hub.constants as constants
 
     monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -134,7 +151,7 @@ def test_a_pull_brings_what_is_needed_and_records_commit_and_checksums(server: t
     record = json.loads((folder / "pulled.json").read_text())
     assert record["commit"] == COMMIT
     assert record["files"]["model.safetensors"] == hashlib.sha256(LARGE).hexdigest()
-    assert not folder.with_name(folder.name + ".partial").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert hub.damaged_files(folder) == []
 
 
@@ -186,8 +203,165 @@ def test_offline_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch, se
         hub.pull("owner/model")
 
 
+def test_files_are_shared_with_other_programs_through_the_cache(server: type[Hub], cache: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    theirs = Path(snapshot_download("owner/model"))
+    server.served.clear()
+    folder = hub.pull("owner/model")
+    assert server.served == []
+    assert (folder / "model.safetensors").samefile(theirs / "model.safetensors")
+    assert (folder / "model.safetensors").resolve().is_relative_to(cache)
+
+
+def test_a_model_whose_files_left_the_cache_counts_as_missing_and_is_pulled_at_its_commit(
+    server: type[Hub], cache: Path
+) -> None:
+    folder = hub.pull("owner/model")
+    assert hub.is_pulled(folder)
+    assert [name for name, path in registry.names() if path] == ["mini", "owner/model"]
+    shutil.rmtree(cache)
+    assert not hub.is_pulled(folder)
+    with pytest.raises(ModelNotFoundError, match="babelclip pull owner/model"):
+        registry.find("owner/model")
+    assert hub.pull("owner/model") == folder
+    assert hub.damaged_files(folder) == []
+
+
+def test_a_wrong_file_that_another_program_left_in_the_cache_is_deleted_and_fetched_again(server: type[Hub]) -> None:
+    from huggingface_hub import snapshot_download
+
+    theirs = Path(snapshot_download("owner/model"))
+    (theirs / "config.json").resolve().write_bytes(b"{}")
+    with pytest.raises(DownloadError, match=r"config\.json came with checksum .* pull again"):
+        hub.pull("owner/model")
+    assert (hub.pull("owner/model") / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_a_copy_is_kept_where_links_are_not_possible(server: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    hub_client_is_ready = hub.pull("owner/model")
+    shutil.rmtree(hub_client_is_ready)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    folder = hub.pull("owner/model")
+    assert not (folder / "model.safetensors").is_symlink()
+    assert hub.damaged_files(folder) == []
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def test_offline_a_model_is_taken_from_the_cache_of_other_programs(
+    server: type[Hub], request: pytest.FixtureRequest
+) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download("owner/model")
+    online = hub.pull("owner/model")
+    record = json.loads((online / "pulled.json").read_text())
+    shutil.rmtree(online)
+    request.getfixturevalue("offline")
+    folder = hub.pull("owner/model")
+    assert json.loads((folder / "pulled.json").read_text())["commit"] == COMMIT
+    assert json.loads((folder / "pulled.json").read_text())["files"] == record["files"]
+    assert hub.pull("owner/model", COMMIT) == folder
+
+
+@pytest.mark.usefixtures("offline")
+def test_offline_a_pulled_model_is_there_and_another_is_explained(
+    server: type[Hub], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = rf"HF_HUB_OFFLINE is set, and {re.escape(str(cache))} has no owner/model at revision v2\. Unset"
+    with pytest.raises(DownloadError, match=message):
+        hub.pull("owner/model", "v2")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    folder = hub.pull("owner/model")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.pull("owner/model") == folder
+
+
+def test_offline_a_wrong_file_in_the_cache_is_refused(server: type[Hub], request: pytest.FixtureRequest) -> None:
+    from huggingface_hub import snapshot_download
+
+    theirs = Path(snapshot_download("owner/model"))
+    (theirs / "config.json").resolve().write_bytes(b"{}")
+    request.getfixturevalue("offline")
+    with pytest.raises(DownloadError, match=r"config\.json came with checksum"):
+        hub.pull("owner/model")
+
+
+def test_offline_a_cache_without_weights_is_explained(server: type[Hub], request: pytest.FixtureRequest) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download("owner/model", allow_patterns="config.json")
+    request.getfixturevalue("offline")
+    with pytest.raises(DownloadError, match=r"has no weights of owner/model\. Unset HF_HUB_OFFLINE"):
+        hub.pull("owner/model")
+
+
+@pytest.fixture
+def unwritable(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:
+    """Makes everything in the cache fail to be written, as on a read-only medium, for root too."""
+    real_open, real_mkdir = os.open, os.mkdir
+
+    def in_cache(path: object) -> bool:
+        return isinstance(path, str | Path) and Path(path).is_relative_to(cache)
+
+    def refuse_to_create(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+        if in_cache(path) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return real_open(path, flags, *rest, **options)
+
+    def refuse_folders(path: Any, *rest: Any, **options: Any) -> None:
+        if in_cache(path):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        real_mkdir(path, *rest, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse_to_create)
+        patched.setattr(os, "mkdir", refuse_folders)
+        yield
+
+
+def test_a_read_only_cache_that_has_the_model_is_enough(server: type[Hub], request: pytest.FixtureRequest) -> None:
+    shutil.rmtree(hub.pull("owner/model"))
+    server.served.clear()
+    request.getfixturevalue("unwritable")
+    folder = hub.pull("owner/model")
+    assert server.served == []
+    assert hub.damaged_files(folder) == []
+
+
+def test_a_read_only_cache_that_lacks_the_model_is_explained(
+    server: type[Hub], cache: Path, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("unwritable")
+    with pytest.raises(DownloadError, match=rf"{re.escape(str(cache))} lacks some of its files .* Set HF_HOME"):
+        hub.pull("owner/model")
+
+
+def test_the_hub_clients_variables_are_followed(server: type[Hub], home: Path, tmp_path: Path) -> None:
+    variables = {"HF_ENDPOINT": server.address, "HF_HOME": str(tmp_path / "shared"), "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-c", "from babelclip.models.hub import pull; print(pull('owner/model'))"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    subprocess.run(command, env={**clean, **variables}, check=True, capture_output=True)
+    folder = hub.local_folder("owner/model")
+    assert (folder / "model.safetensors").resolve().is_relative_to(tmp_path / "shared" / "hub")
+    shutil.rmtree(home)
+    server.served.clear()
+    offline = {**clean, **variables, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    subprocess.run(command, env=offline, check=True, capture_output=True)
+    assert server.served == []
+    assert hub.damaged_files(folder) == []
+
+
 def test_changed_and_missing_files_are_found(server: type[Hub]) -> None:
     folder = hub.pull("owner/model")
+    (folder / "config.json").unlink()
     (folder / "config.json").write_text("{}")
     (folder / "1_Pooling/config.json").unlink()
     assert sorted(hub.damaged_files(folder)) == ["1_Pooling/config.json", "config.json"]

@@ -57,14 +57,14 @@ def find(name: str) -> ModelFolders:
         return from_folder(BUNDLED / name, name)
     if name in PAIRS:
         text, image = (hub.local_folder(repository) for repository in PAIRS[name])
-        if not (text / hub.RECORD).is_file() or not (image / hub.RECORD).is_file():
+        if not (hub.is_pulled(text) and hub.is_pulled(image)):
             raise ModelNotFoundError(f"{name} is not here yet. Get it with: babelclip pull {name}")
         return ModelFolders(name, text, image, {})
     path = Path(name).expanduser()
     if path.is_dir():
         return from_folder(path, str(path))
     pulled = hub.local_folder(name)
-    if "/" in name and (pulled / hub.RECORD).is_file():
+    if "/" in name and hub.is_pulled(pulled):
         return from_folder(pulled, name)
     hint = (
         f", nor was it pulled (babelclip pull {name})"
@@ -128,7 +128,7 @@ def names() -> Iterator[tuple[str, Path | None]]:
     known: set[str] = set()
     for name, repositories in PAIRS.items():
         known.update(repositories)
-        here = all((hub.local_folder(repository) / hub.RECORD).is_file() for repository in repositories)
+        here = all(hub.is_pulled(hub.local_folder(repository)) for repository in repositories)
         yield name, hub.local_folder(repositories[0]) if here else None
     for record in sorted(settings().models.glob(f"*/{hub.RECORD}")):
         repository = str(json.loads(record.read_text(encoding="utf-8")).get("repository", record.parent.name))
