@@ -66,5 +66,6 @@ def test_the_list_of_shared_names_holds_no_name_that_became_unique() -> None:
 
 
 def test_constants_functions_private_names_type_variables_and_options_are_not_counted() -> None:
-    source = "T = TypeVar('T')\nCount = Annotated[int, typer.Option()]\nLIMIT = 3\n_Row = dict\nRow = dict[str, int]\nclass Place: ...\ndef Run(): ...\n"
+    ignored = "T = TypeVar('T')\nCount = Annotated[int, typer.Option()]\nLIMIT = 3\n_Row = dict\ndef Run(): ...\n"
+    source = ignored + "Row = dict[str, int]\nclass Place: ...\n"
     assert type_names(source) == {"Row", "Place"}

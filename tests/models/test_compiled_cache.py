@@ -67,14 +67,14 @@ def test_a_damaged_file_is_made_anew(text_folder: Path, built: list[str], damage
     )
     np.testing.assert_array_equal(Model.load(text=text_folder).encode_text(ALL), wanted)
     assert built == ["text", "text"]
-    assert compiled_cache._content(path) is not None
+    assert compiled_cache.read_sealed(path) is not None
 
 
 def test_a_sound_file_that_the_engine_refuses_is_made_anew(text_folder: Path, built: list[str], tmp_path: Path) -> None:
     wanted = Model.load(text=text_folder).encode_text(ALL)
     (path,) = blobs()
     (tmp_path / "words").write_bytes(b"no compiled graph at all" * 100)
-    compiled_cache._seal(tmp_path / "words", 0, path)
+    compiled_cache.seal(tmp_path / "words", 0, path)
     np.testing.assert_array_equal(Model.load(text=text_folder).encode_text(ALL), wanted)
     assert built == ["text", "text"]
 

@@ -11,6 +11,7 @@ from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundEr
 from babelclip.media.images import ImageSource
 from babelclip.models.model import Model
 from babelclip.pipeline import ordered_map
+from babelclip.runtimes import RuntimePrecision, Session, load_runtime
 from babelclip.vectors import FloatArray
 from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty, reordered, repeated
 
@@ -128,22 +129,41 @@ def test_progress_is_told_of_every_item(pair: Model, photos: Path) -> None:
     assert sum(counts) == 20
 
 
-def test_a_text_that_occurs_again_is_encoded_once(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[int] = []
-    session = pair._towers.session("text")
+class WatchedRuntime:
+    """A runtime that notes the shape of the token ids of every run."""
 
-    class Counting:
-        def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
-            rows.append(len(inputs["ids"]))
-            return session.run(inputs)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.shapes: list[tuple[int, ...]] = []
+        self._runtime = load_runtime(name)
 
-    monkeypatch.setitem(pair._towers._sessions, "text", Counting())
+    def compile(self, model: Any, *, precision: RuntimePrecision, threads: int) -> Session:
+        session, shapes = self._runtime.compile(model, precision=precision, threads=threads), self.shapes
+
+        class WatchedSession:
+            def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
+                shapes.append(inputs["ids"].shape)
+                return session.run(inputs)
+
+        return WatchedSession()
+
+
+@pytest.fixture
+def watched(text_folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Model, list[tuple[int, ...]]]:
+    """A text tower, and the shapes (texts, tokens) that its runtime is given."""
+    runtime = WatchedRuntime("openvino")
+    monkeypatch.setattr("babelclip.models.towers.load_runtime", lambda name: runtime)
+    return Model.load(text=text_folder), runtime.shapes
+
+
+def test_a_text_that_occurs_again_is_encoded_once(watched: tuple[Model, list[tuple[int, ...]]]) -> None:
+    model, shapes = watched
     texts = ["a dog", "eine Katze", "a dog", "", "a dog", ""] * 50
-    vectors = pair.encode_text(texts)
-    assert sum(rows) == 3
+    vectors = model.encode_text(texts)
+    assert sum(rows for rows, _ in shapes) == 3
     assert vectors.shape == (300, 24)
     np.testing.assert_array_equal(vectors[:6], vectors[-6:])
-    np.testing.assert_allclose(vectors[1], pair.encode_text("eine Katze"), atol=1e-5)
+    np.testing.assert_allclose(vectors[1], model.encode_text("eine Katze"), atol=1e-5)
 
 
 def test_texts_beyond_one_window_keep_their_order(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,16 +238,8 @@ def test_wrong_ways_to_load_are_errors(text_folder: Path) -> None:
         Model.load(image=text_folder)
 
 
-def test_texts_of_any_length_bring_the_engine_few_shapes(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair.encode_text("dog")
-    session, shapes = pair._towers.session("text"), set()
-
-    class Watched:
-        def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
-            shapes.add(inputs["ids"].shape)
-            return session.run(inputs)
-
-    monkeypatch.setitem(pair._towers._sessions, "text", Watched())
+def test_texts_of_any_length_bring_the_engine_few_shapes(watched: tuple[Model, list[tuple[int, ...]]]) -> None:
+    model, shapes = watched
     for words in range(200):
-        pair.encode_text("dog " * words)
+        model.encode_text("dog " * words)
     assert {length for _, length in shapes} == set(range(4, 129, 4))

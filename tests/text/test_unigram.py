@@ -156,5 +156,5 @@ def test_words_are_remembered_within_a_bound(small: Callable[..., Path], monkeyp
     tokenizer = opened(path)
     texts = ["".join(random.Random(seed).choices("abcd ", k=50)) for seed in range(100)] + ["a" * 1000]
     assert tokenizer.encode_counted(texts) == by_library(path, texts)
-    assert 0 < len(tokenizer._known) <= 10
-    assert "a" * 1000 not in tokenizer._known
+    assert 0 < len(tokenizer.cached_words) <= 10
+    assert "a" * 1000 not in tokenizer.cached_words

@@ -113,7 +113,7 @@ def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 def _opened(keeper: CachingRuntime, path: Path, choice: PrecisionPlan, threads: int) -> Session | None:
     """The tower of a file, if that is there, whole, and of use to the engine."""
-    content = _content(path)
+    content = read_sealed(path)
     if content is None:
         return None
     array = np.frombuffer(content, dtype=np.uint8, count=len(content) - _TRAILER.size)
@@ -123,8 +123,12 @@ def _opened(keeper: CachingRuntime, path: Path, choice: PrecisionPlan, threads: 
         return None
 
 
-def _content(path: Path) -> mmap.mmap | None:
-    """The file, mapped, if it is there and whole."""
+def read_sealed(path: Path) -> mmap.mmap | None:
+    """Map a file that ``seal`` wrote.
+
+    :param path: the file
+    :return: its content and trailer, or None if it is missing, cut short or changed
+    """
     try:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -152,7 +156,7 @@ def _make(keeper: CachingRuntime, build: Build, path: Path, choice: PrecisionPla
             del graph
             written, start = keeper.precompile(made / "graph.onnx", cache, precision=choice.rest, threads=threads)
             shutil.rmtree(made)
-            _seal(written, start, cache / "sealed")
+            seal(written, start, cache / "sealed")
             written.unlink()
             size = (cache / "sealed").stat().st_size
             if size > settings().cache_bytes:
@@ -164,8 +168,13 @@ def _make(keeper: CachingRuntime, build: Build, path: Path, choice: PrecisionPla
     return True
 
 
-def _seal(source: Path, start: int, target: Path) -> None:
-    """Copy a file from a place on, and set the trailer behind it."""
+def seal(source: Path, start: int, target: Path) -> None:
+    """Copy a file and append the trailer: MAGIC, length and checksum.
+
+    :param source: the file to copy
+    :param start: the offset in bytes from which it is copied
+    :param target: the file to write
+    """
     check = length = 0
     with source.open("rb") as old, target.open("wb") as new:
         old.seek(start)

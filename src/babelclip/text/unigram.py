@@ -68,7 +68,12 @@ class Unigram:
         place = stub.encode("a").special_tokens_mask.index(0)
         self._before, self._after = self.frame[:place], self.frame[place:]
         self._most = max_length - len(self.frame)
-        self._known: dict[str, list[int]] = {}
+        self._cache: dict[str, list[int]] = {}
+
+    @property
+    def cached_words(self) -> frozenset[str]:
+        """The words whose ids are cached."""
+        return frozenset(self._cache)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, special ones included, cut to the tower's length.
@@ -99,7 +104,7 @@ class Unigram:
                 ids.append(self._ids[part])
                 continue
             for word in self._words(part):
-                ids += self._known.get(word) or self._learn(word)
+                ids += self._cache.get(word) or self._learn(word)
                 if len(ids) >= enough:
                     return ids
         return ids
@@ -119,12 +124,12 @@ class Unigram:
         ]
 
     def _learn(self, word: str) -> list[int]:
-        """The ids of a word, remembered."""
+        """Find the ids of a word and cache them."""
         ids = self._best_path(self._mark + word)
         if len(word) <= LONGEST_KEPT:
-            if len(self._known) >= WORDS_KEPT:
-                self._known.clear()
-            self._known[word] = ids
+            if len(self._cache) >= WORDS_KEPT:
+                self._cache.clear()
+            self._cache[word] = ids
         return ids
 
     def _best_path(self, word: str) -> list[int]:
