@@ -8,18 +8,13 @@ SRC = Path(__file__).parents[1] / "src"
 
 STILL_SHARED = frozenset(
     {
-        "Bar",
         "ClassNames",
         "Encoder",
-        "Figure",
-        "Inputs",
         "Kind",
         "Labels",
         "Manifest",
         "Member",
         "Place",
-        "Row",
-        "Say",
         "Task",
     }
 )

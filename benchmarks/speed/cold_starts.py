@@ -16,8 +16,9 @@ from pathlib import Path
 
 import babelclip
 from babelclip.benchmark.machine import Watch
-from babelclip.benchmark.rounds import LogCallback, quietest
+from babelclip.benchmark.rounds import quietest
 from babelclip.models.model import Model
+from babelclip.pipeline import LogCallback
 from benchmarks.speed.babelclip_adapter import fill_index
 from benchmarks.speed.engines import CHOSEN, IMPORTING, IMPORTING_MODEL, MINI, EngineAdapter
 from benchmarks.speed.fixtures import Fixtures

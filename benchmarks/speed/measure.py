@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from babelclip.benchmark.machine import this_machine
-from babelclip.benchmark.rounds import LogCallback
+from babelclip.pipeline import LogCallback
 from benchmarks.speed.cold_starts import run_cold_starts
 from benchmarks.speed.engines import IMPORTING, IMPORTING_MODEL, MINI, SERVING_MINI, EngineAdapter, Task
 from benchmarks.speed.fixtures import REAL, Fixtures

@@ -17,7 +17,8 @@ from typing import IO, Any
 
 import babelclip
 from babelclip.benchmark.machine import Watch
-from babelclip.benchmark.rounds import LogCallback, quietest
+from babelclip.benchmark.rounds import quietest
+from babelclip.pipeline import LogCallback
 from benchmarks.speed.engines import EngineAdapter, Task
 from benchmarks.speed.fixtures import Fixtures
 

@@ -9,8 +9,6 @@ MOST_OTHERS = 0.1
 """Share of the machine; a round in which other processes take more is repeated."""
 MOST_REPEATS = 3
 
-LogCallback = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Measurement:

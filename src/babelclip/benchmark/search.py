@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from babelclip.ann.exact import Ids, is_among
 from babelclip.ann.hnsw import ground_truth
 from babelclip.benchmark.machine import resident_mebibytes
-from babelclip.benchmark.rounds import LogCallback
 from babelclip.benchmark.synthetic_vectors import (
     MADE_FINGERPRINT,
     MADE_NAME,
@@ -28,6 +27,7 @@ from babelclip.benchmark.synthetic_vectors import (
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import InputError
 from babelclip.models.model import Model
+from babelclip.pipeline import LogCallback
 from babelclip.search.confidence import vocabulary_vectors
 from babelclip.search.tuning_queries import tuning_vectors
 from babelclip.stores.sqlite_ann import CatalogNeighbours

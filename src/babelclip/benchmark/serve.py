@@ -15,11 +15,12 @@ from typing import Any
 
 from babelclip.benchmark.load import Load, put_under_load
 from babelclip.benchmark.machine import TOLD_PACKAGES, Machine, Watch, resident_mebibytes, spent_seconds, this_machine
-from babelclip.benchmark.rounds import LogCallback, Measurement, quietest, spread
+from babelclip.benchmark.rounds import Measurement, quietest, spread
 from babelclip.benchmark.servers import running_server
 from babelclip.models import registry
 from babelclip.models.export import export_folder
 from babelclip.models.model import Model
+from babelclip.pipeline import LogCallback
 
 CLIENTS = 32
 OFFLINE_TEXTS = 512

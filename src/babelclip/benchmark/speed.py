@@ -5,24 +5,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from babelclip.benchmark.machine import Watch
-from babelclip.benchmark.rounds import LogCallback, Measurement, quietest, spread
+from babelclip.benchmark.rounds import Measurement, quietest, spread
 from babelclip.benchmark.samples import SCRIPTS
 from babelclip.errors import BabelclipError
 from babelclip.models.model import Model
+from babelclip.models.precision import Precision
+from babelclip.pipeline import LogCallback
 
 BATCH_TEXTS, BATCH_IMAGES = 128, 32
 IMAGE_WIDTH, IMAGE_HEIGHT = 640, 480
 """Pixels of the images, which are decoded already."""
 FEWEST_CALLS = 3
 SEED = 0
-
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
