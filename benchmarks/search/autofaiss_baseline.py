@@ -42,7 +42,7 @@ def _measure(workload: Workload, row: SizeRow, python: Path) -> SizeRow:
     folder = workload.catalog.path.parent / "autofaiss"
     (folder / "vectors").mkdir(parents=True)
     ids = []
-    for i, (some, vectors) in enumerate(workload.catalog.vectors_since(0)):
+    for i, (some, vectors) in enumerate(workload.catalog.vectors.vectors_since(0)):
         np.save(folder / f"vectors/{i:06}.npy", unit_rows(vectors))
         ids.append(some)
     np.save(folder / "queries.npy", workload.queries)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from babelclip.benchmark.servers import ask_embeddings, running_server
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.errors import BabelclipError
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
@@ -99,7 +100,7 @@ def fill_index(path: Path, model: Model, photos: int) -> None:
     try:
         catalog.save(
             [Photo(f"/photos/{i:06}.jpg", 1, 1, digest) for i, digest in enumerate(hashes)],
-            [Content(digest, vector) for digest, vector in zip(hashes, vectors, strict=True)],
+            [ContentRecord(digest, vector) for digest, vector in zip(hashes, vectors, strict=True)],
         )
     finally:
         catalog.close()

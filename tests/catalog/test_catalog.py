@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog.catalog import Catalog, Content, Known, Photo
-from babelclip.catalog.vector_reader import Mark, Place
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
+from babelclip.catalog.vector_reader import Cursor, VectorLocation
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
-from babelclip.media.metadata import Facts
-from babelclip.vectors import to_bytes, unit_rows
+from babelclip.media.metadata import Metadata
+from babelclip.vectors import unit_rows
 
 VECTOR = np.array([0.6, 0.8], dtype=np.float32)
 
@@ -32,37 +33,37 @@ def test_what_is_saved_is_there_after_reopening(tmp_path: Path) -> None:
         Photo("/a/2.jpg", 11, 21, digest(2)),
         Photo("/a/3", 0, 0, None, "no"),
     ]
-    catalog.save(photos, [Content(digest(1), VECTOR), Content(digest(2), None, "damaged")])
+    catalog.save(photos, [ContentRecord(digest(1), VECTOR), ContentRecord(digest(2), None, "damaged")])
     catalog.close()
     catalog = opened(tmp_path / "deep/er/p.bc")
-    paths, vectors = catalog.vectors()
+    paths, vectors = catalog.vectors.all()
     assert paths == ["/a/1.jpg"]
     np.testing.assert_allclose(vectors, [VECTOR], atol=1e-3)
-    known = catalog.known_files("/a")
+    known = catalog.photos.states_below("/a")
     assert {path: (one.size, one.mtime_ns) for path, one in known.items()} == {
         "/a/1.jpg": (10, 20),
         "/a/2.jpg": (11, 21),
     }
-    assert catalog.failures() == [("/a/2.jpg", "damaged"), ("/a/3", "no")]
-    assert catalog.count() == 1
+    assert catalog.photos.failures() == [("/a/2.jpg", "damaged"), ("/a/3", "no")]
+    assert catalog.vectors.count() == 1
     catalog.close()
 
 
 def test_below_means_the_folder_and_not_its_namesakes(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
     names = ["/a/b", "/a/b/1", "/a/b/c/2", "/a/bc/3", "/a/b.jpg", "/a/b0"]
-    catalog.save([Photo(name, 1, 1, digest(1)) for name in names], [Content(digest(1), VECTOR)])
-    assert sorted(catalog.paths_below("/a/b")) == ["/a/b", "/a/b/1", "/a/b/c/2"]
-    assert len(catalog.paths_below("/")) == 6
+    catalog.save([Photo(name, 1, 1, digest(1)) for name in names], [ContentRecord(digest(1), VECTOR)])
+    assert sorted(catalog.photos.paths_below("/a/b")) == ["/a/b", "/a/b/1", "/a/b/c/2"]
+    assert len(catalog.photos.paths_below("/")) == 6
     catalog.close()
 
 
 def test_forgotten_files_leave_their_vectors_behind(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
-    catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
+    catalog.save([Photo("/1", 1, 1, digest(1))], [ContentRecord(digest(1), VECTOR)])
     catalog.forget(["/1"])
-    assert catalog.vectors()[0] == []
-    assert catalog.has_content(digest(1))
+    assert catalog.vectors.all()[0] == []
+    assert catalog.photos.has_content(digest(1))
     catalog.close()
 
 
@@ -103,18 +104,20 @@ def test_a_path_that_cannot_be_a_file_is_an_error(tmp_path: Path) -> None:
 
 def test_a_damaged_vector_is_an_error_and_not_a_wrong_answer(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
-    catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), np.ones(3, np.float32))])
+    catalog.save([Photo("/1", 1, 1, digest(1))], [ContentRecord(digest(1), np.ones(3, np.float32))])
     with pytest.raises(CatalogError, match="damaged"):
-        catalog.vectors()
+        catalog.vectors.all()
     catalog.close()
 
 
 def test_a_failing_write_leaves_nothing_half_written(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
     with pytest.raises(CatalogError, match=r"p\.bc"):
-        catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR), Content(b"short", VECTOR)])
-    assert catalog.count() == 0
-    assert not catalog.has_content(digest(1))
+        catalog.save(
+            [Photo("/1", 1, 1, digest(1))], [ContentRecord(digest(1), VECTOR), ContentRecord(b"short", VECTOR)]
+        )
+    assert catalog.vectors.count() == 0
+    assert not catalog.photos.has_content(digest(1))
     catalog.close()
 
 
@@ -124,7 +127,7 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     def write(first: int) -> None:
         catalog = opened(tmp_path / "p.bc")
         for number in range(first, first + 20):
-            catalog.save([Photo(f"/{number}", 1, 1, digest(number))], [Content(digest(number), VECTOR)])
+            catalog.save([Photo(f"/{number}", 1, 1, digest(number))], [ContentRecord(digest(number), VECTOR)])
         catalog.close()
 
     threads = [threading.Thread(target=write, args=(first,)) for first in (0, 100)]
@@ -133,20 +136,21 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     catalog = opened(tmp_path / "p.bc")
-    assert catalog.count() == 40
+    assert catalog.vectors.count() == 40
     catalog.close()
 
 
 def test_what_another_process_writes_is_seen(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
-    assert catalog.count() == 0
+    assert catalog.vectors.count() == 0
     code = (
-        "import sys, numpy as np; from pathlib import Path; from babelclip.catalog.catalog import *\n"
+        "import sys, numpy as np; from pathlib import Path; from babelclip.catalog.catalog import Catalog\n"
+        "from babelclip.catalog.records import ContentRecord, Photo\n"
         "c = Catalog(Path(sys.argv[1]), model_name='tiny', fingerprint='f' * 64, dimension=2)\n"
-        "c.save([Photo('/1', 1, 1, bytes(32))], [Content(bytes(32), np.ones(2, np.float32))]); c.close()"
+        "c.save([Photo('/1', 1, 1, bytes(32))], [ContentRecord(bytes(32), np.ones(2, np.float32))]); c.close()"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "p.bc")], check=True)
-    assert catalog.count() == 1
+    assert catalog.vectors.count() == 1
     catalog.close()
 
 
@@ -158,13 +162,13 @@ def test_an_index_that_another_program_holds_is_waited_for_and_then_said(
     holder = sqlite3.connect(tmp_path / "p.bc", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(CatalogError, match=r"locked.*Another program is writing to it; try again"):
-        catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
-    assert catalog.count() == 0
+        catalog.save([Photo("/1", 1, 1, digest(1))], [ContentRecord(digest(1), VECTOR)])
+    assert catalog.vectors.count() == 0
     release = threading.Timer(0.05, holder.execute, ["COMMIT"])
     release.start()
-    catalog.save([Photo("/1", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
+    catalog.save([Photo("/1", 1, 1, digest(1))], [ContentRecord(digest(1), VECTOR)])
     release.join()
-    assert catalog.count() == 1
+    assert catalog.vectors.count() == 1
     holder.close()
     catalog.close()
 
@@ -173,11 +177,11 @@ def test_an_index_on_a_read_only_medium_is_read_and_cannot_be_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = opened(tmp_path / "odd name #1%20.bc")
-    catalog.save([Photo("/a", 1, 1, digest(1))], [Content(digest(1), np.ones(2, np.float32))])
+    catalog.save([Photo("/a", 1, 1, digest(1))], [ContentRecord(digest(1), np.ones(2, np.float32))])
     catalog.close()
-    monkeypatch.setattr("babelclip.catalog.connection._read_only", lambda path: True)
+    monkeypatch.setattr("babelclip.catalog.connection.on_read_only_medium", lambda path: True)
     fixed = opened(tmp_path / "odd name #1%20.bc")
-    assert fixed.count() == 1
+    assert fixed.vectors.count() == 1
     assert [path.name for path in tmp_path.glob("*.bc*")] == ["odd name #1%20.bc"]
     with pytest.raises(CatalogError, match=r"readonly.*copy it elsewhere to change it"):
         fixed.forget(["/a"])
@@ -199,13 +203,14 @@ def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
 KILLED = """
 import sys, numpy as np
 from pathlib import Path
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 catalog = Catalog(Path(sys.argv[1]), model_name="tiny", fingerprint="f" * 64, dimension=2)
 number = 0
 while True:
     hashes = [(number + i).to_bytes(32, "big") for i in range(20)]
     photos = [Photo(f"/{number + i}", 1, 1, one) for i, one in enumerate(hashes)]
-    catalog.save(photos, [Content(one, np.ones(2, np.float32)) for one in hashes])
+    catalog.save(photos, [ContentRecord(one, np.ones(2, np.float32)) for one in hashes])
     catalog.forget([photos[0].path])
     number += 20
     print(number, flush=True)
@@ -223,105 +228,69 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_transactions(tmp_path: Pat
     writer.wait()
     writer.stdout.close()
     catalog = opened(tmp_path / "p.bc")
-    assert catalog.rows("PRAGMA integrity_check") == [("ok",)]
-    assert catalog.count() % 19 in (0, 1)
-    assert catalog.count() >= said // 20 * 19
-    assert catalog.rows("SELECT count(*) FROM photos JOIN contents ON contents.id = content") == [(catalog.count(),)]
-    assert sum(len(ids) for ids, _ in catalog.vectors_since()) == catalog.count()
-    assert len(catalog.removed_since()[0]) == catalog.rows("SELECT count(*) FROM retired")[0][0]
+    assert catalog.connection.rows("PRAGMA integrity_check") == [("ok",)]
+    assert catalog.vectors.count() % 19 in (0, 1)
+    assert catalog.vectors.count() >= said // 20 * 19
+    assert catalog.connection.rows("SELECT count(*) FROM photos JOIN contents ON contents.id = content") == [
+        (catalog.vectors.count(),)
+    ]
+    assert sum(len(ids) for ids, _ in catalog.vectors.vectors_since()) == catalog.vectors.count()
+    assert len(catalog.vectors.removed_since()[0]) == catalog.connection.rows("SELECT count(*) FROM retired")[0][0]
     catalog.close()
 
 
-V1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE contents (hash BLOB PRIMARY KEY, vector BLOB, error TEXT);
-CREATE TABLE photos (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, hash BLOB, error TEXT);
-CREATE INDEX photos_by_hash ON photos (hash);
-PRAGMA application_id = 1650682992;
-PRAGMA user_version = 1;
-"""
-
-
-def test_a_file_of_version_1_is_brought_up_to_date_with_its_vectors(tmp_path: Path) -> None:
-    other = np.array([0.8, -0.6], dtype=np.float32)
-    with sqlite3.connect(tmp_path / "p.bc") as old:
-        old.executescript(V1)
-        old.executemany(
-            "INSERT INTO meta VALUES (?, ?)", [("model", "tiny"), ("fingerprint", "f" * 64), ("dimension", "2")]
-        )
-        old.executemany(
-            "INSERT INTO contents VALUES (?, ?, ?)",
-            [
-                (digest(1), to_bytes(VECTOR), None),
-                (digest(2), None, "damaged"),
-                (digest(3), to_bytes(other), None),
-            ],
-        )
-        old.executemany(
-            "INSERT INTO photos VALUES (?, ?, ?, ?, ?)",
-            [
-                ("/a/1.jpg", 10, 20, digest(1), None),
-                ("/a/b/copy.jpg", 10, 22, digest(1), None),
-                ("/2.jpg", 11, 21, digest(2), None),
-                ("/a/3.jpg", 0, 0, None, "no"),
-            ],
-        )
-    old.close()
-    catalog = opened(tmp_path / "p.bc")
-    assert catalog.vectors()[0] == ["/a/1.jpg", "/a/b/copy.jpg"]
-    assert catalog.failures() == [("/2.jpg", "damaged"), ("/a/3.jpg", "no")]
-    assert catalog.known_files("/a/b") == {"/a/b/copy.jpg": Known(10, 22, 0, 0)}
-    assert catalog.rows("SELECT folder FROM photos ORDER BY path") == [("/",), ("/a",), ("/a",), ("/a/b",)]
-    assert catalog.mark() == Mark(1, 0)
-    catalog.save([Photo("/back.jpg", 1, 1, digest(3))], [])
-    ((ids, vectors),) = catalog.vectors_since(1)
-    assert ids.tolist() == [2]
-    np.testing.assert_allclose(vectors, [other], atol=1e-3)
-    assert len(catalog.identity) == 32
-    catalog.close()
+def test_a_file_of_an_unreleased_version_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path / "p.bc").close()
+    with sqlite3.connect(tmp_path / "p.bc") as raw:
+        raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    with pytest.raises(CatalogError, match=r"made by an unreleased babelclip.*--index NEW"):
+        opened(tmp_path / "p.bc")
 
 
 def test_a_reader_learns_what_is_new_and_what_is_gone(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
     photos = [Photo(f"/{i}.jpg", 1, 1, digest(i)) for i in range(5)]
-    catalog.save(photos, [Content(digest(i), VECTOR) for i in range(5)])
-    blocks = list(catalog.vectors_since(0, block=2))
+    catalog.save(photos, [ContentRecord(digest(i), VECTOR) for i in range(5)])
+    blocks = list(catalog.vectors.vectors_since(0, block=2))
     assert [len(ids) for ids, _ in blocks] == [2, 2, 1]
     have = {int(i) for ids, _ in blocks for i in ids}
-    mark = catalog.mark()
+    mark = catalog.vectors.cursor()
     catalog.forget(["/1.jpg", "/2.jpg"])
-    catalog.save([Photo("/moved.jpg", 1, 1, digest(2)), Photo("/3.jpg", 2, 2, digest(9))], [Content(digest(9), VECTOR)])
-    for ids, _ in catalog.vectors_since(mark.vector):
+    catalog.save(
+        [Photo("/moved.jpg", 1, 1, digest(2)), Photo("/3.jpg", 2, 2, digest(9))], [ContentRecord(digest(9), VECTOR)]
+    )
+    for ids, _ in catalog.vectors.vectors_since(mark.vector):
         have |= set(ids.tolist())
-    gone, removal = catalog.removed_since(mark.removal)
+    gone, removal = catalog.vectors.removed_since(mark.removal)
     have -= set(gone.tolist())
-    assert have == {row[0] for row in catalog.rows("SELECT id FROM vectors")}
+    assert have == {row[0] for row in catalog.connection.rows("SELECT id FROM vectors")}
     assert len(have) == 4
-    places = catalog.places(sorted(have))
+    places = catalog.vectors.locations(sorted(have))
     assert {place.path for found in places.values() for place in found} == {"/0.jpg", "/3.jpg", "/4.jpg", "/moved.jpg"}
-    assert catalog.mark() == Mark(max(have), removal)
-    assert catalog.removed_since(removal)[0].tolist() == []
+    assert catalog.vectors.cursor() == Cursor(max(have), removal)
+    assert catalog.vectors.removed_since(removal)[0].tolist() == []
     catalog.close()
 
 
 def test_a_copy_keeps_the_vector_when_the_first_file_goes(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
-    catalog.save([Photo("/1", 1, 1, digest(1)), Photo("/2", 1, 1, digest(1))], [Content(digest(1), VECTOR)])
-    before = catalog.mark()
+    catalog.save([Photo("/1", 1, 1, digest(1)), Photo("/2", 1, 1, digest(1))], [ContentRecord(digest(1), VECTOR)])
+    before = catalog.vectors.cursor()
     catalog.forget(["/1"])
-    assert catalog.mark() == before
-    assert catalog.vectors()[0] == ["/2"]
+    assert catalog.vectors.cursor() == before
+    assert catalog.vectors.all()[0] == ["/2"]
     catalog.close()
 
 
 def test_a_video_has_a_vector_for_each_frame(tmp_path: Path) -> None:
     catalog = opened(tmp_path / "p.bc")
     frames = np.stack([VECTOR, -VECTOR])
-    facts = Facts(kind="video", duration_ms=9000)
-    catalog.save([Photo("/v.mp4", 1, 1, digest(1))], [Content(digest(1), frames, None, facts, (0, 4000))])
-    assert catalog.count() == 1
-    places = catalog.places([1, 2])
-    assert places == {1: [Place(1, "/v.mp4", 0)], 2: [Place(2, "/v.mp4", 4000)]}
+    facts = Metadata(kind="video", duration_ms=9000)
+    catalog.save([Photo("/v.mp4", 1, 1, digest(1))], [ContentRecord(digest(1), frames, None, facts, (0, 4000))])
+    assert catalog.vectors.count() == 1
+    places = catalog.vectors.locations([1, 2])
+    assert places == {1: [VectorLocation(1, "/v.mp4", 0)], 2: [VectorLocation(2, "/v.mp4", 4000)]}
     catalog.close()
 
 
@@ -330,13 +299,13 @@ def test_vectors_in_int8_take_half_and_stay_near(tmp_path: Path) -> None:
     rows = unit_rows(rng.standard_normal((50, 512)).astype(np.float32))
     catalog = Catalog(tmp_path / "p.bc", model_name="t", fingerprint="f", dimension=512, vectors="int8")
     photos = [Photo(f"/{i}", 1, 1, digest(i)) for i in range(50)]
-    catalog.save(photos, [Content(digest(i), rows[i]) for i in range(50)])
-    ((_, stored),) = catalog.vectors_since()
+    catalog.save(photos, [ContentRecord(digest(i), rows[i]) for i in range(50)])
+    ((_, stored),) = catalog.vectors.vectors_since()
     assert (unit_rows(stored) * rows).sum(1).min() > 0.9999
-    assert catalog.rows("SELECT max(length(vector)) FROM vectors") == [(516,)]
+    assert catalog.connection.rows("SELECT max(length(vector)) FROM vectors") == [(516,)]
     catalog.close()
     with pytest.raises(InputError, match=r"stores its vectors as int8, not float16.*--index NEW"):
         Catalog(tmp_path / "p.bc", model_name="t", fingerprint="f", dimension=512, vectors="float16")
     catalog = Catalog(tmp_path / "p.bc", model_name="t", fingerprint="f", dimension=512)
-    assert len(catalog.vectors()[0]) == 50
+    assert len(catalog.vectors.all()[0]) == 50
     catalog.close()

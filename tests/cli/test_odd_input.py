@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from babelclip.catalog.catalog import Photo
+from babelclip.catalog.records import Photo
 from babelclip.cli import output
 from babelclip.errors import InputError
 from babelclip.explore.duplicates import on_disk

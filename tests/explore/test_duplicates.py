@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from babelclip.catalog.catalog import Photo
+from babelclip.catalog.records import Photo
 from babelclip.errors import InputError
 from babelclip.explore.duplicates import EXACT_UP_TO, Capture, Group, find_duplicates, near_pairs
 from babelclip.vectors import FloatArray, unit_rows

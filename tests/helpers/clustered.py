@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.vectors import FloatArray, unit_rows
 
 DIMENSION = 32
@@ -25,6 +26,6 @@ def fill(catalog: Catalog, seed: int, n: int) -> FloatArray:
     vectors = clustered(seed, n)
     catalog.save(
         [Photo(f"/p/{seed}-{i}.jpg", 1, 1, content_hash(seed, i)) for i in range(n)],
-        [Content(content_hash(seed, i), vector) for i, vector in enumerate(vectors)],
+        [ContentRecord(content_hash(seed, i), vector) for i, vector in enumerate(vectors)],
     )
     return vectors

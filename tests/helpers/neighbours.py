@@ -19,14 +19,14 @@ def texts() -> list[FloatArray]:
 
 def reader(catalog: Catalog, exact_up_to: int = 1000) -> CatalogNeighbours:
     """Neighbours that have read the catalog and built nothing."""
-    neighbours = CatalogNeighbours(catalog, DIMENSION, exact_up_to=exact_up_to)
+    neighbours = CatalogNeighbours(catalog.vectors, DIMENSION, exact_up_to=exact_up_to)
     neighbours.refresh()
     return neighbours
 
 
 def maintained(catalog: Catalog) -> CatalogNeighbours:
     """Neighbours whose graph is up to date."""
-    neighbours = CatalogNeighbours(catalog, DIMENSION, exact_up_to=1000)
+    neighbours = CatalogNeighbours(catalog.vectors, DIMENSION, exact_up_to=1000)
     neighbours.maintain(texts)
     neighbours.refresh()
     return neighbours

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from babelclip.catalog.catalog import Catalog
-from babelclip.indexing.indexer import IndexReport, bring_up_to_date
+from babelclip.indexing.indexer import bring_up_to_date
+from babelclip.indexing.report import IndexReport
 from babelclip.models.model import Model
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -25,9 +26,9 @@ class Update:
         return bring_up_to_date(self.catalog, self.model, root or self.photos, every_seconds=every)
 
     def names(self) -> list[str]:
-        return [path.removeprefix(f"{self.photos}/") for path in self.catalog.vectors()[0]]
+        return [path.removeprefix(f"{self.photos}/") for path in self.catalog.vectors.all()[0]]
 
 
 def captions(catalog: Catalog) -> dict[str, str | None]:
     query = "SELECT path, caption FROM photos JOIN contents ON contents.id = content"
-    return {Path(path).name: caption for path, caption in catalog.rows(query)}
+    return {Path(path).name: caption for path, caption in catalog.connection.rows(query)}

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from babelclip.indexing import indexer
-from babelclip.indexing.indexer import IndexReport
-from babelclip.media.archives import Member, members
+from babelclip.indexing.report import IndexReport
+from babelclip.media.archives import ArchiveMember, members
 from babelclip.models.model import Model
 from tests.helpers.media_files import tarred, zipped
 from tests.helpers.updating import Update
@@ -27,7 +27,7 @@ def test_photos_in_archives_have_the_vectors_of_the_files(
     (zipped if name.endswith("zip") else tarred)(folder / name, photos)
     report = update(folder)
     assert (report.added, report.failed) == (5, [])
-    paths, vectors = update.catalog.vectors()
+    paths, vectors = update.catalog.vectors.all()
     assert paths[0] == f"{folder}/{name}!/trip/a.jpg"
     np.testing.assert_allclose(vectors[0], pair.encode(photos / "a.jpg"), atol=2e-3)
     assert update(folder) == IndexReport(unchanged=5)
@@ -75,7 +75,7 @@ def test_a_damaged_archive_is_read_once_and_again_when_it_changes(
 ) -> None:
     opened: list[str] = []
 
-    def noted(archive: str) -> Iterator[Member]:
+    def noted(archive: str) -> Iterator[ArchiveMember]:
         opened.append(Path(archive).name)
         return members(archive)
 
@@ -96,11 +96,11 @@ def test_a_damaged_archive_is_read_once_and_again_when_it_changes(
     again = update()
     assert opened == ["x.tar.gz", "y.zip"]
     assert (again.failed, again.added, again.removed) == ([], 0, 0)
-    assert names <= {Path(path).name for path, _ in update.catalog.failures()}
+    assert names <= {Path(path).name for path, _ in update.catalog.photos.failures()}
     tarred(photos / "x.tar.gz", photos)
     assert update().failed == []
     assert opened == ["x.tar.gz", "y.zip", "x.tar.gz"]
-    assert "x.tar.gz" not in {Path(path).name for path, _ in update.catalog.failures()}
+    assert "x.tar.gz" not in {Path(path).name for path, _ in update.catalog.photos.failures()}
 
 
 def test_an_archive_that_may_not_be_read_now_is_tried_again(

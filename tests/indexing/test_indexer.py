@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import CatalogError, InputError
-from babelclip.indexing.indexer import NO_VECTOR, IndexReport
-from babelclip.media.loader import read_original
+from babelclip.indexing.indexer import NO_VECTOR
+from babelclip.indexing.report import IndexReport
+from babelclip.media.loader import load_image
 from babelclip.models.model import Model
 from babelclip.pipeline import ordered_map
 from babelclip.vectors import FloatArray, from_bytes
@@ -62,11 +63,11 @@ def test_facts_that_an_older_version_did_not_read_are_read_without_encoding(
     update: Update, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update()
-    with update.catalog._transaction():
-        update.catalog._db.execute("UPDATE contents SET facts = 0, width = NULL")
+    with update.catalog.connection.transaction() as db:
+        db.execute("UPDATE contents SET facts = 0, width = NULL")
     monkeypatch.setattr(Model, "stream_images", None)
     assert update() == IndexReport(unchanged=5)
-    assert update.catalog.rows("SELECT count(*) FROM contents WHERE width >= 90 AND facts > 0") == [(5,)]
+    assert update.catalog.connection.rows("SELECT count(*) FROM contents WHERE width >= 90 AND facts > 0") == [(5,)]
 
 
 def test_a_folder_that_goes_is_forgotten_and_comes_back_without_encoding(
@@ -87,7 +88,7 @@ def test_what_no_file_has_had_for_long_is_purged(update: Update, photos: Path) -
     update()
     assert update.catalog.purge(days=1) == 0
     assert update.catalog.purge(days=0) == 1
-    assert update.catalog.rows("SELECT count(*) FROM contents") == [(4,)]
+    assert update.catalog.connection.rows("SELECT count(*) FROM contents") == [(4,)]
 
 
 @pytest.fixture
@@ -112,14 +113,14 @@ def varied(photos: Path) -> Path:
 
 def stored_vectors(update: Update) -> dict[tuple[str, int | None], FloatArray]:
     query = "SELECT path, at_ms, vector FROM photos JOIN vectors USING (content)"
-    rows = update.catalog.rows(query)
+    rows = update.catalog.connection.rows(query)
     return {(path, at_ms): from_bytes(vector, update.model.dimension)[0] for path, at_ms, vector in rows}
 
 
 def assert_every_vector_is_of_its_own_content(update: Update) -> None:
     """Compares each stored vector with that of its file or frame, encoded alone."""
     for (path, at_ms), vector in stored_vectors(update).items():
-        alone = update.model.encode_images(read_original(path, at_ms))
+        alone = update.model.encode_images(load_image(path, at_ms))
         np.testing.assert_allclose(vector, alone, atol=2e-3, err_msg=f"{path} {at_ms}")
 
 
@@ -205,9 +206,9 @@ def test_two_processes_that_index_at_once_lose_nothing(
         _, said = run.communicate()
         assert run.returncode == 0, said
     catalog = opened(tmp_path / "two.bc", pair)
-    assert len(catalog.vectors()[0]) == catalog.count() == 300
-    assert catalog.rows("SELECT count(*) FROM vectors") == [(300,)]
-    assert catalog.rows("SELECT count(*) FROM retired") == [(0,)]
+    assert len(catalog.vectors.all()[0]) == catalog.vectors.count() == 300
+    assert catalog.connection.rows("SELECT count(*) FROM vectors") == [(300,)]
+    assert catalog.connection.rows("SELECT count(*) FROM retired") == [(0,)]
     catalog.close()
 
 
@@ -219,14 +220,14 @@ def test_a_full_disk_is_said_and_what_was_saved_stands(
     for i in range(700):
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(photos / f"{i:03}.png")
     catalog = update.catalog
-    pages = catalog.rows("PRAGMA page_count")[0][0]
-    catalog.rows(f"PRAGMA max_page_count = {pages + 4}")
+    pages = catalog.connection.rows("PRAGMA page_count")[0][0]
+    catalog.connection.rows(f"PRAGMA max_page_count = {pages + 4}")
     with pytest.raises(CatalogError, match=r"full.*Make room; what was saved before stands"):
         update()
-    have = catalog.count()
-    assert catalog.rows("PRAGMA integrity_check") == [("ok",)]
+    have = catalog.vectors.count()
+    assert catalog.connection.rows("PRAGMA integrity_check") == [("ok",)]
     assert have >= 5
-    catalog.rows("PRAGMA max_page_count = 1000000")
+    catalog.connection.rows("PRAGMA max_page_count = 1000000")
     report = update()
     assert report.unchanged == have
-    assert catalog.count() == 705
+    assert catalog.vectors.count() == 705

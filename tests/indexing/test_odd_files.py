@@ -12,9 +12,10 @@ from PIL import Image
 
 from babelclip.catalog.catalog import Catalog
 from babelclip.errors import ImageError, ImageTooLargeError
-from babelclip.indexing.indexer import IndexReport, bring_up_to_date
+from babelclip.indexing.indexer import bring_up_to_date
+from babelclip.indexing.report import IndexReport
 from babelclip.media.archives import archive_of, file_of, members, source_of
-from babelclip.media.crawl import settled
+from babelclip.media.crawl import canonical_path
 from babelclip.media.images import read_image, register_formats
 from babelclip.media.video import frames
 from babelclip.models.model import Model
@@ -38,7 +39,7 @@ def test_a_folder_may_be_called_like_an_archive_that_is_gone_into(catalog: Catal
         (photos / "a.jpg").unlink()
     assert bring_up_to_date(catalog, pair, photos).added == 5
     assert bring_up_to_date(catalog, pair, photos) == IndexReport(unchanged=5)
-    assert catalog.paths_below(str(photos / "Wow")) == [str(photos / "Wow/c.webp")]
+    assert catalog.photos.paths_below(str(photos / "Wow")) == [str(photos / "Wow/c.webp")]
     member = f"{photos}/Wow!/in.zip!/x/f.jpg"
     assert isinstance(source_of(member), bytes)
     assert file_of(member) == photos / "Wow!/in.zip"
@@ -58,8 +59,8 @@ def test_a_folder_is_the_same_by_whatever_way_it_is_named(
         assert bring_up_to_date(catalog, pair, Path(name)) == IndexReport(unchanged=5)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/link").symlink_to(photos / "inner")
-    assert settled(tmp_path / "other/link/../a.jpg") == photos / "a.jpg"
-    assert settled(tmp_path / "other/link") == tmp_path / "other/link"
+    assert canonical_path(tmp_path / "other/link/../a.jpg") == photos / "a.jpg"
+    assert canonical_path(tmp_path / "other/link") == tmp_path / "other/link"
 
 
 def test_the_archive_in_a_path_is_told_by_its_name() -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from babelclip.errors import InputError
-from babelclip.indexing.indexer import IndexProgress
+from babelclip.indexing.report import IndexProgress
 from babelclip.models.model import Model
 from babelclip.search.index import Index
 

@@ -4,7 +4,7 @@ import struct
 import pytest
 from PIL import Image
 
-from babelclip.media.metadata import MAX_KEYWORDS, Facts, facts_of, facts_of_xmp, iso_time, merged
+from babelclip.media.metadata import MAX_KEYWORDS, Metadata, iso_time, merge_metadata, parse_xmp, read_metadata
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/"
@@ -48,7 +48,7 @@ def with_iptc(*records: tuple[int, int, bytes]) -> Image.Image:
 
 
 def test_exif_gives_time_place_camera_caption_and_keywords() -> None:
-    assert facts_of(reopened(exif=exif())) == Facts(
+    assert read_metadata(reopened(exif=exif())) == Metadata(
         width=40,
         height=30,
         taken_at="2024-07-31T18:05:09",
@@ -61,24 +61,24 @@ def test_exif_gives_time_place_camera_caption_and_keywords() -> None:
 
 
 def test_size_is_that_of_the_upright_picture() -> None:
-    facts = facts_of(reopened(exif=exif(orientation=6)))
+    facts = read_metadata(reopened(exif=exif(orientation=6)))
     assert (facts.width, facts.height) == (30, 40)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_xmp_in_a_picture_is_read(kind: str) -> None:
-    facts = facts_of(reopened(kind, xmp=XMP))
+    facts = read_metadata(reopened(kind, xmp=XMP))
     assert (facts.caption, facts.keywords) == ("Ein Hund", ("Hund", "пляж"))
     assert (facts.latitude, facts.longitude) == (50.0875, -14.5)
 
 
 def test_a_sidecar_is_trusted_more_than_the_picture() -> None:
-    facts = facts_of(reopened(exif=exif()), XMP)
+    facts = read_metadata(reopened(exif=exif()), XMP)
     assert (facts.caption, facts.latitude, facts.camera) == ("Ein Hund", 50.0875, "Canon EOS R5")
 
 
 def test_iptc_is_read_in_utf8_and_latin1() -> None:
-    facts = facts_of(with_iptc((2, 25, b"Strand"), (2, 25, "Müll".encode("latin-1")), (2, 120, "Häuser".encode())))
+    facts = read_metadata(with_iptc((2, 25, b"Strand"), (2, 25, "Müll".encode("latin-1")), (2, 120, "Häuser".encode())))
     assert (facts.caption, facts.keywords) == ("Häuser", ("Strand", "Müll"))
 
 
@@ -94,14 +94,14 @@ def test_iptc_is_read_in_utf8_and_latin1() -> None:
     ],
 )
 def test_damaged_metadata_says_nothing(packet: bytes) -> None:
-    facts = facts_of(reopened(exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"), packet)
+    facts = read_metadata(reopened(exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"), packet)
     assert (facts.width, facts.height, facts.latitude, facts.taken_at) == (40, 30, None, None)
 
 
 def test_a_packet_of_nothing_says_nothing_and_a_huge_one_is_refused() -> None:
-    assert facts_of_xmp(b"\0 \n") == Facts()
+    assert parse_xmp(b"\0 \n") == Metadata()
     with pytest.raises(ValueError, match="over the limit"):
-        facts_of_xmp(b" " * (4 * 2**20) + b"<a/>")
+        parse_xmp(b" " * (4 * 2**20) + b"<a/>")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,6 @@ def test_times_lose_their_zone_and_impossible_ones_say_nothing(written: str | No
 
 
 def test_half_a_place_is_none_and_keywords_are_bounded() -> None:
-    assert merged([Facts(latitude=3.0)]) == Facts()
+    assert merge_metadata([Metadata(latitude=3.0)]) == Metadata()
     words = "".join(f"<rdf:li>{i}</rdf:li>" for i in range(MAX_KEYWORDS + 9)).encode()
-    assert len(facts_of_xmp(XMP.replace(b"<rdf:li>Hund</rdf:li>", words)).keywords) == MAX_KEYWORDS
+    assert len(parse_xmp(XMP.replace(b"<rdf:li>Hund</rdf:li>", words)).keywords) == MAX_KEYWORDS

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 from babelclip.checkpoints.specs import PixelSpec
 from babelclip.media import images
 from babelclip.media.images import Pixels, read_image, read_pixels, to_pixels
-from babelclip.media.thumbnails import read_small
+from babelclip.media.thumbnails import load_thumbnail
 from babelclip.settings import settings
 
 LARGE_PHOTOS = [
@@ -105,7 +105,7 @@ def test_a_small_picture_of_a_large_jpeg_is_decoded_smaller_upright_and_looks_th
     exact = read_image(tmp_path / "a.jpg")
     assert 300 <= max(read_image(tmp_path / "a.jpg", shown_at=200).size) < size[0]
     exact.thumbnail((200, 200), Image.Resampling.LANCZOS)
-    small = read_small(str(tmp_path / "a.jpg"), 200)
+    small = load_thumbnail(str(tmp_path / "a.jpg"), 200)
     assert small.size == exact.size
     assert unlike(np.asarray(small), np.asarray(exact)) < 1
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from babelclip.errors import ImageError
-from babelclip.indexing.indexer import IndexReport
+from babelclip.indexing.report import IndexReport
 from babelclip.media import raw, video
 from babelclip.media.images import read_image
-from babelclip.media.video import facts_of_video, frames
+from babelclip.media.video import frames, read_video_metadata
 from tests.helpers.media_files import make_raw, make_video
 from tests.helpers.updating import Update
 
@@ -18,10 +18,10 @@ def test_a_video_has_a_vector_every_few_seconds_with_its_time(update: Update, ph
     make_video(photos / "v.mp4")
     assert update().added == 6
     query = "SELECT at_ms FROM vectors JOIN photos USING (content) WHERE path LIKE '%v.mp4' ORDER BY at_ms"
-    assert update.catalog.rows(query) == [(0,), (5000,), (10000,)]
+    assert update.catalog.connection.rows(query) == [(0,), (5000,), (10000,)]
     facts = "SELECT kind, width, height, duration_ms FROM contents WHERE kind = 'video'"
-    assert update.catalog.rows(facts) == [("video", 160, 96, 12000)]
-    assert update.catalog.count() == 6
+    assert update.catalog.connection.rows(facts) == [("video", 160, 96, 12000)]
+    assert update.catalog.vectors.count() == 6
     (photos / "v.mp4").rename(photos / "w.mp4")
     assert update().known_content == 1
 
@@ -31,7 +31,7 @@ def test_videos_can_be_left_out_and_stay_if_they_are_in(update: Update, photos: 
     assert update(every=0).added == 5
     assert update().added == 1
     assert update(every=0) == IndexReport(unchanged=5)
-    assert update.catalog.count() == 6
+    assert update.catalog.vectors.count() == 6
 
 
 @pytest.mark.parametrize("every", [1.0, 4.5])
@@ -50,7 +50,7 @@ def test_a_video_is_turned_upright(tmp_path: Path) -> None:
     ((_, image),) = frames(str(tmp_path / "v.mp4"))
     assert image.size == (96, 160)
     assert image.getpixel((4, 155))[0] > 200  # type: ignore[index]
-    facts = facts_of_video(str(tmp_path / "v.mp4"))
+    facts = read_video_metadata(str(tmp_path / "v.mp4"))
     assert (facts.width, facts.height) == (96, 160)
 
 
@@ -72,7 +72,7 @@ def test_a_raw_picture_is_rendered_and_its_facts_are_of_the_sensor(update: Updat
     assert image.getpixel((120, 160))[0] > 200  # type: ignore[index]
     assert update(folder).added == 1
     query = "SELECT width, height, taken_at FROM contents"
-    assert update.catalog.rows(query) == [(480, 640, "2024-07-31T18:05:09")]
+    assert update.catalog.connection.rows(query) == [(480, 640, "2024-07-31T18:05:09")]
     (folder / "b.cr2").write_bytes(b"no picture" * 50)
     assert "not a RAW file that can be read" in update(folder).failed[0][1]
 

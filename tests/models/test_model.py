@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from babelclip.errors import ImageError, InputError, ModelError, ModelNotFoundError
-from babelclip.media.images import ImageSource
+from babelclip.media.images import ImageInput
 from babelclip.models.model import Model
 from babelclip.pipeline import ordered_map
 from babelclip.runtimes import RuntimePrecision, Session, load_runtime
@@ -19,7 +19,7 @@ from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty, reo
 def test_a_mixed_list_keeps_its_order(pair: Model, photos: Path) -> None:
     picture = Image.new("RGB", (40, 30), "red")
     raw = (photos / "b.png").read_bytes()
-    items: list[str | ImageSource] = ["a dog", photos / "a.jpg", "", picture, raw, np.asarray(picture), "собака"]
+    items: list[str | ImageInput] = ["a dog", photos / "a.jpg", "", picture, raw, np.asarray(picture), "собака"]
     vectors = pair.encode(items)
     assert vectors.shape == (7, 24)
     assert vectors.dtype == np.float32

@@ -13,14 +13,14 @@ from tests.helpers.neighbours import NEVER, maintained, reader, recall, texts
 
 
 def folders(catalog: Catalog) -> int:
-    return sum(path.is_dir() for path in snapshot_folder(catalog).iterdir())
+    return sum(path.is_dir() for path in snapshot_folder(catalog.vectors).iterdir())
 
 
 def test_nothing_is_done_where_nothing_is_due(catalog: Catalog) -> None:
     fill(catalog, 0, 1000)
-    maintenance = GraphMaintenance(catalog, DIMENSION, exact_up_to=1000)
+    maintenance = GraphMaintenance(catalog.vectors, DIMENSION, exact_up_to=1000)
     assert not maintenance.run(texts)
-    assert not snapshot_folder(catalog).exists()
+    assert not snapshot_folder(catalog.vectors).exists()
     fill(catalog, 1, 1)
     assert maintenance.run(texts)
     assert not maintenance.run(texts)
@@ -48,7 +48,9 @@ def test_enough_new_vectors_make_the_graph_grow_and_enough_removals_rebuild_it(
 def test_progress_ends_at_the_total(catalog: Catalog) -> None:
     fill(catalog, 0, 2000)
     steps: list[tuple[int, int]] = []
-    GraphMaintenance(catalog, DIMENSION, exact_up_to=1000).run(texts, lambda done, total: steps.append((done, total)))
+    GraphMaintenance(catalog.vectors, DIMENSION, exact_up_to=1000).run(
+        texts, lambda done, total: steps.append((done, total))
+    )
     assert steps[-1] == (2000, 2000)
 
 
@@ -59,7 +61,7 @@ def test_what_progress_raises_cancels_a_build_and_leaves_nothing(catalog: Catalo
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        GraphMaintenance(catalog, DIMENSION, exact_up_to=1000).run(texts, cancel)
+        GraphMaintenance(catalog.vectors, DIMENSION, exact_up_to=1000).run(texts, cancel)
     assert folders(catalog) == 0
     assert maintained(catalog).manifest is not None
 
@@ -91,7 +93,7 @@ def test_missing_damaged_and_foreign_files_are_built_again(catalog: Catalog, dam
     fill(catalog, 0, 2000)
     made = maintained(catalog).manifest
     assert made is not None
-    folder = snapshot_folder(catalog)
+    folder = snapshot_folder(catalog.vectors)
     place = folder / made.name
     manifest = folder / "current.json"
     if damage == "missing":
@@ -102,7 +104,7 @@ def test_missing_damaged_and_foreign_files_are_built_again(catalog: Catalog, dam
     elif damage == "vectors":
         (place / "vectors.npy").write_bytes(b"")
     elif damage == "other":
-        manifest.write_text(manifest.read_text().replace(catalog.identity, "0" * 32))
+        manifest.write_text(manifest.read_text().replace(catalog.connection.identity, "0" * 32))
     elif damage == "old format":
         manifest.write_text(manifest.read_text().replace('"format": 5', '"format": 4'))
     elif damage == "garbage":
@@ -119,14 +121,14 @@ def test_missing_damaged_and_foreign_files_are_built_again(catalog: Catalog, dam
 
 def test_two_processes_that_maintain_at_once_build_one_graph(catalog: Catalog) -> None:
     fill(catalog, 0, 2000)
-    snapshot_folder(catalog).mkdir()
+    snapshot_folder(catalog.vectors).mkdir()
     results: list[bool] = []
 
     def other() -> None:
         with closing(Catalog(catalog.path, model_name="m", fingerprint="f" * 64, dimension=DIMENSION)) as opened:
-            results.append(GraphMaintenance(opened, DIMENSION, exact_up_to=1000).run(texts))
+            results.append(GraphMaintenance(opened.vectors, DIMENSION, exact_up_to=1000).run(texts))
 
-    with closing(sqlite3.connect(snapshot_folder(catalog) / LOCK, isolation_level=None)) as lock:
+    with closing(sqlite3.connect(snapshot_folder(catalog.vectors) / LOCK, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         threads = [threading.Thread(target=other) for _ in range(2)]
         for thread in threads:

@@ -124,7 +124,7 @@ def test_a_damaged_snapshot_is_not_adopted(catalog: Catalog) -> None:
     vectors = fill(catalog, 0, 2000)
     manifest = maintained(catalog).manifest
     assert manifest is not None
-    (graph_maintenance.snapshot_folder(catalog) / manifest.name / "rows.npy").write_bytes(b"")
+    (graph_maintenance.snapshot_folder(catalog.vectors) / manifest.name / "rows.npy").write_bytes(b"")
     neighbours = reader(catalog)
     assert neighbours.manifest is None
     assert neighbours.search(vectors[:5], 1)[0][:, 0].tolist() == [1, 2, 3, 4, 5]

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.catalog.vector_reader import FINDABLE
-from babelclip.media.metadata import Facts
+from babelclip.media.metadata import Metadata
 from babelclip.query.filters import FIELDS, MAX_DEPTH, read_filter
 from babelclip.stores.sqlite_filters import compile_filter
 
@@ -21,18 +22,18 @@ PHOTOS = {
     "beach": (
         "/p/Holiday 2019/beach.jpg",
         4_000_000,
-        Facts(4000, 3000, "2019-07-31T18:05:09", 3.0, 0.0, "Canon EOS 5D", keywords=("Sea",)),
+        Metadata(4000, 3000, "2019-07-31T18:05:09", 3.0, 0.0, "Canon EOS 5D", keywords=("Sea",)),
     ),
     "cat": (
         "/p/home/cat.png",
         300_000,
-        Facts(600, 800, "2021-01-01T00:00:00", camera="NIKON D90", keywords=("cat", "'; DROP TABLE photos;--")),
+        Metadata(600, 800, "2021-01-01T00:00:00", camera="NIKON D90", keywords=("cat", "'; DROP TABLE photos;--")),
     ),
-    "bare": ("/p/home/holiday_x/100%.gif", 10, Facts(50, 50)),
+    "bare": ("/p/home/holiday_x/100%.gif", 10, Metadata(50, 50)),
     "été": (
         f"/{unicodedata.normalize('NFD', 'Été à la mer')}/Île.jpg",
         2000,
-        Facts(300, 200, camera="Цифра 1", caption="Закат НАД Морем", keywords=("Ça", "КОТ")),
+        Metadata(300, 200, camera="Цифра 1", caption="Закат НАД Морем", keywords=("Ça", "КОТ")),
     ),
 }
 
@@ -46,7 +47,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         photos, contents = [], []
         for number, (name, size, metadata) in enumerate(PHOTOS.values()):
             photos.append(Photo(name, size, 1, bytes([number]) * 32))
-            contents.append(Content(bytes([number]) * 32, vector[number], facts=metadata))
+            contents.append(ContentRecord(bytes([number]) * 32, vector[number], metadata=metadata))
         catalog.save(photos, contents)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE contents SET favourite = 1 WHERE width = 4000")
@@ -57,7 +58,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
 def names(index: Catalog, text: str) -> set[str]:
     """The photos that a filter matches."""
     condition = compile_filter(read_filter(text))
-    rows = index.rows(f"SELECT path FROM {FINDABLE} WHERE {condition.sql}", condition.parameters)
+    rows = index.connection.rows(f"SELECT path FROM {FINDABLE} WHERE {condition.sql}", condition.parameters)
     by_path = {path: name for name, (path, _, _) in PHOTOS.items()}
     return {by_path[path] for (path,) in rows}
 
@@ -158,7 +159,7 @@ def test_a_filter_as_deep_as_the_language_allows_fits_sqlites_parser(
         operator = operators[level % len(operators)]
         text = f"NOT ({text})" if operator == "NOT" else f"folder:mér {operator} ({text})"
     assert names(index, text) <= EVERY
-    matched = index.places([1], *astuple(compile_filter(read_filter(text))))
+    matched = index.vectors.locations([1], *astuple(compile_filter(read_filter(text))))
     assert set(matched) <= {1}
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
-from babelclip.media.metadata import Facts
+from babelclip.media.metadata import Metadata
 from babelclip.stores import ModelIdentity, Store, StoreRecord, open_store
 from babelclip.stores.milvus import read_address
 from babelclip.stores.sqlite import SqliteStore
@@ -44,13 +45,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         stores[-1].close()
 
 
-def entry(number: int, path: str = "", facts: Facts | None = None) -> StoreRecord:
+def entry(number: int, path: str = "", facts: Metadata | None = None) -> StoreRecord:
     return StoreRecord(
         path or f"/photos/{number:02d}.jpg",
         number.to_bytes(32, "big"),
         VECTORS[number],
         size=1000 + number,
-        facts=facts or Facts(),
+        facts=facts or Metadata(),
     )
 
 
@@ -115,8 +116,8 @@ def test_copies_are_found_by_each_of_their_paths(store: Store) -> None:
 
 def test_a_video_comes_once_with_its_best_frame_and_leaves_room_for_others(tmp_path: Path) -> None:
     shown: FloatArray = unit_rows(VECTORS[:1] + 0.1 * VECTORS[1:21])
-    videos = [Content(b"v" * 32, shown, at_ms=tuple(range(0, 20_000, 1000)))]
-    pictures = [Content(number.to_bytes(32, "big"), VECTORS[number]) for number in range(30, 36)]
+    videos = [ContentRecord(b"v" * 32, shown, at_ms=tuple(range(0, 20_000, 1000)))]
+    pictures = [ContentRecord(number.to_bytes(32, "big"), VECTORS[number]) for number in range(30, 36)]
     catalog = Catalog(tmp_path / "v.bc", model_name="tiny", fingerprint="f" * 64, dimension=DIMENSION)
     with closing(catalog):
         paths = ["/v.mp4", *(f"/{number}.jpg" for number in range(30, 36))]
@@ -185,13 +186,13 @@ def test_another_model_is_refused(opened: Opener, tmp_path: Path) -> None:
 
 
 ALBUM = {
-    "/p/Holiday/IMG_1.jpg": Facts(
+    "/p/Holiday/IMG_1.jpg": Metadata(
         4000, 3000, "2019-07-31T18:05:09", 1.0, 2.0, "Canon EOS", "Am Strand", ("Cat", "sea")
     ),
-    "/p/Holiday/sub/IMGx1.jpg": Facts(3000, 4000, "2020-01-01T00:00:00", camera="NIKON D3"),
-    "/p/holidays/100%.jpg": Facts(1000, 1000, "2020-05-31T23:59:59", keywords=("cat",)),
-    '/q/a\\b "c".jpg': Facts(),
-    "/q/фото.jpg": Facts(640, 480, caption="Море"),
+    "/p/Holiday/sub/IMGx1.jpg": Metadata(3000, 4000, "2020-01-01T00:00:00", camera="NIKON D3"),
+    "/p/holidays/100%.jpg": Metadata(1000, 1000, "2020-05-31T23:59:59", keywords=("cat",)),
+    '/q/a\\b "c".jpg': Metadata(),
+    "/q/фото.jpg": Metadata(640, 480, caption="Море"),
 }
 
 
@@ -253,8 +254,8 @@ def test_accents_and_capitals_of_any_script_are_one_word_however_they_are_writte
     store = opened()
     store.add(
         [
-            entry(0, f"/x/{written}/a.jpg", Facts(caption=f"en {written}", keywords=(written,))),
-            entry(1, "/y/été-2/b.jpg" if where.startswith("folder") else "/y/ete/b.jpg", Facts()),
+            entry(0, f"/x/{written}/a.jpg", Metadata(caption=f"en {written}", keywords=(written,))),
+            entry(1, "/y/été-2/b.jpg" if where.startswith("folder") else "/y/ete/b.jpg", Metadata()),
         ]
     )
     assert found(store, VECTORS[0], 10, where) == [f"/x/{written}/a.jpg"]

@@ -150,7 +150,7 @@ def measure_index(
     """
     catalog = Catalog(path, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
     try:
-        opened = CatalogNeighbours(catalog, model.dimension)
+        opened = CatalogNeighbours(catalog.vectors, model.dimension)
         opened.refresh()
         if len(opened) < FEWEST_VECTORS:
             raise InputError(f"{path} has {len(opened)} vectors; the measurement needs at least {FEWEST_VECTORS}")
@@ -180,7 +180,7 @@ def text_sample(model: Model, captions: Sequence[str]) -> FloatArray:
 def _build(workload: Workload, model: Model) -> tuple[CatalogNeighbours, float]:
     """Build the graph of a catalog; return it with the seconds that it took."""
     start = time.perf_counter()
-    built = CatalogNeighbours(workload.catalog, workload.queries.shape[1])
+    built = CatalogNeighbours(workload.catalog.vectors, workload.queries.shape[1])
     built.maintain(partial(tuning_vectors, model))
     built.refresh()
     return built, time.perf_counter() - start
@@ -235,7 +235,7 @@ def _searches(
     dimension = queries[0][0].shape[1]
     catalog = Catalog(path, model_name=name, fingerprint=fingerprint, dimension=dimension)
     before = resident_mebibytes()
-    neighbours = CatalogNeighbours(catalog, dimension, exact_up_to=0 if has_graph else sys.maxsize)
+    neighbours = CatalogNeighbours(catalog.vectors, dimension, exact_up_to=0 if has_graph else sys.maxsize)
     neighbours.refresh()
 
     def search(query: FloatArray, allowed: Ids | None) -> Ids:
@@ -275,7 +275,7 @@ def sample_filters(catalog: Catalog) -> dict[str, Ids]:
     """
     rng = np.random.default_rng(SEED)
     ids, cosines, one = [], [], None
-    for some, vectors in catalog.vectors_since(0):
+    for some, vectors in catalog.vectors.vectors_since(0):
         one = vectors[0] if one is None else one
         ids.append(some)
         cosines.append(vectors @ one)
@@ -313,7 +313,7 @@ def true_ids(catalog: Catalog, queries: FloatArray, allowed: Ids | None = None) 
     ids: list[Ids] = []
 
     def blocks() -> Iterator[NDArray[np.float16]]:
-        for some, vectors in catalog.vectors_since(0):
+        for some, vectors in catalog.vectors.vectors_since(0):
             here = slice(None) if allowed is None else is_among(some, allowed)
             ids.append(some[here])
             yield unit_rows(vectors[here]).astype(np.float16)
@@ -325,6 +325,6 @@ def true_ids(catalog: Catalog, queries: FloatArray, allowed: Ids | None = None) 
 
 def _brute_p50_ms(catalog: Catalog, queries: FloatArray) -> float:
     """The median of a matrix product with all vectors in float32, and sorting."""
-    vectors = np.concatenate([block for _, block in catalog.vectors_since(0)])
+    vectors = np.concatenate([block for _, block in catalog.vectors.vectors_since(0)])
     _, seconds = timed(lambda query: np.argsort(-(vectors @ query[0]))[:K], queries)
     return 1000 * float(np.median(seconds))

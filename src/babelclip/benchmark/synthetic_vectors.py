@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from babelclip.ann.exact import Ids
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.vectors import FloatArray, unit_rows
 
 # Its stubs tell of C++, not of the Python layer above it.
@@ -119,6 +120,6 @@ def fill(catalog: Catalog, blocks: Iterator[FloatArray], *, start: int = 0) -> N
         names = [i.to_bytes(32, "big") for i in range(start, start + len(block))]
         catalog.save(
             [Photo(f"/made/{start + i}.jpg", 1, 1, name) for i, name in enumerate(names)],
-            [Content(name, row) for name, row in zip(names, block, strict=True)],
+            [ContentRecord(name, row) for name, row in zip(names, block, strict=True)],
         )
         start += len(block)

@@ -1,4 +1,4 @@
-"""The file of a catalog: opening, checking and migrating it, transactions, and what SQLite raises told as ours."""
+"""Connection to the SQLite file of a catalog: opening, model check, transactions, error translation."""
 
 import os
 import sqlite3
@@ -14,49 +14,49 @@ from babelclip.vectors import StoredForm
 BUSY_TIMEOUT_SECONDS = 30.0
 
 
-class CatalogFile:
-    """An open file, checked to be a catalog of this version and of the model at hand."""
+class Connection:
+    """An open SQLite file, checked to be a catalog of this version and of the given model."""
 
     def __init__(
         self, path: Path, *, model_name: str, fingerprint: str, dimension: int, vectors: StoredForm | None = None
     ) -> None:
-        """Open a catalog, or make one.
+        """Open a catalog file, or create it.
 
-        :param path: the file; its folder is made if need be
-        :param model_name: the model's name, for messages
-        :param fingerprint: what tells the model's vectors from another's
-        :param dimension: the length of a vector
-        :param vectors: how vectors are stored; None takes what the file has, float16 in a new one
+        :param path: the file; missing parent folders are created
+        :param model_name: name of the model, for messages
+        :param fingerprint: fingerprint of the model
+        :param dimension: dimension of its vectors
+        :param vectors: number format of stored vectors; None takes the file's own, float16 in a new file
         :raises CatalogError: if the file is not a catalog, is damaged, locked or newer than this version
-        :raises ModelMismatchError: if it was made by another model
+        :raises ModelMismatchError: if another model created the file
         """
         self.path = path
-        self._dimension = dimension
-        with self._guard():
+        self.dimension = dimension
+        with self._translated_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._connect()
         try:
-            with self._guard():
+            with self._translated_errors():
                 schema.prepare(self._db, path)
             if schema.version(self._db) < schema.VERSION:
-                with self._transaction():
+                with self.transaction():
                     schema.migrate(self._db)
             self._meta = self._check_model(model_name, fingerprint, vectors)
         except BaseException:
             self._db.close()
             raise
-        self._form: StoredForm = "int8" if self._meta["vectors"] == "int8" else "float16"
+        self.stored_form: StoredForm = "int8" if self._meta["vectors"] == "int8" else "float16"
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the file; on a medium that is read-only it needs no log beside it, which could not be made."""
+        """Open the file. On a read-only medium no write-ahead log can be created beside it, so none is used."""
         log = self.path.with_name(self.path.name + "-wal")
-        fixed = self.path.is_file() and not log.exists() and _read_only(self.path)
-        file = f"{self.path.absolute().as_uri()}?immutable=1" if fixed else self.path
-        return sqlite3.connect(file, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=fixed)
+        immutable = self.path.is_file() and not log.exists() and on_read_only_medium(self.path)
+        file = f"{self.path.absolute().as_uri()}?immutable=1" if immutable else self.path
+        return sqlite3.connect(file, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=immutable)
 
     @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn what SQLite and the file system raise into a CatalogError that names the file and the way out."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Turn errors of SQLite and the file system into a CatalogError that names the file and the way out."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -73,12 +73,16 @@ class CatalogFile:
             raise CatalogError(f"index {self.path} cannot be used: {error}") from None
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All of the block's writes, or none."""
-        with self._guard():
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction: all statements of the block take effect, or none.
+
+        :yield: the connection to execute statements on
+        :raises CatalogError: if the file cannot be written
+        """
+        with self._translated_errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 # A full disk may have ended the transaction already.
@@ -87,37 +91,36 @@ class CatalogFile:
                 raise
 
     def _check_model(self, name: str, fingerprint: str, vectors: StoredForm | None) -> dict[str, str]:
-        """Note the model in a new file; refuse an old one that another model made."""
-        stated = {
+        """Write the model into a new file; refuse a file that another model created."""
+        expected = {
             "model": name,
             "fingerprint": fingerprint,
-            "dimension": str(self._dimension),
+            "dimension": str(self.dimension),
             "vectors": vectors or "float16",
         }
-        found = self._read_meta()
-        if stated.keys() - found.keys():
-            with self._transaction():
-                self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", stated.items())
-            found = self._read_meta()
-        if found["fingerprint"] != fingerprint:
+        meta = self._read_meta()
+        if expected.keys() - meta.keys():
+            with self.transaction():
+                self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", expected.items())
+            meta = self._read_meta()
+        if meta["fingerprint"] != fingerprint:
             raise ModelMismatchError(
-                f"index {self.path} was made by model {found['model']} ({found['fingerprint'][:12]}), "
+                f"index {self.path} was made by model {meta['model']} ({meta['fingerprint'][:12]}), "
                 f"not by {name} ({fingerprint[:12]}). Use that model (--model), or make a new index (--index NEW)"
             )
-        if vectors is not None and found["vectors"] != vectors:
+        if vectors is not None and meta["vectors"] != vectors:
             raise InputError(
-                f"index {self.path} stores its vectors as {found['vectors']}, not {vectors}; "
+                f"index {self.path} stores its vectors as {meta['vectors']}, not {vectors}; "
                 "make a new index (--index NEW)"
             )
-        return found
+        return meta
 
     def _read_meta(self) -> dict[str, str]:
-        with self._guard():
-            return dict(self._db.execute("SELECT key, value FROM meta"))
+        return dict(self.rows("SELECT key, value FROM meta"))
 
     @property
     def identity(self) -> str:
-        """32 hexadecimal digits that no other catalog has; what is derived from a catalog notes them."""
+        """Random id of the catalog, 32 hexadecimal digits; files derived from a catalog record it."""
         return self._meta["identity"]
 
     def close(self) -> None:
@@ -125,17 +128,34 @@ class CatalogFile:
         self._db.close()
 
     def rows(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query on the tables, for filters.
+        """Read all rows of a query.
 
         :param query: a SELECT
-        :param parameters: what its placeholders stand for
-        :return: its rows
+        :param parameters: values of its placeholders
+        :return: the rows
         :raises CatalogError: if the file cannot be read
         """
-        with self._guard():
+        with self._translated_errors():
             return self._db.execute(query, parameters).fetchall()
 
+    def row_blocks(self, query: str, block: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Read the rows of a query in blocks.
 
-def _read_only(path: Path) -> bool:
-    """Whether a file lies on a medium that is mounted to be read alone."""
+        :param query: a SELECT
+        :param block: maximum number of rows of a block
+        :yield: rows
+        :raises CatalogError: if the file cannot be read
+        """
+        with self._translated_errors():
+            cursor = self._db.execute(query)
+            while rows := cursor.fetchmany(block):
+                yield rows
+
+
+def on_read_only_medium(path: Path) -> bool:
+    """Check whether a file lies on a medium that is mounted read-only.
+
+    :param path: the file
+    :return: whether it does
+    """
     return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from babelclip.catalog.catalog import Photo
+from babelclip.catalog.records import Photo
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, system_language
 from babelclip.cli.search import open_existing
@@ -16,7 +16,7 @@ from babelclip.errors import InputError
 from babelclip.explore import duplicates as dup
 from babelclip.explore.clusters import Cluster, gather, hdbscan, k_means
 from babelclip.media.archives import inside_archive
-from babelclip.media.crawl import settled
+from babelclip.media.crawl import canonical_path
 from babelclip.models.model import Model
 from babelclip.models.registry import DEFAULT
 from babelclip.search.index import Index
@@ -224,7 +224,7 @@ def _pictures(opened: Index, folder: Path | None) -> tuple[list[Photo], FloatArr
     """The pictures of an index, or of one folder of it."""
     photos, vectors = opened.pictures()
     if folder is not None:
-        root = settled(folder)
+        root = canonical_path(folder)
         kept = [i for i, photo in enumerate(photos) if Path(photo.path).is_relative_to(root)]
         photos, vectors = [photos[i] for i in kept], vectors[kept]
     if not photos:

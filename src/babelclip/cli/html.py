@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from babelclip.errors import ImageError
-from babelclip.media.thumbnails import as_jpeg, read_small
+from babelclip.media.thumbnails import as_jpeg, load_thumbnail
 
 THUMBNAIL_PIXELS = 240
 
@@ -61,7 +61,7 @@ def small(path: str, pixels: int = THUMBNAIL_PIXELS, at_ms: int | None = None) -
     :return: an RGB image; None where the picture is gone or cannot be read
     """
     try:
-        return read_small(path, pixels, at_ms)
+        return load_thumbnail(path, pixels, at_ms)
     except ImageError:
         return None
 

@@ -11,8 +11,9 @@ from babelclip.catalog.catalog import Catalog
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
 from babelclip.errors import InputError
-from babelclip.indexing.indexer import IndexReport, bring_up_to_date
-from babelclip.media.crawl import settled
+from babelclip.indexing.indexer import bring_up_to_date
+from babelclip.indexing.report import IndexReport
+from babelclip.media.crawl import canonical_path
 from babelclip.media.path_rules import PathRules
 from babelclip.media.video import EVERY_SECONDS
 from babelclip.models.model import Model
@@ -79,9 +80,9 @@ def index(
             languages = dict.fromkeys((ANY, "en", system_language(loaded.languages)))
             opened.prepare(languages=languages, progress=lambda done, total: bar(done, total))
         if not json:
-            unreadable = len(catalog.failures())
+            unreadable = len(catalog.photos.failures())
             rest = f", {unreadable} more could not be read" if unreadable else ""
-            output.line(f"The index holds {output.counted(catalog.count(), 'photo')}{rest}.")
+            output.line(f"The index holds {output.counted(catalog.vectors.count(), 'photo')}{rest}.")
         if watch:
             output.message("watching; Ctrl-C ends it")
 
@@ -150,7 +151,7 @@ def tag(
         raise InputError(f"there is no index at {file}; make one with: babelclip index FOLDER")
     catalog = _open(file, load(model, None, "auto"))
     try:
-        absolute = [str(settled(path)) for path in paths]
+        absolute = [str(canonical_path(path)) for path in paths]
         tagged = catalog.tag(absolute, add=words(add), remove=words(remove), favourite=favourite)
     finally:
         catalog.close()

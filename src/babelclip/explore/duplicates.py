@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from babelclip.catalog.catalog import Photo
+from babelclip.catalog.records import Photo
 from babelclip.errors import InputError
 from babelclip.explore.pixel_comparison import may_be_resized, same_picture
 from babelclip.media.archives import file_of, source_of

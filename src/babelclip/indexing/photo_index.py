@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from babelclip.catalog.catalog import Catalog, Photo
-from babelclip.indexing.indexer import IndexProgress, IndexReport, bring_up_to_date
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import Photo
+from babelclip.indexing.indexer import bring_up_to_date
+from babelclip.indexing.report import IndexProgress, IndexReport
 from babelclip.models.model import Model
 from babelclip.vectors import FloatArray, unit_rows
 
@@ -39,7 +41,7 @@ class PhotoIndex:
 
         :return: files in the order of paths, and float32 (n, d) vectors, unit rows
         """
-        photos, vectors = self._catalog.pictures()
+        photos, vectors = self._catalog.vectors.pictures()
         return photos, unit_rows(vectors)
 
     def captures(self) -> dict[bytes, tuple[str | None, str | None]]:
@@ -47,7 +49,7 @@ class PhotoIndex:
 
         :return: by sha256, the time (ISO 8601, the camera's clock) and the camera; None for what is not known
         """
-        return self._catalog.captures()
+        return self._catalog.photos.captures()
 
     def contents_of(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Look up the contents of files, which do not change when these are moved, renamed or copied.
@@ -55,7 +57,7 @@ class PhotoIndex:
         :param paths: absolute paths; those that are not in the index are left out
         :return: sha256 by path
         """
-        return self._catalog.hashes_of(paths)
+        return self._catalog.photos.hashes_of(paths)
 
     def files_of(self, content: bytes) -> list[str]:
         """List the files of a content.
@@ -63,4 +65,4 @@ class PhotoIndex:
         :param content: its sha256
         :return: their paths, sorted; empty where it is not in the index
         """
-        return self._catalog.files_of(content)
+        return self._catalog.photos.files_of(content)

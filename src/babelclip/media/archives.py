@@ -13,7 +13,7 @@ from babelclip.errors import ArchiveError, InputError
 from babelclip.media.crawl import kind_of
 from babelclip.media.path_rules import DEFAULT_RULES
 
-INSIDE = "!/"
+MEMBER_SEPARATOR = "!/"
 """What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
 
 _DAMAGE: tuple[type[Exception], ...] = (
@@ -33,7 +33,7 @@ Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """A photo in an archive: the path that names it, its size in bytes, and what reads it."""
 
     path: str
@@ -41,7 +41,7 @@ class Member:
     read: Callable[[], bytes]
 
 
-def members(archive: str) -> Iterator[Member]:
+def members(archive: str) -> Iterator[ArchiveMember]:
     """The photos in an archive, in its order; those whose name is hidden are passed over.
 
     A member is read before the next one is drawn, or not at all: a compressed tar goes only forward.
@@ -64,11 +64,11 @@ def archive_of(path: str) -> str | None:
     """The archive that a path goes into, by its name: a folder may be called "Wow!".
 
     :param path: of a file, a folder or a member
-    :return: the path of the archive; None where nothing before INSIDE has an archive's name
+    :return: the path of the archive; None where nothing before MEMBER_SEPARATOR has an archive's name
     """
-    at = path.find(INSIDE)
+    at = path.find(MEMBER_SEPARATOR)
     while at >= 0 and kind_of(path[:at]) != "archive":
-        at = path.find(INSIDE, at + 1)
+        at = path.find(MEMBER_SEPARATOR, at + 1)
     return path[:at] if at >= 0 else None
 
 
@@ -123,19 +123,21 @@ def _is_zip(archive: str) -> bool:
     return archive.lower().endswith((".zip", ".cbz"))
 
 
-def _zip_members(archive: str) -> Iterator[Member]:
+def _zip_members(archive: str) -> Iterator[ArchiveMember]:
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
             if not entry.is_dir() and _is_photo(entry.filename):
-                yield Member(_path(archive, entry.filename), entry.file_size, _reader(archive, opened.read, entry))
+                yield ArchiveMember(
+                    _path(archive, entry.filename), entry.file_size, _reader(archive, opened.read, entry)
+                )
 
 
-def _tar_members(archive: str) -> Iterator[Member]:
+def _tar_members(archive: str) -> Iterator[ArchiveMember]:
     # Streams ("|") keep no list of members; one of a million photos would be hundreds of megabytes.
     with tarfile.open(archive, "r|*") as opened:
         for entry in opened:
             if entry.isfile() and _is_photo(entry.name):
-                yield Member(_path(archive, entry.name), entry.size, _reader(archive, _of_tar(opened), entry))
+                yield ArchiveMember(_path(archive, entry.name), entry.size, _reader(archive, _of_tar(opened), entry))
 
 
 def _of_tar(opened: tarfile.TarFile) -> Callable[[tarfile.TarInfo], bytes]:
@@ -187,4 +189,4 @@ def _is_photo(name: str) -> bool:
 
 def _path(archive: str, name: str) -> str:
     """The path that names a member."""
-    return archive + INSIDE + name.removeprefix("./").lstrip("/")
+    return archive + MEMBER_SEPARATOR + name.removeprefix("./").lstrip("/")

@@ -17,19 +17,19 @@ VIDEO_SUFFIXES = frozenset("." + kind for kind in _VIDEO_KINDS.split())
 ARCHIVE_SUFFIXES = (".zip", ".cbz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SIDECAR_SUFFIX = ".xmp"
 
-Kind = Literal["image", "video", "archive"]
+MediaKind = Literal["image", "video", "archive"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MediaFile:
     """A file that may be indexed: its absolute path, what its name says it is, and the XMP file beside it."""
 
     path: str
-    kind: Kind
+    kind: MediaKind
     sidecar: str | None = None
 
 
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> MediaKind | None:
     """What a file is by its name.
 
     :param name: a file name or path
@@ -44,7 +44,7 @@ def kind_of(name: str) -> Kind | None:
     return "archive" if lower.endswith(ARCHIVE_SUFFIXES) else None
 
 
-def settled(path: Path) -> Path:
+def canonical_path(path: Path) -> Path:
     """The one path by which a file or folder is named, so that ../Pictures and ~/Pictures are not two.
 
     :param path: any path
@@ -72,7 +72,7 @@ def photos_below(
     :yield: absolute paths
     :raises InputError: if there is nothing at that path
     """
-    root = settled(root)
+    root = canonical_path(root)
     if root.is_file():
         yield root
         return
@@ -87,7 +87,7 @@ def folders_below(
     rules: PathRules = DEFAULT_RULES,
     rules_from: Path | None = None,
     on_skip: Callable[[str, SkipReason], None] | None = None,
-) -> Iterator[tuple[str, list[Found]]]:
+) -> Iterator[tuple[str, list[MediaFile]]]:
     """List the folders at or below a path, in a fixed order, each with what may be indexed, as ``photos_below`` does.
 
     :param root: a folder or a file
@@ -98,11 +98,11 @@ def folders_below(
     :yield: a folder's absolute path, and its files by name
     :raises InputError: if there is nothing at that path
     """
-    root = settled(root)
+    root = canonical_path(root)
     if root.is_file():
         folder = str(root.parent)
         sidecar = _sidecar(folder, root.name, _names(root.parent))
-        yield folder, [Found(str(root), kind_of(root.name) or "image", sidecar)]
+        yield folder, [MediaFile(str(root), kind_of(root.name) or "image", sidecar)]
         return
     if not root.is_dir():
         raise InputError(f"{root}: no such file or folder")
@@ -118,7 +118,7 @@ def folders_below(
         kinds = ((name, kind_of(name)) for name in sorted(files) if reasons[name] is None)
         yield (
             folder,
-            [Found(str(Path(folder, name)), kind, _sidecar(folder, name, names)) for name, kind in kinds if kind],
+            [MediaFile(str(Path(folder, name)), kind, _sidecar(folder, name, names)) for name, kind in kinds if kind],
         )
 
 

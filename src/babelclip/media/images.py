@@ -26,7 +26,7 @@ from babelclip.media import raw
 from babelclip.settings import settings
 
 Pixels = NDArray[np.uint8]
-ImageSource = str | Path | bytes | Image.Image | NDArray[Any]
+ImageInput = str | Path | bytes | Image.Image | NDArray[Any]
 """What an image may be given as. A ``str`` is a path here; where texts and images are mixed it is a text."""
 
 # What Pillow's decoders raise on damaged files.
@@ -64,7 +64,7 @@ _Enough = Callable[[tuple[int, int]], tuple[int, int]]
 """The size of a picture -> the size that its decoded form must have at least."""
 
 
-def describe(source: ImageSource) -> str:
+def describe(source: ImageInput) -> str:
     """A name for an image in messages.
 
     :param source: the image as it was given
@@ -79,7 +79,7 @@ def describe(source: ImageSource) -> str:
     return f"array of shape {getattr(source, 'shape', '?')}"
 
 
-def read_image(source: ImageSource, *, shown_at: int | None = None) -> Image.Image:
+def read_image(source: ImageInput, *, shown_at: int | None = None) -> Image.Image:
     """One picture, ready to be looked at: mode RGB, upright, opaque, sRGB; the first frame of an animation.
 
     :param source: a path, the bytes of a file, a PIL image, or an array: uint8 or float 0..1, (h, w) or (h, w, 1|3|4)
@@ -92,7 +92,7 @@ def read_image(source: ImageSource, *, shown_at: int | None = None) -> Image.Ima
     return _read(source, None if shown_at is None else functools.partial(_enough_to_show, pixels=shown_at))
 
 
-def _read(source: ImageSource, enough: _Enough | None) -> Image.Image:
+def _read(source: ImageInput, enough: _Enough | None) -> Image.Image:
     """As read_image; where it is said how large is enough, a JPEG may be smaller than it is."""
     if isinstance(source, np.ndarray):
         return _opaque(_plain_mode(_from_array(source)))
@@ -117,7 +117,7 @@ def _read(source: ImageSource, enough: _Enough | None) -> Image.Image:
         raise ImageError(f"{describe(source)}: cannot be decoded: {error}") from None
 
 
-def read_pixels(source: ImageSource, spec: PixelSpec) -> Pixels:
+def read_pixels(source: ImageInput, spec: PixelSpec) -> Pixels:
     """One picture as a tower reads it: ``read_image`` and ``to_pixels``, and faster where a JPEG is large.
 
     libjpeg can give a JPEG at a half, a quarter or an eighth of its size for a part of the work. The smallest that is

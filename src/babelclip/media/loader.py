@@ -11,7 +11,7 @@ from babelclip.media.crawl import kind_of
 from babelclip.media.images import read_image
 
 
-def read_original(path: str, at_ms: int | None = None, *, shown_at: int | None = None) -> Image.Image:
+def load_image(path: str, at_ms: int | None = None, *, shown_at: int | None = None) -> Image.Image:
     """The picture behind a hit, ready to be looked at.
 
     :param path: as the catalog names it

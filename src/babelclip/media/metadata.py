@@ -1,4 +1,4 @@
-"""Facts of a photo that its bytes and its sidecar state: size, time, place, camera, caption, keywords.
+"""Metadata of a photo that its bytes and its sidecar state: size, time, place, camera, caption, keywords.
 
 They come from EXIF, IPTC and XMP; where several state the same, the sidecar wins, then XMP, IPTC, EXIF. Damaged
 metadata says nothing, and is never an error.
@@ -16,13 +16,13 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
-FACTS_VERSION = 1
+METADATA_VERSION = 1
 """Raised when more is read, so that the next indexing reads what older versions have left out."""
 MAX_TEXT = 10_000
 MAX_KEYWORDS = 500
 MAX_XMP_BYTES = 4 * 2**20
 
-DAMAGE = (
+METADATA_ERRORS = (
     OSError,
     SyntaxError,
     ParseError,
@@ -51,7 +51,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Metadata:
     """What a photo or video says of itself; None and empty mean that it says nothing.
 
     ``width`` and ``height`` are of the upright picture, ``taken_at`` is ISO 8601 without a zone, as the camera's clock
@@ -70,10 +70,10 @@ class Facts:
     duration_ms: int | None = None
 
 
-NOTHING_SAID = Facts()
+NO_METADATA = Metadata()
 
 
-def facts_of(image: Image.Image, sidecar: bytes | None = None) -> Facts:
+def read_metadata(image: Image.Image, sidecar: bytes | None = None) -> Metadata:
     """What a picture says of itself. Its pixels need not be decoded.
 
     :param image: an open picture
@@ -84,14 +84,14 @@ def facts_of(image: Image.Image, sidecar: bytes | None = None) -> Facts:
     turned = (_spared(lambda: int(exif.get(ExifTags.Base.Orientation, 1))) or 1) >= _FIRST_TURNED
     width, height = image.size[::-1] if turned else image.size
     sources = [
-        _spared(lambda: facts_of_xmp(_embedded_xmp(image, exif))),
+        _spared(lambda: parse_xmp(_embedded_xmp(image, exif))),
         _spared(lambda: _of_iptc(image)),
         _spared(lambda: _of_exif(exif)),
     ]
-    return replace(merged(sources, sidecar), width=width, height=height)
+    return replace(merge_metadata(sources, sidecar), width=width, height=height)
 
 
-def merged(sources: Iterable[Facts | None], sidecar: bytes | None = None) -> Facts:
+def merge_metadata(sources: Iterable[Metadata | None], sidecar: bytes | None = None) -> Metadata:
     """Several statements in one: for each fact the first that says something.
 
     :param sources: statements, the most trusted first
@@ -99,18 +99,18 @@ def merged(sources: Iterable[Facts | None], sidecar: bytes | None = None) -> Fac
     :return: one of them all
     """
     chosen: dict[str, Any] = {}
-    for source in (_spared(lambda: facts_of_xmp(sidecar or b"")), *sources):
-        for field in fields(Facts) if source else ():
+    for source in (_spared(lambda: parse_xmp(sidecar or b"")), *sources):
+        for field in fields(Metadata) if source else ():
             value = getattr(source, field.name)
             if value not in (None, (), "image"):
                 chosen.setdefault(field.name, value)
     if "latitude" not in chosen or "longitude" not in chosen:
         chosen.pop("latitude", None)
         chosen.pop("longitude", None)
-    return Facts(**chosen)
+    return Metadata(**chosen)
 
 
-def facts_of_xmp(packet: bytes) -> Facts:
+def parse_xmp(packet: bytes) -> Metadata:
     """What an XMP packet says (ISO 16684-1: RDF; a simple property may be an attribute or an element).
 
     :param packet: XML; empty says nothing
@@ -118,7 +118,7 @@ def facts_of_xmp(packet: bytes) -> Facts:
     :raises ValueError: if it is not XML, or too large
     """
     if not packet.strip(b"\0 \t\r\n"):
-        return Facts()
+        return Metadata()
     if len(packet) > MAX_XMP_BYTES:
         raise ValueError(f"an XMP packet of {len(packet)} bytes, over the limit of {MAX_XMP_BYTES}")
     found: dict[str, list[str]] = {}
@@ -133,7 +133,7 @@ def facts_of_xmp(packet: bytes) -> Facts:
         return next((found[name][0] for name in names if found.get(name) and found[name][0].strip()), "")
 
     times = (first(name) for name in (_EXIF + "DateTimeOriginal", _PHOTOSHOP + "DateCreated", _XMP + "CreateDate"))
-    return Facts(
+    return Metadata(
         taken_at=next(filter(None, map(iso_time, times)), None),
         latitude=_spared(lambda: _xmp_degrees(first(_EXIF + "GPSLatitude"), 90)),
         longitude=_spared(lambda: _xmp_degrees(first(_EXIF + "GPSLongitude"), 180)),
@@ -168,7 +168,7 @@ def _spared(read: Callable[[], Found]) -> Found | None:
     """What a reader finds, or None where the metadata is damaged."""
     try:
         return read()
-    except DAMAGE:
+    except METADATA_ERRORS:
         return None
 
 
@@ -178,14 +178,14 @@ def _embedded_xmp(image: Image.Image, exif: Image.Exif) -> bytes:
     return packet.encode() if isinstance(packet, str) else bytes(packet)
 
 
-def _of_exif(exif: Image.Exif) -> Facts:
+def _of_exif(exif: Image.Exif) -> Metadata:
     """What EXIF says (CIPA DC-008)."""
     own = _spared(lambda: exif.get_ifd(ExifTags.IFD.Exif)) or {}
     gps = _spared(lambda: exif.get_ifd(ExifTags.IFD.GPSInfo)) or {}
     base, place = ExifTags.Base, ExifTags.GPS
     times = (own.get(base.DateTimeOriginal), own.get(base.DateTimeDigitized), exif.get(base.DateTime))
     keywords = _spared(lambda: bytes(exif[_XP_KEYWORDS]).decode("utf-16-le").rstrip("\0").split(";"))
-    return Facts(
+    return Metadata(
         taken_at=next(filter(None, map(iso_time, times)), None),
         latitude=_spared(lambda: _degrees(gps[place.GPSLatitude], gps[place.GPSLatitudeRef], 90)),
         longitude=_spared(lambda: _degrees(gps[place.GPSLongitude], gps[place.GPSLongitudeRef], 180)),
@@ -195,7 +195,7 @@ def _of_exif(exif: Image.Exif) -> Facts:
     )
 
 
-def _of_iptc(image: Image.Image) -> Facts:
+def _of_iptc(image: Image.Image) -> Metadata:
     """What IPTC says (IIM, record 2)."""
     record = (IptcImagePlugin.getiptcinfo(image) if isinstance(image, ImageFile.ImageFile) else None) or {}
     utf8 = record.get(_IPTC_CHARSET) == _UTF8_MARK
@@ -207,7 +207,7 @@ def _of_iptc(image: Image.Image) -> Facts:
             return bytes(value).decode("utf-8" if utf8 else "latin-1", "replace")
 
     keywords = record.get(_IPTC_KEYWORDS, [])
-    return Facts(
+    return Metadata(
         caption=_text(read(record.get(_IPTC_CAPTION, b""))),
         keywords=_words(map(read, keywords if isinstance(keywords, list) else [keywords])),
     )

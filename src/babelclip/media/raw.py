@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import ExifTags, Image
 
 from babelclip.errors import ImageError, MissingDependencyError
-from babelclip.media.metadata import Facts, iso_time
+from babelclip.media.metadata import Metadata, iso_time
 
 if TYPE_CHECKING:
     from rawpy import RawPy
@@ -38,14 +38,14 @@ def missing() -> str | None:
     return None if find_spec("rawpy") else str(MissingDependencyError("rawpy", extra="raw"))
 
 
-def facts_of_raw(source: Path | bytes) -> Facts:
+def read_raw_metadata(source: Path | bytes) -> Metadata:
     """What a RAW file says of itself besides its EXIF; damage says nothing.
 
     :param source: the file or its bytes
     :return: size and time
     """
     if missing():
-        return Facts()
+        return Metadata()
     import rawpy
 
     try:
@@ -55,9 +55,11 @@ def facts_of_raw(source: Path | bytes) -> Facts:
                 width, height = height, width
             other = getattr(raw, "other", None)
             taken = other.timestamp if other is not None else None
-            return Facts(width=width, height=height, taken_at=iso_time(taken if taken and taken.year > 1970 else None))
+            return Metadata(
+                width=width, height=height, taken_at=iso_time(taken if taken and taken.year > 1970 else None)
+            )
     except (rawpy.LibRawError, OSError, ValueError, MemoryError):
-        return Facts()
+        return Metadata()
 
 
 def as_picture(content: bytes, name: str) -> bytes | Image.Image:

@@ -4,12 +4,12 @@ import io
 
 from PIL import Image
 
-from babelclip.media.loader import read_original
+from babelclip.media.loader import load_image
 
 JPEG_QUALITY = 82
 
 
-def read_small(path: str, pixels: int, at_ms: int | None = None) -> Image.Image:
+def load_thumbnail(path: str, pixels: int, at_ms: int | None = None) -> Image.Image:
     """The picture behind a hit, made small.
 
     :param path: as the catalog names it: a file, a member of an archive, or a video
@@ -18,7 +18,7 @@ def read_small(path: str, pixels: int, at_ms: int | None = None) -> Image.Image:
     :return: an RGB image, upright, without metadata
     :raises ImageError: if it is not there any more, or cannot be read
     """
-    image = read_original(path, at_ms, shown_at=pixels)
+    image = load_image(path, at_ms, shown_at=pixels)
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
     # A comment of the file would be written again from here.
     image.info = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from babelclip.errors import ImageError, MissingDependencyError
-from babelclip.media.metadata import Facts, iso_time
+from babelclip.media.metadata import Metadata, iso_time
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -32,7 +32,7 @@ def missing() -> str | None:
     return None if find_spec("av") else str(MissingDependencyError("av", extra="video"))
 
 
-def facts_of_video(path: str) -> Facts:
+def read_video_metadata(path: str) -> Metadata:
     """What a video says of itself; damage says nothing.
 
     :param path: the file
@@ -47,7 +47,7 @@ def facts_of_video(path: str) -> Facts:
             size = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
             clock = opened.metadata.get("creation_time") or stream.metadata.get("creation_time")
             length = round(opened.duration / 1000) if opened.duration else None
-            return Facts(
+            return Metadata(
                 width=size[0],
                 height=size[1],
                 taken_at=iso_time(clock),
@@ -55,7 +55,7 @@ def facts_of_video(path: str) -> Facts:
                 kind="video",
             )
     except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration):
-        return Facts(kind="video")
+        return Metadata(kind="video")
 
 
 def frames(path: str, every_seconds: float = EVERY_SECONDS) -> Iterator[tuple[int, Image.Image]]:

@@ -16,7 +16,7 @@ from PIL import Image
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.checkpoints.weights import read_weights
 from babelclip.errors import ImageError, InputError, ModelError
-from babelclip.media.images import ImageSource, Pixels, describe, read_pixels
+from babelclip.media.images import ImageInput, Pixels, describe, read_pixels
 from babelclip.models import registry
 from babelclip.models.precision import PRECISIONS, Precision, PrecisionPlan
 from babelclip.models.towers import Towers
@@ -147,7 +147,7 @@ class Model:
         """Identify the vector space: sha256 over the model's files, 64 hexadecimal digits."""
         return registry.fingerprint(self._folders)
 
-    def encode(self, items: str | ImageSource | Sequence[str | ImageSource], *, unit: bool = True) -> FloatArray:
+    def encode(self, items: str | ImageInput | Sequence[str | ImageInput], *, unit: bool = True) -> FloatArray:
         """Embed texts and images, mixed.
 
         :param items: a ``str`` is a text; a ``Path``, bytes, a PIL image or an array is an image; or a list of these
@@ -246,7 +246,7 @@ class Model:
 
     def encode_images(
         self,
-        images: ImageSource | Sequence[ImageSource],
+        images: ImageInput | Sequence[ImageInput],
         *,
         unit: bool = True,
         progress: EncodingProgress | None = None,
@@ -276,7 +276,7 @@ class Model:
         return vectors
 
     def stream_images(
-        self, images: Iterable[tuple[Tag, ImageSource]], *, unit: bool = True
+        self, images: Iterable[tuple[Tag, ImageInput]], *, unit: bool = True
     ) -> Iterator[tuple[Tag, FloatArray | ImageError]]:
         """Embed a stream of images in constant memory; threads decode ahead of the encoder.
 
@@ -291,7 +291,7 @@ class Model:
         self._require_image()
         session = self._towers.session("image")
 
-        def decode(item: tuple[Tag, ImageSource]) -> Pixels | ImageError:
+        def decode(item: tuple[Tag, ImageInput]) -> Pixels | ImageError:
             try:
                 return self.pixels(item[1])
             except ImageError as error:
@@ -305,7 +305,7 @@ class Model:
             for (tag, _), pixels in batch:
                 yield tag, pixels if isinstance(pixels, ImageError) else next(rows)
 
-    def pixels(self, image: ImageSource) -> Pixels:
+    def pixels(self, image: ImageInput) -> Pixels:
         """Preprocess an image for the image tower.
 
         :param image: a path, the bytes of a file, a PIL image or an array (h, w, 3)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.errors import InputError
-from babelclip.media.images import ImageSource
+from babelclip.media.images import ImageInput
 
 MOST_TERMS = 64
 QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」"}
@@ -22,7 +22,7 @@ QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」"}
 class Term:
     """A part of a query: a text or a picture, and its weight; a negative weight leads away from it."""
 
-    item: str | ImageSource
+    item: str | ImageInput
     weight: float = 1.0
 
 

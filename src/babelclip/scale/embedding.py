@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from babelclip.errors import ImageError, ModelMismatchError
 from babelclip.media import raw
-from babelclip.media.images import ImageSource
+from babelclip.media.images import ImageInput
 from babelclip.models.model import Model
 from babelclip.models.precision import Precision
 from babelclip.pipeline import chunks
@@ -103,7 +103,7 @@ class ShardEmbedder:
         """A row for every picture that can be used; the others go to the errors."""
         pending: dict[int, Picture] = {}
 
-        def contents() -> Iterator[tuple[int, ImageSource]]:
+        def contents() -> Iterator[tuple[int, ImageInput]]:
             for number, picture in enumerate(found):
                 if isinstance(picture, Unreadable):
                     errors.append(picture)

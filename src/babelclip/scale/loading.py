@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from babelclip.errors import CatalogError, InputError
-from babelclip.media.metadata import Facts
+from babelclip.media.metadata import Metadata
 from babelclip.scale.vector_files import FACTS, VectorFolder, vectors_of
 from babelclip.stores import ModelIdentity, StoreProgress, StoreRecord, open_store
 from babelclip.vectors import FloatArray
@@ -83,4 +83,4 @@ def entries_of(batch: Any) -> Iterator[StoreRecord]:
     for vector, row in zip(vectors, batch.select(columns).to_pylist(), strict=True):
         facts = {name: row[name] for name in FACTS}
         facts["keywords"] = tuple(facts["keywords"])
-        yield StoreRecord(row["path"], row["hash"], vector, row["size"], row["mtime_ns"] or 0, Facts(**facts))
+        yield StoreRecord(row["path"], row["hash"], vector, row["size"], row["mtime_ns"] or 0, Metadata(**facts))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from babelclip.errors import InputError
 from babelclip.extras import importing
-from babelclip.media.crawl import photos_below, settled
+from babelclip.media.crawl import canonical_path, photos_below
 from babelclip.media.path_rules import DEFAULT_RULES
 
 with importing("scale"):
@@ -113,7 +113,7 @@ def open_place(name: str) -> Place:
     try:
         if scheme in ("", "file"):
             local = name.removeprefix("file://")
-            return Place(fs.LocalFileSystem(), str(settled(Path(local))), "")
+            return Place(fs.LocalFileSystem(), str(canonical_path(Path(local))), "")
         if scheme in ARROW_SCHEMES:
             filesystem, path = fs.FileSystem.from_uri(name)
             return Place(filesystem, path, f"{scheme}://")

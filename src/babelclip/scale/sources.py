@@ -18,7 +18,7 @@ from PIL import Image
 from babelclip.errors import ImageError, InputError
 from babelclip.media.crawl import PHOTO_SUFFIXES
 from babelclip.media.images import register_formats
-from babelclip.media.metadata import DAMAGE, Facts, facts_of
+from babelclip.media.metadata import METADATA_ERRORS, Metadata, read_metadata
 from babelclip.pipeline import ordered_map
 from babelclip.scale.fetching import Fetcher
 from babelclip.scale.places import Place, local_photos, open_place
@@ -47,7 +47,7 @@ class Picture:
     content: bytes
     hash: bytes
     mtime_ns: int | None
-    facts: Facts
+    facts: Metadata
     metadata: dict[str, Any]
 
 
@@ -148,12 +148,12 @@ def _picture(path: str, content: bytes, metadata: dict[str, Any] | None = None, 
     return Picture(path, content, hashlib.sha256(content).digest(), mtime_ns, _facts(content), metadata or {})
 
 
-def _facts(content: bytes) -> Facts:
+def _facts(content: bytes) -> Metadata:
     """What a picture says of itself; one that cannot be opened says nothing, and encoding it will say why."""
     register_formats()
-    with suppress(*DAMAGE), Image.open(io.BytesIO(content)) as image:
-        return facts_of(image)
-    return Facts()
+    with suppress(*METADATA_ERRORS), Image.open(io.BytesIO(content)) as image:
+        return read_metadata(image)
+    return Metadata()
 
 
 def _photo(place: Place, path: str) -> Picture | Unreadable:

@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from babelclip.errors import CatalogError, ModelMismatchError
-from babelclip.media.metadata import NOTHING_SAID, Facts
+from babelclip.media.metadata import NO_METADATA, Metadata
 from babelclip.scale.places import PARTIAL, Place, open_place
 from babelclip.vectors import FloatArray
 
 FORMAT = 1
 ROW_GROUP = 4096
 FACTS = ("width", "height", "taken_at", "latitude", "longitude", "camera", "caption", "keywords")
-"""The columns that are fields of Facts."""
+"""The columns that are fields of Metadata."""
 PARQUET = frozenset((".parquet",))
 
 Numbers = Literal["float16", "float32"]
@@ -54,7 +54,7 @@ class Row:
     vector: FloatArray
     size: int
     mtime_ns: int | None = None
-    facts: Facts = NOTHING_SAID
+    facts: Metadata = NO_METADATA
     metadata: str | None = None
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from babelclip.catalog.catalog import Catalog, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import Photo
 from babelclip.errors import InputError
-from babelclip.indexing.indexer import IndexProgress, IndexReport
 from babelclip.indexing.photo_index import PhotoIndex
+from babelclip.indexing.report import IndexProgress, IndexReport
 from babelclip.models.model import Model
 from babelclip.search.hits import Hit
 from babelclip.search.options import SearchOptions

@@ -8,8 +8,8 @@ from typing import TypeGuard
 
 import numpy as np
 
-from babelclip.media.crawl import settled
-from babelclip.media.images import ImageSource
+from babelclip.media.crawl import canonical_path
+from babelclip.media.images import ImageInput
 from babelclip.models.model import Model
 from babelclip.query.expressions import Term, checked, sole_text
 from babelclip.search.confidence import language_of_query
@@ -25,7 +25,7 @@ from babelclip.vectors import FloatArray, cosines_of, unit_rows
 SAMPLE = 2000
 """Vectors on which the spread of a term's scores is measured."""
 
-Query = str | ImageSource | Sequence[Term]
+Query = str | ImageInput | Sequence[Term]
 
 
 class Searcher:
@@ -96,7 +96,7 @@ class Searcher:
         :return: the most similar first
         :raises InputError: if the filter cannot be read, or the image cannot be used
         """
-        path = settled(Path(image))
+        path = canonical_path(Path(image))
         hits = self.nearest(self._model.encode(path), replace(options, k=options.k + 1))
         others = [hit for hit in hits if hit.path != str(path)]
         return [replace(hit, rank=rank) for rank, hit in enumerate(others[: options.k], 1)]

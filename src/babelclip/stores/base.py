@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from babelclip.media.metadata import NOTHING_SAID, Facts
+from babelclip.media.metadata import NO_METADATA, Metadata
 from babelclip.vectors import FloatArray
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class StoreRecord:
     vector: FloatArray
     size: int
     mtime_ns: int = 0
-    facts: Facts = NOTHING_SAID
+    facts: Metadata = NO_METADATA
 
 
 @dataclass(frozen=True, slots=True)

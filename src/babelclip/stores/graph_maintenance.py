@@ -29,8 +29,7 @@ from babelclip.ann.snapshot import (
     write_manifest,
     write_snapshot,
 )
-from babelclip.catalog.catalog import Catalog
-from babelclip.catalog.vector_reader import BLOCK_ROWS
+from babelclip.catalog.vector_reader import BLOCK_ROWS, VectorReader
 from babelclip.errors import CatalogError
 from babelclip.stores.base import QuerySource, StoreProgress, no_queries
 from babelclip.vectors import FloatArray, unit_rows
@@ -57,26 +56,26 @@ LOCK_POLL_SECONDS = 0.2
 Task = Literal["build", "grow", "tune"]
 
 
-def snapshot_folder(catalog: Catalog) -> Path:
+def snapshot_folder(reader: VectorReader) -> Path:
     """Name the folder of a catalog's snapshots.
 
-    :param catalog: the catalog
+    :param reader: reads the vectors of the catalog
     :return: the folder; it may not be there
     """
-    return catalog.path.with_name(catalog.path.name + ".neighbours")
+    return reader.path.with_name(reader.path.name + ".neighbours")
 
 
-def matches(files: SnapshotFiles, catalog: Catalog) -> bool:
+def matches(files: SnapshotFiles, reader: VectorReader) -> bool:
     """Compare some vectors of a snapshot with those of its catalog.
 
     :param files: the files of the snapshot
-    :param catalog: the catalog
+    :param reader: reads the vectors of the catalog
     :return: whether they agree
     """
     drawn = np.random.default_rng().choice(len(files.ids), min(SPOT_CHECKS, len(files.ids)), replace=False)
     for row in drawn:
         identity = int(files.ids[row])
-        ids, vectors = next(catalog.vectors_since(identity - 1, block=1), (np.zeros(1, np.int64), None))
+        ids, vectors = next(reader.vectors_since(identity - 1, block=1), (np.zeros(1, np.int64), None))
         if vectors is None or ids[0] != identity:
             continue
         if not np.allclose(unit_rows(vectors)[0], files.vectors[np.array([row])][0].astype(np.float32), atol=2e-3):
@@ -87,17 +86,17 @@ def matches(files: SnapshotFiles, catalog: Catalog) -> bool:
 class GraphMaintenance:
     """Keeps the snapshot of one catalog up to date. Several processes may try; a lock lets one work at a time."""
 
-    def __init__(self, catalog: Catalog, dimension: int, *, exact_up_to: int | None = None) -> None:
+    def __init__(self, reader: VectorReader, dimension: int, *, exact_up_to: int | None = None) -> None:
         """Take an open catalog; nothing is read yet.
 
-        :param catalog: the catalog
+        :param reader: reads the vectors of the catalog
         :param dimension: of its vectors
         :param exact_up_to: vectors of a collection that needs no graph; None for EXACT_UP_TO
         """
-        self._catalog = catalog
+        self._reader = reader
         self._dimension = dimension
         self._exact_up_to = EXACT_UP_TO if exact_up_to is None else exact_up_to
-        self._folder = snapshot_folder(catalog)
+        self._folder = snapshot_folder(reader)
         self._idle_state: object = None
         self._verified: object = None
 
@@ -108,7 +107,7 @@ class GraphMaintenance:
         :param progress: gets the number of vectors in the new graph, and of all; what it raises cancels the work
         :return: whether anything was done
         """
-        state = (manifest_stamp(self._folder), self._catalog.mark(), queries is no_queries)
+        state = (manifest_stamp(self._folder), self._reader.cursor(), queries is no_queries)
         if state == self._idle_state:
             return False
         if self._due(self._manifest(), queries) is not None:
@@ -128,11 +127,11 @@ class GraphMaintenance:
 
     def _manifest(self) -> Manifest | None:
         """Read the manifest of a snapshot that is complete and of this catalog; its files are checked once."""
-        manifest = read_manifest(self._folder, self._catalog.identity)
+        manifest = read_manifest(self._folder, self._reader.identity)
         if manifest is None or self._verified == (manifest.name, manifest.checksum):
             return manifest
         try:
-            if not matches(SnapshotFiles(self._folder, manifest), self._catalog):
+            if not matches(SnapshotFiles(self._folder, manifest), self._reader):
                 return None
         except CatalogError:
             return None
@@ -145,7 +144,7 @@ class GraphMaintenance:
             return "build" if self._count(0) > self._exact_up_to else None
         recent = self._count(manifest.vector)
         removed = "SELECT count(*) FROM removals WHERE id > ? AND vector <= ?"
-        gone = int(self._catalog.rows(removed, (manifest.removal, manifest.vector))[0][0])
+        gone = int(self._reader.rows(removed, (manifest.removal, manifest.vector))[0][0])
         rows = manifest.rows + recent
         if gone > REMOVED_SHARE * manifest.rows:
             return "build"
@@ -155,11 +154,11 @@ class GraphMaintenance:
 
     def _count(self, after: int) -> int:
         """Count the vectors after an id; the sign makes SQLite count in an index, not in the vectors themselves."""
-        return int(self._catalog.rows("SELECT count(*) FROM vectors WHERE +id > ?", (after,))[0][0])
+        return int(self._reader.rows("SELECT count(*) FROM vectors WHERE +id > ?", (after,))[0][0])
 
     def _build(self, queries: QuerySource, progress: StoreProgress | None) -> None:
         """Build a snapshot from the catalog."""
-        removal = self._catalog.mark().removal
+        removal = self._reader.cursor().removal
         with _new_place(self._folder) as place:
             vectors, ids = self._copy_vectors(place, None)
             drawn = np.sort(np.random.default_rng(SEED).choice(len(ids), min(TRAINING_ROWS, len(ids)), replace=False))
@@ -169,7 +168,7 @@ class GraphMaintenance:
             images = vectors[np.sort(drawn[:: max(1, len(drawn) // TUNING_IMAGES)])].astype(np.float32)
             recall = _tuned(graph, unit_rows(images), texts, vectors, vectors)
             state = SnapshotState(
-                identity=self._catalog.identity,
+                identity=self._reader.identity,
                 trained_rows=len(ids),
                 vector=int(ids[-1]),
                 removal=removal,
@@ -217,7 +216,7 @@ class GraphMaintenance:
         ids = np.empty(total, dtype=np.int64)
         if old is not None:
             vectors[:start], ids[:start] = old.vectors.mapped, old.ids
-        for some, block in self._catalog.vectors_since(after):
+        for some, block in self._reader.vectors_since(after):
             count = min(len(some), total - start)
             vectors[start : start + count] = unit_rows(block)[:count]
             ids[start : start + count] = some[:count]

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from babelclip.ann.exact import ExactNeighbours, Ids, is_among, merged
-from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.vector_reader import VectorReader
 from babelclip.vectors import FloatArray, unit_rows
 
 SEED = 0
@@ -19,15 +19,15 @@ SEED = 0
 class RecentVectors:
     """The vectors with ids above that of a snapshot, as of the last ``read``."""
 
-    def __init__(self, catalog: Catalog, dimension: int, *, after: int, max_held: int) -> None:
+    def __init__(self, reader: VectorReader, dimension: int, *, after: int, max_held: int) -> None:
         """Begin after a vector; nothing is read yet.
 
-        :param catalog: the catalog
+        :param reader: reads the vectors of the catalog
         :param dimension: of its vectors
         :param after: id of the last vector of the snapshot, 0 without one
         :param max_held: vectors that are held in memory
         """
-        self._catalog = catalog
+        self._reader = reader
         self._dimension = dimension
         self._max_held = max_held
         self._held_to = self._newest = after
@@ -50,7 +50,7 @@ class RecentVectors:
         :return: the id of the newest vector that was read
         """
         if self._held_to == self._newest:
-            for ids, vectors in self._catalog.vectors_since(self._held_to):
+            for ids, vectors in self._reader.vectors_since(self._held_to):
                 if self.held + len(ids) > self._max_held:
                     break
                 self._blocks.append((ids, unit_rows(vectors)))
@@ -67,7 +67,7 @@ class RecentVectors:
         # The sign keeps SQLite from reading every vector: an index over their contents holds the ids too.
         query = "SELECT count(*) FROM vectors WHERE +id > ? AND +id <= ?"
         unread = self._newest > self._held_to
-        self._unheld = int(self._catalog.rows(query, (self._held_to, self._newest))[0][0]) if unread else 0
+        self._unheld = int(self._reader.rows(query, (self._held_to, self._newest))[0][0]) if unread else 0
 
     def remove(self, removed: Ids) -> None:
         """Drop vectors that were removed from the catalog.
@@ -108,7 +108,7 @@ class RecentVectors:
         """Read the vectors that are not held, from the catalog."""
         if not self._unheld:
             return
-        for ids, vectors in self._catalog.vectors_since(self._held_to):
+        for ids, vectors in self._reader.vectors_since(self._held_to):
             count = int(np.searchsorted(ids, self._newest, side="right"))
             if count:
                 yield ids[:count], unit_rows(vectors[:count])
@@ -146,6 +146,6 @@ class RecentVectors:
 
     def _first_from(self, identity: int) -> tuple[int, FloatArray]:
         """Read the first vector from an id on: its id, 0 if there is none, and float32 (d,), unit."""
-        for ids, vectors in islice(self._catalog.vectors_since(identity - 1, block=1), 1):
+        for ids, vectors in islice(self._reader.vectors_since(identity - 1, block=1), 1):
             return int(ids[0]), unit_rows(vectors)[0]
         return 0, np.zeros(self._dimension, np.float32)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from babelclip.ann.exact import Ids
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.catalog.vector_reader import FINDABLE
 from babelclip.pipeline import chunks
 from babelclip.query.filters import read_filter
@@ -27,10 +28,10 @@ class SqliteStore:
         :param dimension: of its vectors
         """
         self.catalog = catalog
-        self._neighbours = CatalogNeighbours(catalog, dimension)
+        self._neighbours = CatalogNeighbours(catalog.vectors, dimension)
 
     def __len__(self) -> int:
-        return self.catalog.count()
+        return self.catalog.vectors.count()
 
     def refresh(self) -> object:
         """Refresh as Store.refresh; the cursor stands for the state."""
@@ -58,7 +59,8 @@ class SqliteStore:
     def _allowed(self, condition: SqlCondition) -> Ids:
         """List the vectors that a filter allows: int64 (n,), ascending."""
         # SQLite takes twice the time when it sorts them itself.
-        rows = self.catalog.rows(f"SELECT vectors.id FROM {FINDABLE} WHERE {condition.sql}", condition.parameters)
+        query = f"SELECT vectors.id FROM {FINDABLE} WHERE {condition.sql}"
+        rows = self.catalog.vectors.rows(query, condition.parameters)
         return np.unique(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
 
     def _located(self, ids: Ids, scores: FloatArray, condition: SqlCondition) -> list[Match]:
@@ -66,7 +68,7 @@ class SqliteStore:
         score_of = {int(number): float(score) for number, score in zip(ids, scores, strict=True) if number >= 0}
         matches = []
         for some in chunks(score_of, LOCATIONS_PER_QUERY):
-            for locations in self.catalog.places(some, condition.sql, condition.parameters).values():
+            for locations in self.catalog.vectors.locations(some, condition.sql, condition.parameters).values():
                 matches += [
                     Match(location.vector, location.path, score_of[location.vector], location.at_ms)
                     for location in locations
@@ -97,12 +99,12 @@ class SqliteStore:
 
     def failures(self) -> list[tuple[str, str]]:
         """List as Store.failures."""
-        return self.catalog.failures()
+        return self.catalog.photos.failures()
 
     def add(self, records: Sequence[StoreRecord]) -> None:
         """Add as Store.add, in one transaction."""
         photos = [Photo(record.path, record.size, record.mtime_ns, record.hash) for record in records]
-        contents = {record.hash: Content(record.hash, record.vector, facts=record.facts) for record in records}
+        contents = {record.hash: ContentRecord(record.hash, record.vector, metadata=record.facts) for record in records}
         self.catalog.save(photos, contents.values())
 
     def delete(self, paths: Iterable[str]) -> None:

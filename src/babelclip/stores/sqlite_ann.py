@@ -8,8 +8,7 @@ import numpy as np
 
 from babelclip.ann.exact import Ids, is_among, merged
 from babelclip.ann.snapshot import Manifest, Snapshot, SnapshotFiles, Stamp, manifest_stamp, read_manifest
-from babelclip.catalog.catalog import Catalog
-from babelclip.catalog.vector_reader import Mark
+from babelclip.catalog.vector_reader import Cursor, VectorReader
 from babelclip.errors import CatalogError
 from babelclip.stores import graph_maintenance
 from babelclip.stores.base import QuerySource, StoreProgress, no_queries
@@ -25,22 +24,22 @@ HELD_SHARE = 0.06
 class CatalogNeighbours:
     """The nearest neighbours of an open catalog, as of the last ``refresh``."""
 
-    def __init__(self, catalog: Catalog, dimension: int, *, exact_up_to: int | None = None) -> None:
+    def __init__(self, reader: VectorReader, dimension: int, *, exact_up_to: int | None = None) -> None:
         """Take an open catalog; nothing is read before the first ``refresh``.
 
-        :param catalog: the catalog
+        :param reader: reads the vectors of the catalog
         :param dimension: of its vectors
         :param exact_up_to: vectors of a collection that needs no graph; None for EXACT_UP_TO
         """
-        self._catalog = catalog
+        self._reader = reader
         self._dimension = dimension
         self._exact_up_to = graph_maintenance.EXACT_UP_TO if exact_up_to is None else exact_up_to
-        self._maintenance = GraphMaintenance(catalog, dimension, exact_up_to=self._exact_up_to)
-        self._folder = snapshot_folder(catalog)
+        self._maintenance = GraphMaintenance(reader, dimension, exact_up_to=self._exact_up_to)
+        self._folder = snapshot_folder(reader)
         self._stamp: Stamp | None = None
         self._snapshot: Snapshot | None = None
         self._recent = self._recent_after(0)
-        self._cursor = Mark()
+        self._cursor = Cursor()
 
     def __len__(self) -> int:
         return (len(self._snapshot) if self._snapshot is not None else 0) + len(self._recent)
@@ -56,7 +55,7 @@ class CatalogNeighbours:
         return self._recent.held
 
     @property
-    def cursor(self) -> Mark:
+    def cursor(self) -> Cursor:
         """The last vector id and removal number that were read."""
         return self._cursor
 
@@ -72,13 +71,13 @@ class CatalogNeighbours:
     def refresh(self) -> None:
         """Read new and removed rows of the catalog, and adopt a newer snapshot; never build one."""
         self._adopt()
-        newest = self._catalog.mark()
+        newest = self._reader.cursor()
         if newest == self._cursor:
             return
         vector = self._recent.read(newest.vector) if newest.vector > self._cursor.vector else self._cursor.vector
         # Removals are read after vectors, so that none is missed.
-        removed, last = self._catalog.removed_since(self._cursor.removal)
-        self._cursor = Mark(vector, last)
+        removed, last = self._reader.removed_since(self._cursor.removal)
+        self._cursor = Cursor(vector, last)
         if len(removed):
             removed = np.unique(removed)
             self._recent.remove(removed)
@@ -93,7 +92,7 @@ class CatalogNeighbours:
         if self._snapshot is None and not self._needs_graph():
             return
         self._stamp = stamp
-        manifest = read_manifest(self._folder, self._catalog.identity)
+        manifest = read_manifest(self._folder, self._reader.identity)
         if manifest is None:
             return
         if self._snapshot is not None and self._snapshot.manifest.name == manifest.name:
@@ -101,20 +100,20 @@ class CatalogNeighbours:
             return
         try:
             files = SnapshotFiles(self._folder, manifest)
-            if matches(files, self._catalog):
+            if matches(files, self._reader):
                 self._snapshot = Snapshot(files)
                 self._recent = self._recent_after(manifest.vector, rows=manifest.rows)
-                self._cursor = Mark(manifest.vector, manifest.removal)
+                self._cursor = Cursor(manifest.vector, manifest.removal)
         except CatalogError:
             return
 
     def _needs_graph(self) -> bool:
-        return int(self._catalog.rows("SELECT count(*) FROM vectors")[0][0]) > self._exact_up_to
+        return int(self._reader.rows("SELECT count(*) FROM vectors")[0][0]) > self._exact_up_to
 
     def _recent_after(self, vector: int, *, rows: int = 0) -> RecentVectors:
         """Hold as many vectors as there may be before a graph of so many rows grows."""
         max_held = max(self._exact_up_to, int(HELD_SHARE * rows))
-        return RecentVectors(self._catalog, self._dimension, after=vector, max_held=max_held)
+        return RecentVectors(self._reader, self._dimension, after=vector, max_held=max_held)
 
     def search(self, queries: FloatArray, k: int, *, allowed: Ids | None = None) -> tuple[Ids, FloatArray]:
         """Find the nearest ids.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from babelclip.errors import ImageError, InputError
-from babelclip.media.images import ImageSource
+from babelclip.media.images import ImageInput
 from babelclip.models.model import Model
 from babelclip.pipeline import chunks
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
@@ -43,7 +43,7 @@ MIN_CHILD_SHARE = 0.5
 MAX_LOGIT_DIFFERENCE = 80.0
 """Difference of logits beyond which a probability is 0 or 1 in float32."""
 
-Picture = TypeVar("Picture", str, Path, bytes, Image.Image, NDArray[Any], ImageSource)
+Picture = TypeVar("Picture", str, Path, bytes, Image.Image, NDArray[Any], ImageInput)
 Labels = Sequence[str | Label] | Mapping[str, Any]
 ProgressCallback = Callable[[int, int], None]
 """Receives the number of embedded prompts and their total."""
@@ -192,7 +192,7 @@ class Classifier:
             )
         return predictions
 
-    def classify(self, images: Sequence[ImageSource], top: int | None = TOP) -> list[Prediction]:
+    def classify(self, images: Sequence[ImageInput], top: int | None = TOP) -> list[Prediction]:
         """Classify images. The first unusable image raises; ``stream`` continues past it.
 
         :param images: a list of paths, bytes of files, PIL images or arrays
@@ -262,7 +262,7 @@ class Classifier:
 @overload
 def classify(
     model: Model,
-    images: ImageSource,
+    images: ImageInput,
     labels: Labels,
     *,
     templates: Sequence[str] | None = ...,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from babelclip.errors import InputError
 from babelclip.media.crawl import photos_below
-from babelclip.media.images import ImageSource
+from babelclip.media.images import ImageInput
 from babelclip.vectors import FloatArray
 from babelclip.zeroshot.background_vocabulary import folded
 from babelclip.zeroshot.calibration import Calibration, calibration_error, fit_calibration
@@ -49,7 +49,7 @@ class Refinement:
     calibration: Calibration
 
 
-def refine(classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]) -> Refinement:
+def refine(classifier: Classifier, examples: Mapping[str, Sequence[ImageInput]]) -> Refinement:
     """Refine a classifier by example pictures, and choose its calibration on them.
 
     :param classifier: the classifier to change, see refine_by_vectors
@@ -162,8 +162,8 @@ def read_examples(folder: Path, on_error: Callable[[OSError], None]) -> dict[str
 
 
 def _by_row(
-    classifier: Classifier, examples: Mapping[str, Sequence[ImageSource]]
-) -> list[tuple[int, Sequence[ImageSource]]]:
+    classifier: Classifier, examples: Mapping[str, Sequence[ImageInput]]
+) -> list[tuple[int, Sequence[ImageInput]]]:
     """Map examples to the rows of their labels, by key or by unambiguous name."""
     keys = {label.key: row for row, label in enumerate(classifier.labels) if label.key}
     names = {folded(label.name): row for row, label in enumerate(classifier.labels)}

@@ -12,7 +12,8 @@ import pytest
 
 from babelclip.ann.hnsw import HnswGraph
 from babelclip.ann.snapshot import Snapshot, SnapshotFiles
-from babelclip.catalog.catalog import Catalog, Content, Photo
+from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.records import ContentRecord, Photo
 from babelclip.models.model import Model
 from babelclip.search.index import Index
 from babelclip.stores import graph_maintenance, sqlite_ann
@@ -52,7 +53,7 @@ def save(path: Path, model: Model, seed: int, count: int) -> FloatArray:
     catalog = Catalog(path, model_name=model.name, fingerprint=model.fingerprint, dimension=model.dimension)
     catalog.save(
         [Photo(f"/p/{seed}-{i}.jpg", 1, 1, digest) for i, digest in enumerate(hashes)],
-        [Content(digest, vector) for digest, vector in zip(hashes, vectors, strict=True)],
+        [ContentRecord(digest, vector) for digest, vector in zip(hashes, vectors, strict=True)],
     )
     catalog.close()
     return vectors

@@ -11,7 +11,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from babelclip.media.thumbnails import as_jpeg, read_small
+from babelclip.media.thumbnails import as_jpeg, load_thumbnail
 from babelclip.models.model import Model
 from babelclip.search.index import Index
 from babelclip.service.app import create_app
@@ -69,7 +69,7 @@ def test_a_small_picture_has_nothing_of_the_files_metadata(tmp_path: Path) -> No
     exif[0x010E] = "secret place"
     file = tmp_path / "a.jpg"
     Image.new("RGB", (900, 400), "green").save(file, exif=exif, comment=b"secret words", xmp=b"<secret/>", dpi=(99, 99))
-    made = as_jpeg(read_small(str(file), 320))
+    made = as_jpeg(load_thumbnail(str(file), 320))
     small = Image.open(io.BytesIO(made))
     assert small.size == (320, 142)
     assert b"secret" not in made

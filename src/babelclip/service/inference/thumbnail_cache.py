@@ -6,7 +6,7 @@ from collections import OrderedDict
 from babelclip.errors import ImageError
 from babelclip.media.archives import file_of
 from babelclip.media.crawl import kind_of
-from babelclip.media.thumbnails import as_jpeg, read_small
+from babelclip.media.thumbnails import as_jpeg, load_thumbnail
 
 SMALL_PIXELS = 320
 KEPT_BYTES = 32 * 2**20
@@ -54,4 +54,4 @@ class ThumbnailCache:
 
 
 def _made(path: str, pixels: int, at_ms: int | None) -> bytes:
-    return as_jpeg(read_small(path, pixels, at_ms))
+    return as_jpeg(load_thumbnail(path, pixels, at_ms))
