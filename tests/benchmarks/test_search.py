@@ -1,15 +1,20 @@
 """Neighbour search against other libraries: baselines and the page."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from babelclip.benchmark.rounds import Measurement
 from babelclip.benchmark.search import FilteredRow, SizeRow, measure_sizes
 from babelclip.benchmark.synthetic_vectors import drawn_pictures
 from babelclip.models.model import Model
+from babelclip.vectors import FloatArray
+from benchmarks.search.adapters import Babelclip, Hnswlib
 from benchmarks.search.autofaiss_baseline import autofaiss_baseline
-from benchmarks.search.page import as_markdown
+from benchmarks.search.libraries import compare_libraries, lines_of
+from benchmarks.search.page import as_markdown, libraries_as_markdown
 
 FILTERED = FilteredRow("the fifth least similar to it", 0.2, 0.95, 1.0, 0.96, 2.0)
 ROW = SizeRow(
@@ -34,6 +39,36 @@ def build_index(*, embeddings, index_path, index_infos_path, metric_type, **limi
     faiss.write_index(index, index_path)
     return index, {"index_key": "IVF1,Flat", "index_param": "nprobe=1"}
 """
+
+
+class Missing(Babelclip):
+    name = "missing"
+
+    def build(self, queries: Sequence[FloatArray]) -> None:
+        raise ImportError("no module named missing")
+
+
+@pytest.mark.slow
+def test_libraries_are_compared_in_the_same_rounds_and_missing_ones_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babelclip.benchmark.search.QUERIES", 20)
+    monkeypatch.setattr("benchmarks.search.libraries.ADAPTERS", {"babelclip": Babelclip, "missing": Missing})
+    mini = Model.load()
+    sample = mini.encode_images(list(drawn_pictures(60)))
+    said: list[str] = []
+    (row,) = compare_libraries(
+        mini, sample, 1000, captions=["a dog", "кот"], folder=tmp_path, rounds=2, left_out=said.append
+    )
+    assert said == ["missing: no module named missing"]
+    assert (row.name, row.ef_search, row.text_ratio) == ("babelclip", None, Measurement(1.0, 1.0, 1.0))
+    assert min(row.text_recall, row.image_recall, row.filtered_recall) > 0.9
+    assert 0 < row.text_p50_ms.low <= row.text_p95_ms.high
+    assert "| babelclip | by query | " in libraries_as_markdown([row], source="made here")
+
+
+def test_lines_of_ours_are_those_of_the_graph_modules() -> None:
+    assert lines_of(Babelclip) > lines_of(Hnswlib) > 0
 
 
 def test_what_autofaiss_chooses_is_asked_the_same(pair: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
