@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all, and files that may be gzipped."""
+"""Atomic creation of folders, and files that may be gzipped."""
 
 import gzip
 import tempfile
@@ -11,11 +11,11 @@ from babelclip.errors import InputError
 
 
 def require_empty(folder: Path, way_out: str = "") -> None:
-    """Refuse a folder that holds something.
+    """Check that an output folder is new or empty.
 
-    :param folder: where a command wants to write
-    :param way_out: what else than a new folder would do
-    :raises InputError: if anything is in it
+    :param folder: the output folder
+    :param way_out: alternative to a new folder, for the message
+    :raises InputError: if the folder is not empty
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give a new folder{f', {way_out}' if way_out else ''}")
@@ -23,11 +23,11 @@ def require_empty(folder: Path, way_out: str = "") -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target, which takes its place when the block ends without an error, and else goes.
+    """Create a folder atomically: write to a temporary folder beside it, which is renamed if the block succeeds.
 
-    :param target: the folder to make; it must not be there
-    :yields: an empty folder to write into
-    :raises InputError: if the target is there already
+    :param target: the folder to create; it must not exist
+    :yields: an empty temporary folder to write into
+    :raises InputError: if the target exists
     """
     if target.exists():
         raise InputError(f"{target} is there already; give a new folder")
@@ -40,10 +40,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def read_unzipped(path: Path) -> bytes:
-    """The content of a file, unzipped where its name ends in .gz.
+    """Read a file, and decompress it if its name ends in .gz.
 
     :param path: the file
-    :return: its bytes; OSError and EOFError where it is missing or damaged
+    :return: its bytes; OSError and EOFError if it is missing or damaged
     """
     content = path.read_bytes()
     try:

@@ -1,4 +1,4 @@
-"""Batches of texts by length, and the bounded pipeline that decodes pictures while others are encoded."""
+"""Batches of texts by length, and a bounded pipeline that decodes pictures while others are encoded."""
 
 import itertools
 from collections import deque
@@ -17,11 +17,11 @@ Result = TypeVar("Result")
 
 
 def by_length(lengths: Sequence[int], *, max_tokens: int, max_rows: int) -> Iterator[NDArray[np.int64]]:
-    """Batches of texts of similar length, so that little is padded.
+    """Group texts of similar length into batches, to reduce padding.
 
     :param lengths: tokens of each text
-    :param max_tokens: the most tokens a batch may have, padding included; one text alone may have more
-    :param max_rows: the most texts a batch may have
+    :param max_tokens: maximum tokens of a batch, padding included; a batch of one text may have more
+    :param max_rows: maximum texts of a batch
     :yield: int64 (rows,) positions of the texts of a batch, longest texts first of all
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
@@ -36,14 +36,15 @@ def by_length(lengths: Sequence[int], *, max_tokens: int, max_rows: int) -> Iter
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Apply a function in threads, give the results in order, and hold no more than ``ahead`` of them.
+    """Apply a function in threads and yield the results in order, with at most ``ahead`` of them in memory.
 
-    Items are drawn as they are needed, so an endless source is fine. Leaving the loop early stops the work.
+    Items are drawn as needed, so the source may be endless. Leaving the loop early stops the work. Each result comes
+    with its item, so identify a result by its item, not by its position.
 
-    :param function: what to do with an item; what it raises is raised here, at its item
+    :param function: function of one item; its errors are raised here, at its item
     :param items: the items
-    :param workers: threads
-    :param ahead: results that may wait
+    :param workers: number of threads
+    :param ahead: maximum number of waiting results
     :yield: an item and its result
     """
     source = iter(items)
@@ -63,11 +64,11 @@ def ordered_map(
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of up to ``size`` items.
+    """Split items into lists of up to ``size``.
 
     :param items: the items
-    :param size: how many a list
-    :yield: the items, list by list
+    :param size: maximum length of a list
+    :yield: lists of items, in order
     """
     source = iter(items)
     while chunk := list(itertools.islice(source, size)):

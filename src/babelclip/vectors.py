@@ -13,11 +13,11 @@ StoredForm = Literal["float16", "int8"]
 STORED_DTYPE = np.dtype("<f2")
 """Stored vectors are little-endian float16: cosine changes by less than 1e-3 at 512 dimensions."""
 UNTHREADED = 2**18
-"""Multiplications of a product that OpenBLAS does in the calling thread. For more it wakes threads, which then spin for
-some 25 ms, at the cost of whatever other threads do meanwhile.
+"""Multiplications up to which OpenBLAS stays in the calling thread. For more it wakes threads, which then spin for
+about 25 ms and slow other threads meanwhile.
 """
 SMALL = 32 * UNTHREADED
-"""Multiplications of a product that is not worth other threads: a third of a millisecond."""
+"""Multiplications up to which a product is faster without other threads: a third of a millisecond."""
 
 
 def unit_rows(rows: FloatArray) -> FloatArray:
@@ -32,7 +32,7 @@ def unit_rows(rows: FloatArray) -> FloatArray:
 
 
 def cosine(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Cosine of every row of one array with every row of another.
+    """Compute the cosine of every row of one array with every row of another.
 
     :param a: float32 (n, d) or (d,), of any length
     :param b: float32 (m, d) or (d,), of any length
@@ -46,7 +46,7 @@ def cosine(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def cosines_of(a: FloatArray, b: FloatArray) -> FloatArray:
-    """The products of all rows with all; those of a few rows wake no thread, so that a query does not slow the next.
+    """Compute dot products of all pairs of rows; a few rows wake no threads, so that a query does not slow the next.
 
     :param a: float32 (n, d), unit rows
     :param b: float32 (m, d), unit rows
@@ -61,7 +61,7 @@ def cosines_of(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def to_bytes(vector: FloatArray, form: StoredForm = "float16") -> bytes:
-    """The stored form of one vector.
+    """Encode one vector in its stored form.
 
     :param vector: float32 (d,)
     :param form: "float16": d little-endian numbers; "int8": a little-endian float32 scale, then d numbers, and
@@ -77,19 +77,19 @@ def to_bytes(vector: FloatArray, form: StoredForm = "float16") -> bytes:
 
 
 def stored_bytes(dimension: int, form: StoredForm = "float16") -> int:
-    """How long the stored form of a vector is.
+    """Compute the length of the stored form of a vector.
 
     :param dimension: d
     :param form: as in to_bytes
-    :return: bytes
+    :return: length in bytes
     """
     return 2 * dimension if form == "float16" else dimension + 4
 
 
 def from_bytes(stored: bytes, dimension: int, form: StoredForm = "float16") -> FloatArray:
-    """Vectors from their stored form, joined end to end.
+    """Decode vectors from their stored form, joined end to end.
 
-    :param stored: n vectors as to_bytes gives them
+    :param stored: n vectors from to_bytes
     :param dimension: d
     :param form: as in to_bytes
     :return: float32 (n, d), as stored: lengths are one within 1e-3

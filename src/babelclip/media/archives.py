@@ -14,7 +14,7 @@ from babelclip.media.crawl import kind_of
 from babelclip.media.path_rules import DEFAULT_RULES
 
 MEMBER_SEPARATOR = "!/"
-"""What stands in a path between an archive and its member: /x/photos.zip!/a/b.jpg."""
+"""Separator of archive and member in a path: /x/photos.zip!/a/b.jpg."""
 
 _DAMAGE: tuple[type[Exception], ...] = (
     OSError,
@@ -34,7 +34,7 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """A photo in an archive: the path that names it, its size in bytes, and what reads it."""
+    """A photo in an archive: its path, its size in bytes, and a function that reads it."""
 
     path: str
     size: int
@@ -42,7 +42,7 @@ class ArchiveMember:
 
 
 def members(archive: str) -> Iterator[ArchiveMember]:
-    """The photos in an archive, in its order; those whose name is hidden are passed over.
+    """List the photos in an archive, in its order, without hidden ones.
 
     A member is read before the next one is drawn, or not at all: a compressed tar goes only forward.
 
@@ -61,10 +61,10 @@ def members(archive: str) -> Iterator[ArchiveMember]:
 
 
 def archive_of(path: str) -> str | None:
-    """The archive that a path goes into, by its name: a folder may be called "Wow!".
+    """Split the archive from the path of a member, by its name: a folder may be called "Wow!".
 
     :param path: of a file, a folder or a member
-    :return: the path of the archive; None where nothing before MEMBER_SEPARATOR has an archive's name
+    :return: the path of the archive; None if nothing before a MEMBER_SEPARATOR has the name of an archive
     """
     at = path.find(MEMBER_SEPARATOR)
     while at >= 0 and kind_of(path[:at]) != "archive":
@@ -73,7 +73,7 @@ def archive_of(path: str) -> str | None:
 
 
 def inside_archive(path: str) -> bool:
-    """Whether a path that an index names is of a member of an archive.
+    """Check whether a path in an index is that of an archive member.
 
     :param path: the path
     :return: whether it is; a file whose own name looks like one is not
@@ -82,7 +82,7 @@ def inside_archive(path: str) -> bool:
 
 
 def file_of(path: str) -> Path:
-    """The file on the disk that a path of an index leads to.
+    """Get the file on disk that holds a photo of an index.
 
     :param path: the path
     :return: the file itself, or the archive that it is in
@@ -91,7 +91,7 @@ def file_of(path: str) -> Path:
 
 
 def source_of(path: str) -> Path | bytes:
-    """What to read for a path that an index names.
+    """Get the file or the bytes of a photo of an index.
 
     :param path: of a file, or of a member of an archive
     :return: the file, or the member's bytes
@@ -141,7 +141,7 @@ def _tar_members(archive: str) -> Iterator[ArchiveMember]:
 
 
 def _of_tar(opened: tarfile.TarFile) -> Callable[[tarfile.TarInfo], bytes]:
-    """What reads a member of a tar."""
+    """Make a function that reads a member of a tar."""
 
     def read(entry: tarfile.TarInfo) -> bytes:
         file = opened.extractfile(entry)
@@ -153,7 +153,7 @@ def _of_tar(opened: tarfile.TarFile) -> Callable[[tarfile.TarInfo], bytes]:
 
 
 def _named(opened: tarfile.TarFile, archive: str, path: str) -> list[tarfile.TarInfo]:
-    """The members of a tar that a path names; damage is none that comes behind them."""
+    """List the members of a tar with a path; damage behind them is ignored."""
     found: list[tarfile.TarInfo] = []
     try:
         found.extend(entry for entry in opened if _path(archive, entry.name) == path)
@@ -164,7 +164,7 @@ def _named(opened: tarfile.TarFile, archive: str, path: str) -> list[tarfile.Tar
 
 
 def _reader(archive: str, read: Callable[[Entry], bytes], entry: Entry) -> Callable[[], bytes]:
-    """Reads one member; damage is an InputError."""
+    """Make a function that reads one member; damage is an InputError."""
 
     def content() -> bytes:
         try:
@@ -176,7 +176,7 @@ def _reader(archive: str, read: Callable[[Entry], bytes], entry: Entry) -> Calla
 
 
 def _failure(error: Exception, message: str) -> InputError:
-    """What to raise: the system's own errors (no permission, a drive that went away) may pass, damage stays."""
+    """Choose the error: system errors (no permission, a missing drive) may be temporary, damage is permanent."""
     passing = isinstance(error, OSError) and error.errno is not None
     return InputError(message) if passing else ArchiveError(message)
 
@@ -188,5 +188,5 @@ def _is_photo(name: str) -> bool:
 
 
 def _path(archive: str, name: str) -> str:
-    """The path that names a member."""
+    """Path of a member in an index."""
     return archive + MEMBER_SEPARATOR + name.removeprefix("./").lstrip("/")

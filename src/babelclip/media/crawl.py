@@ -1,4 +1,4 @@
-"""Folders -> photos, videos and archives."""
+"""Crawl: listing of the photos, videos and archives in folders."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ MediaKind = Literal["image", "video", "archive"]
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A file that may be indexed: its absolute path, what its name says it is, and the XMP file beside it."""
+    """A file that can be indexed: its absolute path, its kind by its name, and the XMP file beside it."""
 
     path: str
     kind: MediaKind
@@ -30,10 +30,10 @@ class MediaFile:
 
 
 def kind_of(name: str) -> MediaKind | None:
-    """What a file is by its name.
+    """Determine the kind of a file by its name.
 
     :param name: a file name or path
-    :return: None for what is none of these
+    :return: the kind; None for other files
     """
     lower = name.lower()
     suffix = os.path.splitext(lower)[1]
@@ -45,7 +45,7 @@ def kind_of(name: str) -> MediaKind | None:
 
 
 def canonical_path(path: Path) -> Path:
-    """The one path by which a file or folder is named, so that ../Pictures and ~/Pictures are not two.
+    """Compute the canonical path of a file or folder, so that ../Pictures and ~/Pictures are one.
 
     :param path: any path
     :return: an absolute one without ``..`` and ``~``; links in it stay, unless ``..`` goes back over one
@@ -70,14 +70,14 @@ def photos_below(
     :param on_error: is called with the errors of folders that cannot be read
     :param rules: what is passed over
     :yield: absolute paths
-    :raises InputError: if there is nothing at that path
+    :raises InputError: if the path does not exist
     """
     root = canonical_path(root)
     if root.is_file():
         yield root
         return
-    for _, found in folders_below(root, on_error, rules=rules):
-        yield from (Path(one.path) for one in found if one.kind == "image")
+    for _, files in folders_below(root, on_error, rules=rules):
+        yield from (Path(file.path) for file in files if file.kind == "image")
 
 
 def folders_below(
@@ -96,7 +96,7 @@ def folders_below(
     :param rules_from: the folder from which the rules read paths, above the root or the root itself
     :param on_skip: is called with every folder, photo, video and archive that is passed over, and why
     :yield: a folder's absolute path, and its files by name
-    :raises InputError: if there is nothing at that path
+    :raises InputError: if the path does not exist
     """
     root = canonical_path(root)
     if root.is_file():
@@ -123,7 +123,7 @@ def folders_below(
 
 
 def _names(folder: Path) -> set[str]:
-    """The names in a folder; none where it cannot be read."""
+    """List the names in a folder; empty if it cannot be read."""
     try:
         return {path.name for path in folder.iterdir()}
     except OSError:
@@ -131,7 +131,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def _sidecar(folder: str, name: str, names: set[str]) -> str | None:
-    """The XMP file beside a file: a.jpg.xmp (digiKam, darktable) before a.xmp (Lightroom)."""
+    """Find the XMP file beside a file: a.jpg.xmp (digiKam, darktable) before a.xmp (Lightroom)."""
     for stem in (name, os.path.splitext(name)[0]):
         for suffix in (SIDECAR_SUFFIX, SIDECAR_SUFFIX.upper()):
             if stem + suffix in names:

@@ -1,4 +1,4 @@
-"""The picture behind a hit: a file, a member of an archive, or a frame of a video."""
+"""Image loader: the image of a photo in an index, which is a file, an archive member or a frame of a video."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from babelclip.media.images import read_image
 
 
 def load_image(path: str, at_ms: int | None = None, *, shown_at: int | None = None) -> Image.Image:
-    """The picture behind a hit, ready to be looked at.
+    """Load the image of a photo for display.
 
-    :param path: as the catalog names it
-    :param at_ms: the time in a video; None is its beginning
-    :param shown_at: as in pixels.read_image
+    :param path: path in the catalog
+    :param at_ms: time in a video; None is its beginning
+    :param shown_at: as in images.read_image
     :return: an RGB image, upright
-    :raises ImageError: if it is not there any more, or cannot be read
+    :raises ImageError: if it no longer exists, or cannot be read
     """
     if at_ms is not None or kind_of(path) == "video":
         if not Path(path).is_file():

@@ -1,7 +1,7 @@
-"""Metadata of a photo that its bytes and its sidecar state: size, time, place, camera, caption, keywords.
+"""Metadata of a photo, from its file and its sidecar: size, time, position, camera, caption, keywords.
 
-They come from EXIF, IPTC and XMP; where several state the same, the sidecar wins, then XMP, IPTC, EXIF. Damaged
-metadata says nothing, and is never an error.
+Sources are EXIF, IPTC and XMP. If several state a field, the sidecar wins, then XMP, IPTC, EXIF. Damaged metadata is
+ignored, and never an error.
 """
 
 import re
@@ -17,7 +17,7 @@ from defusedxml.ElementTree import fromstring
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 METADATA_VERSION = 1
-"""Raised when more is read, so that the next indexing reads what older versions have left out."""
+"""Increased when more fields are read, so that the next indexing run reads the metadata of known photos again."""
 MAX_TEXT = 10_000
 MAX_KEYWORDS = 500
 MAX_XMP_BYTES = 4 * 2**20
@@ -39,23 +39,23 @@ METADATA_ERRORS = (
     MemoryError,
     Image.DecompressionBombError,
 )
-"""What Pillow and the parsers raise on damaged metadata."""
+"""Errors that Pillow and the parsers raise on damaged metadata."""
 _TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?")
 _UTF8_MARK = b"\x1b%G"
 _XP_KEYWORDS, _TIFF_XMP = 0x9C9E, 0x02BC
 _IPTC_KEYWORDS, _IPTC_CAPTION, _IPTC_CHARSET = (2, 25), (2, 120), (1, 90)
 _FIRST_TURNED = 5
-"""EXIF orientations from here on exchange width and height."""
+"""The first of the EXIF orientations that swap width and height."""
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a photo or video says of itself; None and empty mean that it says nothing.
+    """Metadata of a photo or video; None and empty mean not stated.
 
-    ``width`` and ``height`` are of the upright picture, ``taken_at`` is ISO 8601 without a zone, as the camera's clock
-    had it ("2024-07-31T18:05:09"), ``latitude`` and ``longitude`` are degrees, north and east positive.
+    ``width`` and ``height`` are of the upright picture. ``taken_at`` is ISO 8601 without a zone, in the time of the
+    camera's clock ("2024-07-31T18:05:09"). ``latitude`` and ``longitude`` are degrees, north and east positive.
     """
 
     width: int | None = None
@@ -74,11 +74,11 @@ NO_METADATA = Metadata()
 
 
 def read_metadata(image: Image.Image, sidecar: bytes | None = None) -> Metadata:
-    """What a picture says of itself. Its pixels need not be decoded.
+    """Read the metadata of a picture, without decoding its pixels.
 
     :param image: an open picture
     :param sidecar: the bytes of the XMP file beside it
-    :return: its facts
+    :return: its metadata
     """
     exif = _spared(lambda: image.getexif()) or Image.Exif()
     turned = (_spared(lambda: int(exif.get(ExifTags.Base.Orientation, 1))) or 1) >= _FIRST_TURNED
@@ -92,11 +92,11 @@ def read_metadata(image: Image.Image, sidecar: bytes | None = None) -> Metadata:
 
 
 def merge_metadata(sources: Iterable[Metadata | None], sidecar: bytes | None = None) -> Metadata:
-    """Several statements in one: for each fact the first that says something.
+    """Merge metadata of several sources: each field is taken from the first source that states it.
 
-    :param sources: statements, the most trusted first
-    :param sidecar: an XMP packet that is trusted more than these
-    :return: one of them all
+    :param sources: metadata, the most trusted source first
+    :param sidecar: an XMP packet, trusted more than the sources
+    :return: the merged metadata
     """
     chosen: dict[str, Any] = {}
     for source in (_spared(lambda: parse_xmp(sidecar or b"")), *sources):
@@ -111,10 +111,10 @@ def merge_metadata(sources: Iterable[Metadata | None], sidecar: bytes | None = N
 
 
 def parse_xmp(packet: bytes) -> Metadata:
-    """What an XMP packet says (ISO 16684-1: RDF; a simple property may be an attribute or an element).
+    """Parse an XMP packet (ISO 16684-1: RDF; a simple property may be an attribute or an element).
 
-    :param packet: XML; empty says nothing
-    :return: its facts
+    :param packet: XML; empty gives empty metadata
+    :return: its metadata
     :raises ValueError: if it is not XML, or too large
     """
     if not packet.strip(b"\0 \t\r\n"):
@@ -144,10 +144,10 @@ def parse_xmp(packet: bytes) -> Metadata:
 
 
 def iso_time(value: Any) -> str | None:
-    """A time as EXIF, XMP or a video writes it, without its zone.
+    """Parse a time as EXIF, XMP or a video states it, and drop the zone.
 
-    :param value: text; anything else says nothing
-    :return: ISO 8601; None for a time that never was
+    :param value: text; anything else is ignored
+    :return: ISO 8601; None for a time that does not exist
     """
     match = _TIME.match(str(value).strip()) if value else None
     if match is None:
@@ -165,7 +165,7 @@ _PHOTOSHOP = "{http://ns.adobe.com/photoshop/1.0/}"
 
 
 def _spared(read: Callable[[], Found]) -> Found | None:
-    """What a reader finds, or None where the metadata is damaged."""
+    """Call a reader; None if the metadata is damaged."""
     try:
         return read()
     except METADATA_ERRORS:
@@ -196,7 +196,7 @@ def _of_exif(exif: Image.Exif) -> Metadata:
 
 
 def _of_iptc(image: Image.Image) -> Metadata:
-    """What IPTC says (IIM, record 2)."""
+    """Read IPTC (IIM, record 2)."""
     record = (IptcImagePlugin.getiptcinfo(image) if isinstance(image, ImageFile.ImageFile) else None) or {}
     utf8 = record.get(_IPTC_CHARSET) == _UTF8_MARK
 
@@ -230,14 +230,14 @@ def _xmp_degrees(text: str, limit: int) -> float | None:
 
 
 def _bounded(degrees: float, limit: int) -> float:
-    """Degrees that exist, to a centimetre."""
+    """Check the range of degrees, and round to a centimetre."""
     if not -limit <= degrees <= limit:
         raise ValueError(f"{degrees} degrees, over {limit}")
     return round(degrees, 7)
 
 
 def _text(value: Any) -> str | None:
-    """Text without what pads it, of bounded length; None for none."""
+    """Strip text and bound its length; None if it is empty."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
@@ -247,7 +247,7 @@ def _text(value: Any) -> str | None:
 
 
 def _camera(make: Any, model: Any) -> str | None:
-    """Maker and model, the maker once."""
+    """Join maker and model, without repeating the maker."""
     maker, kind = _text(make), _text(model)
     if maker and kind and not kind.lower().startswith(maker.split()[0].lower()):
         return f"{maker} {kind}"
@@ -255,5 +255,5 @@ def _camera(make: Any, model: Any) -> str | None:
 
 
 def _words(values: Iterable[Any]) -> tuple[str, ...]:
-    """Keywords, each once."""
+    """Strip keywords and drop repeated ones."""
     return tuple(dict.fromkeys(word for value in values if (word := _text(value))))[:MAX_KEYWORDS]

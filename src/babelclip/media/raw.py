@@ -1,4 +1,4 @@
-"""Pictures as the sensor had them (RAW): the preview that the camera put into the file, or a half-size rendering."""
+"""RAW pictures: the preview that the camera embedded, or a half-size rendering."""
 
 import io
 from importlib.util import find_spec
@@ -22,24 +22,24 @@ _TURNED = (5, 6)
 
 
 def is_raw(name: str) -> bool:
-    """Whether a file is one by its name; many begin like a TIFF file, so their bytes do not tell.
+    """Check whether a file is a RAW picture by its name: many begin like a TIFF file, so their bytes do not show it.
 
     :param name: a file name or path
-    :return: whether it ends like one
+    :return: whether its suffix is one of SUFFIXES
     """
     return Path(name).suffix.lower() in SUFFIXES
 
 
 def missing() -> str | None:
-    """What keeps RAW files from being read.
+    """Check for the package that reads RAW files.
 
-    :return: the line that says how to install it, or None where it is there
+    :return: a message with the install line; None if it is installed
     """
     return None if find_spec("rawpy") else str(MissingDependencyError("rawpy", extra="raw"))
 
 
 def read_raw_metadata(source: Path | bytes) -> Metadata:
-    """What a RAW file says of itself besides its EXIF; damage says nothing.
+    """Read the metadata that a RAW file states besides its EXIF; empty for a damaged file.
 
     :param source: the file or its bytes
     :return: size and time
@@ -63,22 +63,22 @@ def read_raw_metadata(source: Path | bytes) -> Metadata:
 
 
 def as_picture(content: bytes, name: str) -> bytes | Image.Image:
-    """What a decoder can read of a file that is in memory.
+    """Convert a file in memory to something that a decoder reads.
 
     :param content: the bytes of the file
-    :param name: its name or path, which alone tells a RAW file
-    :return: the picture in a RAW file; the bytes of any other
+    :param name: its name or path, by which a RAW file is recognized
+    :return: the picture in a RAW file; the bytes of any other file
     :raises ImageError: as preview
     """
     return preview(content, name) if is_raw(name) else content
 
 
 def preview(source: Path | bytes, name: str) -> Image.Image:
-    """The picture in a RAW file.
+    """Read the picture in a RAW file.
 
     :param source: the file or its bytes
-    :param name: what to call it in messages
-    :return: a picture whose EXIF orientation says how to turn it upright
+    :param name: its name, for messages
+    :return: a picture with its EXIF orientation, not yet turned upright
     :raises ImageError: if it cannot be read, or rawpy is not installed
     """
     if problem := missing():
@@ -97,7 +97,7 @@ def preview(source: Path | bytes, name: str) -> Image.Image:
 
 
 def _embedded(raw: "RawPy") -> Image.Image | None:
-    """The preview that the camera put into the file, if it is large enough."""
+    """Read the embedded preview; None if it is missing or too small."""
     import rawpy
 
     try:
@@ -114,12 +114,12 @@ def _embedded(raw: "RawPy") -> Image.Image | None:
 
 
 def _open(source: Path | bytes) -> "RawPy":
-    """A RAW file."""
+    """Open a RAW file."""
     import rawpy
 
     return rawpy.imread(io.BytesIO(source) if isinstance(source, bytes) else str(source))
 
 
 def _words(said: object) -> str:
-    """What LibRaw said, which may be bytes."""
+    """Decode a message of LibRaw, which may be bytes."""
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

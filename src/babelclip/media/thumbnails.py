@@ -1,4 +1,4 @@
-"""Small pictures of what a hit names: pixels alone, without anything that the file says of itself."""
+"""Thumbnails of photos in an index: pixels only, without metadata."""
 
 import io
 
@@ -10,23 +10,23 @@ JPEG_QUALITY = 82
 
 
 def load_thumbnail(path: str, pixels: int, at_ms: int | None = None) -> Image.Image:
-    """The picture behind a hit, made small.
+    """Load the thumbnail of a photo.
 
-    :param path: as the catalog names it: a file, a member of an archive, or a video
-    :param pixels: its longer side at most
-    :param at_ms: the time in a video; None is its beginning
+    :param path: path in the catalog: a file, a member of an archive, or a video
+    :param pixels: maximum length of the longer side
+    :param at_ms: time in a video; None is its beginning
     :return: an RGB image, upright, without metadata
-    :raises ImageError: if it is not there any more, or cannot be read
+    :raises ImageError: if it no longer exists, or cannot be read
     """
     image = load_image(path, at_ms, shown_at=pixels)
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-    # A comment of the file would be written again from here.
+    # Pillow would write a comment of the file into the thumbnail.
     image.info = {}
     return image
 
 
 def as_jpeg(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
-    """A picture as a file.
+    """Encode a picture as JPEG.
 
     :param image: an RGB image
     :param quality: JPEG's, up to 95

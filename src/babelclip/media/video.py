@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 5.0
 MAX_FRAMES = 2000
-"""Of a video so long that it would give more, frames are taken further apart."""
+"""In a longer video the frames are further apart."""
 SEEK_FROM_SECONDS = 4.0
-"""From this distance on it is cheaper to jump to the key frame before the next one than to decode what lies between."""
+"""From this distance on, seeking to a key frame is cheaper than decoding the frames in between."""
 HALF_MS = 0.0005
 SHORT_SIDE = 448
-"""Frames are scaled down to it while they are converted: twice what the towers read, and flat memory at any size."""
+"""Frames are scaled down to it: twice the input of the towers, and bounded memory at any video size."""
 
 
 def missing() -> str | None:
-    """What keeps videos from being read.
+    """Check for the package that reads videos.
 
-    :return: the line that says how to install it, or None where it is there
+    :return: a message with the install line; None if it is installed
     """
     return None if find_spec("av") else str(MissingDependencyError("av", extra="video"))
 
 
 def read_video_metadata(path: str) -> Metadata:
-    """What a video says of itself; damage says nothing.
+    """Read the metadata of a video; empty for a damaged file.
 
     :param path: the file
-    :return: its facts
+    :return: its metadata
     """
     import av
 
@@ -59,9 +59,9 @@ def read_video_metadata(path: str) -> Metadata:
 
 
 def frames(path: str, every_seconds: float = EVERY_SECONDS) -> Iterator[tuple[int, Image.Image]]:
-    """Frames of a video, the first at its beginning.
+    """Read frames of a video at even times, from its beginning.
 
-    A video that is cut short or damaged gives the frames before that.
+    A truncated or damaged video gives the frames before the damage.
 
     :param path: the file
     :param every_seconds: the time between two frames
@@ -90,7 +90,7 @@ def frames(path: str, every_seconds: float = EVERY_SECONDS) -> Iterator[tuple[in
 
 
 def frame_at(path: str, at_ms: int) -> Image.Image:
-    """One frame of a video.
+    """Read one frame of a video.
 
     :param path: the file
     :param at_ms: its time, as ``frames`` gives it
@@ -115,7 +115,7 @@ def frame_at(path: str, at_ms: int) -> Image.Image:
 
 
 def _up_to(opened: "InputContainer", stream: "VideoStream", seconds: float) -> "Iterator[VideoFrame]":
-    """The first frame, then those from a place near a time up to it."""
+    """Decode the first frame, then frames from a key frame near a time up to that time."""
     begin = 0.0
     for first in opened.decode(stream):
         yield first
@@ -130,14 +130,14 @@ def _up_to(opened: "InputContainer", stream: "VideoStream", seconds: float) -> "
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, without the path, which FFmpeg repeats."""
+    """Message of an error, without the path that FFmpeg adds."""
     if isinstance(error, IndexError):
         return "it has no pictures"
     return getattr(error, "strerror", None) or str(error)
 
 
 def _sampled(opened: "InputContainer", stream: "VideoStream", step: float) -> "Iterator[tuple[float, VideoFrame]]":
-    """The first frame at or after every multiple of a time, with its own time from the beginning."""
+    """Decode the first frame at or after each multiple of a time step, with its time from the beginning."""
     begin: float | None = None
     target = 0.0
     while True:
@@ -157,7 +157,7 @@ def _sampled(opened: "InputContainer", stream: "VideoStream", step: float) -> "I
 
 
 def _upright(frame: "VideoFrame") -> Image.Image:
-    """A frame as it is shown, scaled down."""
+    """Convert a frame to an upright image, scaled down."""
     scale = min(1.0, SHORT_SIDE / min(frame.width, frame.height))
     size = round(frame.width * scale), round(frame.height * scale)
     image = Image.fromarray(frame.to_ndarray(width=size[0], height=size[1], format="rgb24"))
