@@ -83,14 +83,14 @@ class Babelclip(IndexAdapter):
         vectors = np.load(self.folder / VECTORS, mmap_mode="r")
         catalog = made_catalog(self.folder / "p.bc", vectors.shape[1])
         fill(catalog, (unit_rows(vectors[i : i + 20_000]) for i in range(0, len(vectors), 20_000)))
-        CatalogNeighbours(catalog, vectors.shape[1], exact_up_to=0).maintain(lambda: queries)
+        CatalogNeighbours(catalog.vectors, vectors.shape[1], exact_up_to=0).maintain(lambda: queries)
         catalog.close()
 
     def open(self) -> None:
         """Open the catalog and its graph."""
         dimension = np.load(self.folder / VECTORS, mmap_mode="r").shape[1]
         self._catalog = made_catalog(self.folder / "p.bc", dimension)
-        self._neighbours = CatalogNeighbours(self._catalog, dimension, exact_up_to=0)
+        self._neighbours = CatalogNeighbours(self._catalog.vectors, dimension, exact_up_to=0)
         self._neighbours.refresh()
 
     def search(self, query: FloatArray, allowed: Ids | None = None) -> Ids:
