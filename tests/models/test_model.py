@@ -1,3 +1,4 @@
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from babelclip.media.images import ImageInput
 from babelclip.models.model import Model
 from babelclip.pipeline import ordered_map
 from babelclip.runtimes import RuntimePrecision, Session, load_runtime
+from babelclip.settings import settings
 from babelclip.vectors import FloatArray
 from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty, reordered, repeated
 
@@ -243,3 +245,30 @@ def test_texts_of_any_length_bring_the_engine_few_shapes(watched: tuple[Model, l
     for words in range(200):
         model.encode_text("dog " * words)
     assert {length for _, length in shapes} == set(range(4, 129, 4))
+
+
+def grainy_photo(seed: int) -> bytes:
+    """A large JPEG: soft shapes with the grain of a sensor."""
+    rng = np.random.default_rng(seed)
+    shapes = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((2800, 2100), 3)
+    grain = rng.normal(0, 9, (2100, 2800, 1))
+    file = io.BytesIO()
+    Image.fromarray((np.asarray(shapes) + grain).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def test_reduced_decoding_keeps_vectors_within_the_bound_that_the_fingerprint_leaves_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos = [grainy_photo(seed) for seed in range(2)]
+    model = Model.load("mini")
+    reduced = model.encode_images(photos)
+    monkeypatch.setenv("BABELCLIP_REDUCED_DECODING", "0")
+    settings.cache_clear()
+    full = model.encode_images(photos)
+    cosines = (full * reduced).sum(axis=1)
+    assert not np.array_equal(full, reduced)
+    assert cosines.min() >= 0.999
+    assert Model.load("mini").fingerprint == model.fingerprint
+    between = (full @ reduced.T)[~np.eye(2, dtype=bool)]
+    assert between.max() < cosines.min()

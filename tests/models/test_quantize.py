@@ -246,7 +246,7 @@ def test_the_patches_of_a_picture_are_multiplied_as_the_bytes_they_are() -> None
 def test_auto_takes_the_fastest_that_is_there(
     asked: precision.Precision, runtime: str, calibrated: bool, words: tuple[str, ...], int8: bool | None, chosen: str
 ) -> None:
-    choice = precision.choose(asked, runtime, calibrated=calibrated, capabilities=words, int8=int8)
+    choice = precision.plan_precision(asked, runtime, calibrated=calibrated, capabilities=words, int8=int8)
     assert choice.name == chosen
     assert choice.why
 

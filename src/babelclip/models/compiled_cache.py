@@ -1,8 +1,8 @@
-"""Compiled towers that are kept: the first process that runs a tower compiles it, the next ones map what it left.
+"""Compiled cache: the first process that runs a tower compiles it, later processes map the compiled file.
 
-HOME/compiled/TOWER-KEY.blob is what the engine wrote, then 20 bytes: MAGIC, the length of what stands before, and its
-CRC-32. The key is a digest of everything that the content follows from. Whatever cannot be used is made anew, whatever
-cannot be written is done without, and the files that were used longest ago go first.
+HOME/compiled/TOWER-KEY.blob is the runtime's output followed by 20 bytes: MAGIC, the length of the output, and its
+CRC-32. The key is a digest of everything that the output depends on. A file that cannot be used is compiled again, a
+file that cannot be written is left out, and the least recently used files are deleted first.
 """
 
 import hashlib
@@ -46,36 +46,36 @@ Build = Callable[[Path | None], "onnx.ModelProto"]
 
 
 def compile_tower(
-    runtime: Runtime, build: Build, tower: str, sources: Iterable[Path], *, choice: PrecisionPlan, threads: int
+    runtime: Runtime, build: Build, tower: str, sources: Iterable[Path], *, plan: PrecisionPlan, threads: int
 ) -> Session:
-    """A tower ready to run: mapped from what an earlier process compiled, or compiled now and kept.
+    """Open a compiled tower from the cache, or compile it and add it to the cache.
 
     :param runtime: the engine
     :param build: gives the graph; not called where a compiled tower is here
     :param tower: "text" or "image"
     :param sources: the folders and files that the graph is made of
-    :param choice: the precision
-    :param threads: threads of the engine, or 0 for its own choice
+    :param plan: the precision of its layers
+    :param threads: threads of the runtime, or 0 for its default
     :return: the compiled tower
     :raises ModelError: if it cannot be built or compiled
     """
     if isinstance(runtime, CachingRuntime) and settings().cache_bytes:
-        said = (
+        key = (
             __version__,
             runtime.identity(),
             tower,
-            choice.name,
-            choice.rest,
+            plan.name,
+            plan.rest,
             threads,
             _state([*sources, *GRAPH_CODE]),
         )
-        path = settings().compiled / f"{tower}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}{_SUFFIX}"
-        session = _opened(runtime, path, choice, threads)
-        if session is None and _make(runtime, build, path, choice, threads):
-            session = _opened(runtime, path, choice, threads)
+        path = settings().compiled / f"{tower}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}{_SUFFIX}"
+        session = _opened(runtime, path, plan, threads)
+        if session is None and _make(runtime, build, path, plan, threads):
+            session = _opened(runtime, path, plan, threads)
         if session is not None:
             return session
-    return runtime.compile(build(None), precision=choice.rest, threads=threads)
+    return runtime.compile(build(None), precision=plan.rest, threads=threads)
 
 
 class _Mapped:
@@ -91,11 +91,11 @@ class _Mapped:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
         """As Session.run."""
-        found = self._session.run(inputs)
+        output = self._session.run(inputs)
         if self._runs < FIRST_RUNS:
             self._runs += 1
             _give_back(self._content)
-        return found
+        return output
 
 
 def _give_back(content: mmap.mmap) -> None:
@@ -105,20 +105,20 @@ def _give_back(content: mmap.mmap) -> None:
 
 
 def _state(sources: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """The path, size and time of every file, which is quicker to tell than what is in them."""
+    """The path, size and time of change of every file: quicker to read than the content."""
     files = [file for path in sources for file in (path.rglob("*") if path.is_dir() else (path,))]
     kept = sorted(file.absolute() for file in files if file.is_file() and "__pycache__" not in file.parts)
-    return [(str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in kept]
+    return [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in kept]
 
 
-def _opened(keeper: CachingRuntime, path: Path, choice: PrecisionPlan, threads: int) -> Session | None:
-    """The tower of a file, if that is there, whole, and of use to the engine."""
+def _opened(keeper: CachingRuntime, path: Path, plan: PrecisionPlan, threads: int) -> Session | None:
+    """Open a cached tower; None if the file is missing or damaged, or the runtime refuses it."""
     content = read_sealed(path)
     if content is None:
         return None
     array = np.frombuffer(content, dtype=np.uint8, count=len(content) - _TRAILER.size)
     try:
-        return _Mapped(keeper.open_compiled(array, precision=choice.rest, threads=threads), content)
+        return _Mapped(keeper.open_compiled(array, precision=plan.rest, threads=threads), content)
     except ModelError:
         return None
 
@@ -139,12 +139,12 @@ def read_sealed(path: Path) -> mmap.mmap | None:
     if length <= 0:
         return None
     with memoryview(content) as view:
-        found = _TRAILER.unpack(view[length:])
-        return content if found == (MAGIC, length, zlib.crc32(view[:length])) else None
+        trailer = _TRAILER.unpack(view[length:])
+        return content if trailer == (MAGIC, length, zlib.crc32(view[:length])) else None
 
 
-def _make(keeper: CachingRuntime, build: Build, path: Path, choice: PrecisionPlan, threads: int) -> bool:
-    """Compile a tower into its file, whole or not at all; whether that could be done."""
+def _make(keeper: CachingRuntime, build: Build, path: Path, plan: PrecisionPlan, threads: int) -> bool:
+    """Compile a tower into its file, complete or not at all; whether that was possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=_UNFINISHED) as scratch:
@@ -154,7 +154,7 @@ def _make(keeper: CachingRuntime, build: Build, path: Path, choice: PrecisionPla
             graph = build(made / "weights")
             (made / "graph.onnx").write_bytes(graph.SerializeToString())
             del graph
-            written, start = keeper.precompile(made / "graph.onnx", cache, precision=choice.rest, threads=threads)
+            written, start = keeper.precompile(made / "graph.onnx", cache, precision=plan.rest, threads=threads)
             shutil.rmtree(made)
             seal(written, start, cache / "sealed")
             written.unlink()
@@ -191,19 +191,19 @@ def seal(source: Path, start: int, target: Path) -> None:
 
 
 def _make_room(folder: Path, needed: int) -> None:
-    """Delete what was used longest ago until the limit holds; what another process deletes meanwhile is gone too."""
+    """Delete the least recently used files until the limit holds; other processes may delete files meanwhile."""
     for left in folder.glob(f"{_UNFINISHED}*"):
         if time.time() - left.stat().st_mtime > _LEFT_AFTER_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
-    found = []
+    files = []
     for file in folder.glob(f"*{_SUFFIX}"):
         try:
             state = file.stat()
-            found.append((state.st_mtime_ns, state.st_size, file))
+            files.append((state.st_mtime_ns, state.st_size, file))
         except OSError:
             continue
-    total = needed + sum(size for _, size, _ in found)
-    for _, size, file in sorted(found):
+    total = needed + sum(size for _, size, _ in files)
+    for _, size, file in sorted(files):
         if total <= settings().cache_bytes:
             return
         try:

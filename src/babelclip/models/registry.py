@@ -45,7 +45,7 @@ class ModelFolders:
 
 
 def find(name: str) -> ModelFolders:
-    """The folders of a model.
+    """Find the folders of a model.
 
     :param name: ``mini``, the name of a published pair, a hub name (owner/name), or a path
     :return: where its towers are
@@ -77,7 +77,7 @@ def find(name: str) -> ModelFolders:
 
 
 def pair(text: str | Path | None, image: str | Path | None) -> ModelFolders:
-    """The folders of a model of two parts that each have a name of their own.
+    """Find the folders of a model whose towers are named separately.
 
     :param text: the text tower's name or folder, or None for no text tower
     :param image: the image tower's, or None
@@ -86,17 +86,17 @@ def pair(text: str | Path | None, image: str | Path | None) -> ModelFolders:
     :raises ModelError: if one of them does not have the tower it is named for
     """
     named = {tower: str(name) for tower, name in (("text", text), ("image", image)) if name is not None}
-    found = {tower: find(name) for tower, name in named.items()}
-    paths: dict[str, Path | None] = {tower: getattr(folders, tower) for tower, folders in found.items()}
+    folders = {tower: find(name) for tower, name in named.items()}
+    paths: dict[str, Path | None] = {tower: getattr(parts, tower) for tower, parts in folders.items()}
     for tower, path in paths.items():
         if path is None:
             raise ModelError(f"{named[tower]} has no {tower} tower")
-    calibrations = {tower: own.calibrations[tower] for tower, own in found.items() if tower in own.calibrations}
+    calibrations = {tower: parts.calibrations[tower] for tower, parts in folders.items() if tower in parts.calibrations}
     return ModelFolders(" + ".join(named.values()), paths.get("text"), paths.get("image"), {}, calibrations)
 
 
 def from_folder(path: Path, name: str) -> ModelFolders:
-    """The towers in one folder: babelclip's own form, a CLIP pair in one folder, or one tower alone.
+    """Find the towers in a folder: babelclip's own form, a CLIP pair in one folder, or one tower alone.
 
     :param path: a folder that is there
     :param name: what to call it
@@ -118,7 +118,7 @@ def from_folder(path: Path, name: str) -> ModelFolders:
 
 
 def names() -> Iterator[tuple[str, Path | None]]:
-    """The models that have a name, and where they are.
+    """List the models that have a name, and their folders.
 
     :yield: a name, and its folder or None where it was not pulled yet
     """
@@ -137,9 +137,12 @@ def names() -> Iterator[tuple[str, Path | None]]:
 
 
 def fingerprint(folders: ModelFolders) -> str:
-    """What tells one model's vectors from another's: a digest of both towers' files.
+    """Compute the digest of both towers' files; vectors are comparable only within one fingerprint.
 
-    What int8 takes does not count: a model that gets it keeps its indexes, since its vectors stay within a bound.
+    Two things change vectors within a bound that is far below the differences between photos, and do not count, so that
+    an index made with one setting can be searched with another: int8 (least cosine with float32 at least
+    ``quantize.LEAST_COSINE``) and reduced decoding of large JPEGs (BABELCLIP_REDUCED_DECODING; least cosine with full
+    decoding at least 0.999, measured in tests/models/test_model.py).
 
     :param folders: the model
     :return: 64 hexadecimal digits
@@ -156,7 +159,7 @@ def fingerprint(folders: ModelFolders) -> str:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """The checksums of a tower's files: those of its pull, or else read off the files."""
+    """The checksums of a tower's files: as its pull recorded them, else computed from the files."""
     if (folder / hub.RECORD).is_file():
         return dict(read_json(folder / hub.RECORD)["files"])
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix in _FINGERPRINTED)

@@ -1,4 +1,4 @@
-"""The two towers of a model as an engine runs them, each compiled when it is first used."""
+"""The two towers of a model, each compiled by the runtime at its first use."""
 
 import threading
 from pathlib import Path
@@ -8,7 +8,7 @@ from babelclip.checkpoints.layouts import read_image_spec, read_text_spec
 from babelclip.checkpoints.specs import ImageSpec, TextSpec
 from babelclip.errors import ModelError
 from babelclip.models.compiled_cache import compile_tower
-from babelclip.models.precision import Precision, PrecisionPlan, choose, int8_hardware
+from babelclip.models.precision import Precision, PrecisionPlan, int8_hardware, plan_precision
 from babelclip.models.registry import ModelFolders
 from babelclip.runtimes import Session, capabilities, load_runtime
 
@@ -23,12 +23,12 @@ class Towers:
     """
 
     def __init__(self, folders: ModelFolders, *, runtime: str, precision: Precision, threads: int) -> None:
-        """Read what the towers are; nothing is compiled yet.
+        """Read the specifications of the towers; nothing is compiled yet.
 
-        :param folders: where they are
+        :param folders: their folders
         :param runtime: one of runtimes.RUNTIMES
-        :param precision: in what they calculate
-        :param threads: how many, or 0 for the engine's own choice
+        :param precision: the requested precision
+        :param threads: number of threads, or 0 for the runtime's default
         :raises InputError: if the runtime is not known
         :raises ModelError: if a tower cannot be read
         """
@@ -43,7 +43,7 @@ class Towers:
         self.image_spec: ImageSpec | None = read_image_spec(folders.image) if folders.image else None
 
     def ready(self, tower: str) -> bool:
-        """Whether a tower has been compiled.
+        """Check whether a tower has been compiled.
 
         :param tower: "text" or "image"
         :return: whether it has
@@ -51,38 +51,38 @@ class Towers:
         return tower in self._sessions
 
     def session(self, tower: str) -> Session:
-        """A compiled tower, made by whoever asks first while others wait.
+        """Give a compiled tower; the first caller compiles it, others wait.
 
         :param tower: "text" or "image", which the model has
         :return: the tower
-        :raises InputError: as precision
+        :raises InputError: as ``precision``
         :raises ModelError: if it cannot be built or compiled
         """
         with self._locks[tower]:
             if tower not in self._sessions:
-                choice = self.precision(tower)
+                plan = self.precision(tower)
                 folder = self._folders.text if tower == "text" else self._folders.image
                 sources = [path for path in (folder, self._folders.calibrations.get(tower)) if path is not None]
                 self._sessions[tower] = compile_tower(
                     self._runtime,
-                    lambda spill: self._graph(tower, choice, spill),
+                    lambda spill: self._graph(tower, plan, spill),
                     tower,
                     sources,
-                    choice=choice,
+                    plan=plan,
                     threads=self._threads,
                 )
             return self._sessions[tower]
 
     def precision(self, tower: str) -> PrecisionPlan:
-        """In what a tower calculates, and why.
+        """Resolve the precision of a tower.
 
         :param tower: "text" or "image"
-        :return: the choice
-        :raises InputError: if the engine cannot do what was asked for
-        :raises ModelError: if int8 was asked for and the model is not calibrated
+        :return: the plan
+        :raises InputError: if the runtime does not support the requested precision
+        :raises ModelError: if int8 was requested and the model has no activation ranges
         """
         auto = self._precision == "auto"
-        return choose(
+        return plan_precision(
             self._precision,
             self._runtime_name,
             calibrated=tower in self._folders.calibrations,
@@ -90,12 +90,12 @@ class Towers:
             int8=int8_hardware() if auto else None,
         )
 
-    def _graph(self, tower: str, choice: PrecisionPlan, spill: Path | None) -> "onnx.ModelProto":
+    def _graph(self, tower: str, plan: PrecisionPlan, spill: Path | None) -> "onnx.ModelProto":
         """The tower as a graph; what writes graphs is imported only where one is written."""
         from babelclip.graphs import build_image_graph, build_text_graph
         from babelclip.graphs.quantization import read_calibration
 
-        calibration = read_calibration(self._folders.calibrations[tower]) if choice.int8 else None
+        calibration = read_calibration(self._folders.calibrations[tower]) if plan.int8 else None
         spec = self.text_spec if tower == "text" else self.image_spec
         if isinstance(spec, TextSpec):
             return build_text_graph(spec, calibration=calibration, spill=spill)
