@@ -10,11 +10,8 @@ STILL_SHARED = frozenset(
     {
         "ClassNames",
         "Encoder",
-        "Kind",
         "Labels",
         "Manifest",
-        "Member",
-        "Place",
         "Task",
     }
 )
