@@ -119,7 +119,7 @@ def test_the_arguments_of_ray_serve_are_read() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"model": "mini"}, "'model' is no argument"),
+        ({"model": "mini"}, "'model' is not an argument"),
         ({"indexes": "a.bc"}, "not NAME=FILE"),
         ({"cpus": "0"}, "at least 1"),
         ({"min_replicas": "9"}, "less than min_replicas"),

@@ -1,4 +1,4 @@
-"""What goes wrong, as clients see it: the OpenAI envelope and a status."""
+"""Errors as clients see them: OpenAI's error envelope and an HTTP status."""
 
 import logging
 import traceback
@@ -15,7 +15,7 @@ STORE_RETRY_SECONDS = 5
 
 
 class ApiError(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(
         self,
@@ -27,14 +27,14 @@ class ApiError(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe the answer.
+        """Describe the response.
 
-        :param status: of HTTP
-        :param message: what is wrong, the limit and the way out
-        :param kind: the envelope's type
-        :param code: a word for programs
-        :param param: the field that is wrong
-        :param headers: of the answer
+        :param status: HTTP status
+        :param message: the problem, the limit and the way out
+        :param kind: type of the error
+        :param code: machine-readable code
+        :param param: the invalid field
+        :param headers: headers of the response
         """
         super().__init__(message)
         self.status = status
@@ -45,9 +45,9 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        """The answer.
+        """Build the response.
 
-        :return: a response in the form of OpenAI's errors
+        :return: a response with OpenAI's error envelope
         """
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return json_response({"error": error}, status=self.status, headers=self.headers)
@@ -70,11 +70,11 @@ class TextTooLongError(InputError):
 
 
 def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer in JSON; arrays of numpy are lists of numbers.
+    """Build a JSON response; numpy arrays become lists of numbers.
 
-    :param content: what it holds
-    :param status: of HTTP
-    :param headers: of the answer
+    :param content: the content
+    :param status: HTTP status
+    :param headers: headers of the response
     :return: the response
     """
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -82,21 +82,21 @@ def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str]
 
 
 def unauthorized(message: str, code: str = "invalid_api_key") -> ApiError:
-    """An answer to a client that shows no valid key.
+    """Build the error for a missing or invalid API key.
 
-    :param message: what is wrong with it
-    :param code: a word for programs
+    :param message: the problem
+    :param code: machine-readable code
     :return: the error
     """
     return ApiError(401, message, kind="authentication_error", code=code, headers={"www-authenticate": "Bearer"})
 
 
 def too_many(message: str, retry_seconds: int, code: str) -> ApiError:
-    """An answer to a client that is over a limit.
+    """Build the error for a rate limit or quota that is reached.
 
-    :param message: which limit
-    :param retry_seconds: when to try again
-    :param code: a word for programs
+    :param message: the limit
+    :param retry_seconds: seconds until a new attempt can succeed
+    :param code: machine-readable code
     :return: the error
     """
     kind = "insufficient_quota" if code == "insufficient_quota" else "rate_limit_error"
@@ -104,11 +104,11 @@ def too_many(message: str, retry_seconds: int, code: str) -> ApiError:
 
 
 def as_api_error(error: Exception, request_id: str) -> ApiError:
-    """What a client is told of an error.
+    """Map an exception to an error response.
 
-    :param error: any
-    :param request_id: which the log has too
-    :return: the answer; what was not expected is a fixed sentence, and goes to the log
+    :param error: any exception
+    :param request_id: id of the request, for the log
+    :return: the response; an unexpected exception becomes a fixed sentence and is logged
     """
     if isinstance(error, ApiError):
         return error
@@ -126,9 +126,9 @@ def as_api_error(error: Exception, request_id: str) -> ApiError:
     if isinstance(error, StoreError):
         LOG.error("%s: %s", request_id, error)
         headers = {"retry-after": str(STORE_RETRY_SECONDS)}
-        message = f"a store that the service needs does not answer; nothing was done or charged (request {request_id})"
+        message = f"a database of the service does not respond; nothing was charged (request {request_id})"
         return ApiError(503, message, kind="server_error", code="store_unavailable", headers=headers)
-    # Not the message itself: it may quote what a client sent.
+    # Without the message of the exception, which may quote the client's input.
     LOG.error("%s: %s\n%s", request_id, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-    message = f"something went wrong here; nothing was charged. The log has it as request {request_id}"
+    message = f"unexpected error; nothing was charged. The log has the details under request {request_id}"
     return ApiError(500, message, kind="server_error", code="internal_error")

@@ -1,4 +1,4 @@
-"""The service on Ray Serve: replicas that come and go with the requests under way. Needs the extra ``scale``."""
+"""The service on Ray Serve, with autoscaled replicas. Needs the extra ``scale``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from babelclip.service.state import Service
 from babelclip.settings import keep_ray_from_reporting, service_settings
 
 ONGOING_TARGET = 16
-"""Requests under way a replica, above which another is started: enough to fill batches, too few to wait long."""
+"""Concurrent requests per replica above which another replica is started: enough to fill batches."""
 ONGOING_LIMIT = 256
 UPSCALE_SECONDS = 10
 DOWNSCALE_SECONDS = 300
@@ -26,7 +26,7 @@ ARGUMENTS = ("models", "indexes", "min_replicas", "max_replicas", "cpus")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlan:
-    """What replicas serve, and how many there may be; ``cpus`` are of one replica."""
+    """Models and indexes of a replica, and the number of replicas; ``cpus`` are per replica."""
 
     models: tuple[str, ...] = (DEFAULT,)
     indexes: tuple[tuple[str, Path], ...] = ()
@@ -36,15 +36,15 @@ class ReplicaPlan:
 
 
 def read_plan(arguments: Mapping[str, Any]) -> ReplicaPlan:
-    """The arguments of ``serve run``.
+    """Parse the arguments of ``serve run``.
 
     :param arguments: ``models=NAME,...``, ``indexes=NAME=FILE,...``, ``min_replicas``, ``max_replicas``, ``cpus``
     :return: the plan
-    :raises InputError: if one is not known, or is not what it must be
+    :raises InputError: if an argument is unknown or invalid
     """
     unknown = [name for name in arguments if name not in ARGUMENTS]
     if unknown:
-        raise InputError(f"{unknown[0]!r} is no argument of the service; there are {', '.join(ARGUMENTS)}")
+        raise InputError(f"{unknown[0]!r} is not an argument of the service; use {', '.join(ARGUMENTS)}")
     indexes = [item.partition("=") for item in _items(arguments.get("indexes", ""))]
     bad = next((name for name, equals, file in indexes if not (name and equals and file)), None)
     if bad is not None:
@@ -61,11 +61,11 @@ def read_plan(arguments: Mapping[str, Any]) -> ReplicaPlan:
 
 
 def application(models: Sequence[str], indexes: Mapping[str, Path]) -> Callable[[], Starlette]:
-    """What a replica runs when it starts.
+    """Build the function that creates the application in each replica.
 
     :param models: names or folders
-    :param indexes: name -> file
-    :return: makes the application, with models of its own
+    :param indexes: name -> index file
+    :return: a function that loads the models and creates the application
     """
 
     def make() -> Starlette:
@@ -75,11 +75,11 @@ def application(models: Sequence[str], indexes: Mapping[str, Path]) -> Callable[
 
 
 def build(arguments: dict[str, str]) -> Any:
-    """The application for ``serve run babelclip.service.ray_serve:build models=mini``.
+    """Build the application for ``serve run babelclip.service.ray_serve:build models=mini``.
 
     :param arguments: as ``read_plan`` takes them
     :return: an application of Ray Serve
-    :raises InputError: if they cannot be used
+    :raises InputError: if an argument is invalid
     :raises MissingDependencyError: if Ray Serve is not installed
     """
     plan = read_plan(arguments)

@@ -5,7 +5,7 @@ import time
 
 
 def new_request_id() -> str:
-    """A name for a request; later ones sort after earlier ones.
+    """Create a request id; later ids sort after earlier ones.
 
     :return: "req_" and 28 hexadecimal digits
     """

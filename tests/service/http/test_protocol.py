@@ -119,7 +119,7 @@ async def test_the_rest_of_a_refused_body_is_not_waited_for_without_end(
 
 
 async def test_a_client_that_does_not_take_its_answer_is_left(pair: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "RESPONSE_SECONDS", 0.2)
     async with listening(pair) as (here, port):
         body = json.dumps({"model": "pair", "input": ["dog"] * 2048}).encode()
         head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {here.secret}\r\n"

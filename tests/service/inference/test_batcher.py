@@ -201,7 +201,7 @@ async def test_a_full_queue_is_busy_and_says_when_to_come_again(make: Callable[.
     first = await blocked(batcher, gate)
     waiting = [asyncio.ensure_future(batcher.run(f"k{i}", "text", ["row"], [4])) for i in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(BusyError, match="over the limit of 10") as busy:
+    with pytest.raises(BusyError, match="over its limit of 10") as busy:
         await batcher.run("k3", "text", ["row"], [4])
     assert busy.value.retry_seconds >= 1
     with pytest.raises(BusyError, match="share"):
@@ -242,7 +242,7 @@ async def test_closing_finishes_what_was_taken_and_takes_no_more(make: Callable[
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(asyncio.to_thread(batcher.close))
     await asyncio.sleep(0.05)
-    with pytest.raises(BusyError, match="ending"):
+    with pytest.raises(BusyError, match="shutting down"):
         await batcher.run("k", "text", ["late"], [1])
     gate.open.set()
     await closing

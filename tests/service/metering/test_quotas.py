@@ -31,7 +31,7 @@ async def test_requests_over_the_limit_of_a_minute_are_refused(rates: RateLimite
     limited, other = key(requests_per_minute=3), key(requests_per_minute=3)
     for _ in range(3):
         await rates.count_request(limited)
-    with pytest.raises(ApiError, match="3 requests a minute") as refused:
+    with pytest.raises(ApiError, match="3 requests per minute") as refused:
         await rates.count_request(limited)
     assert refused.value.status == 429
     assert 1 <= int(refused.value.headers["retry-after"]) <= 60
@@ -47,7 +47,7 @@ async def test_tokens_over_the_limit_of_a_minute_are_refused_and_do_not_count(ra
         await rates.count_tokens(limited, 41)
     assert refused.value.code == "rate_limit_exceeded"
     await rates.count_tokens(limited, 40)
-    with pytest.raises(ApiError, match="in parts") as never:
+    with pytest.raises(ApiError, match="limit of 100 per minute; split the request") as never:
         await rates.count_tokens(limited, 101)
     assert never.value.status == 400
 
@@ -103,7 +103,7 @@ async def test_spend_of_the_month_counts_what_the_ledger_has(open_again: Callabl
     await ledger.record(replace(row, request_id=new_request_id(), day="2001-01-01"))
     ledger.close()
     quotas = Quotas(ledger)
-    with pytest.raises(ApiError, match=r"\$1 a month \(\$0.9 is spent\)"):
+    with pytest.raises(ApiError, match=r"\$1 per month \(\$0.9 is spent\)"):
         await quotas.reserve(spender, "a", 0, picodollars("0.2"))
     await quotas.reserve(spender, "b", 0, picodollars("0.1"))
     quotas.settle(spender, "b", charged=True)

@@ -1,4 +1,4 @@
-"""What Prometheus reads: counts and times of requests, tokens, and the queue."""
+"""Prometheus metrics: counts and durations of requests, tokens, and the queue."""
 
 from functools import partial
 
@@ -12,50 +12,50 @@ METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Metrics:
-    """The counters of one service. Labels are routes, models and statuses: never keys or texts."""
+    """The metrics of one service. Labels are routes, models and statuses, never keys or texts."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
+        """Register the metrics."""
         self.registry = CollectorRegistry()
         counter = partial(Counter, namespace="babelclip", registry=self.registry)
         gauge = partial(Gauge, namespace="babelclip", registry=self.registry)
         self._requests = counter("requests", "Requests answered.", ("route", "method", "status"))
         self._seconds = Histogram(
-            "request_seconds", "Time to the answer.", ("route",), "babelclip", registry=self.registry, buckets=SECONDS
+            "request_seconds", "Time to the response.", ("route",), "babelclip", registry=self.registry, buckets=SECONDS
         )
         self._tokens = counter("tokens", "Tokens that models read.", ("model",))
-        self._images = counter("images", "Images that models saw.", ("model",))
-        self.in_flight = gauge("requests_in_flight", "Requests under way.")
-        self._queued = gauge("queued_tokens", "Tokens that wait for the model.", ("model",))
-        self._batches = gauge("batches", "Batches that ran.", ("model",))
+        self._images = counter("images", "Images that models encoded.", ("model",))
+        self.in_flight = gauge("requests_in_flight", "Requests in progress.")
+        self._queued = gauge("queued_tokens", "Tokens in the queue of the model.", ("model",))
+        self._batches = gauge("batches", "Batches that were run.", ("model",))
         self._rows = gauge("batch_rows", "Texts and images in those batches.", ("model",))
 
     def count_response(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request.
+        """Count a response.
 
-        :param route: its route's path
-        :param method: of HTTP
-        :param status: of HTTP
-        :param seconds: that it took
+        :param route: path template of the route
+        :param method: HTTP method
+        :param status: HTTP status
+        :param seconds: duration of the request
         """
         method = method if method in METHODS else "other"
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def count_charge(self, model: str, tokens: int, images: int) -> None:
-        """Count what was charged.
+        """Count the usage that was charged.
 
-        :param model: which
-        :param tokens: that it read
-        :param images: that it saw
+        :param model: name of the model
+        :param tokens: tokens that it read
+        :param images: images that it encoded
         """
         self._tokens.labels(model).inc(tokens)
         self._images.labels(model).inc(images)
 
     def watch(self, model: str, batcher: Batcher) -> None:
-        """Show a queue.
+        """Register the queue of a model.
 
-        :param model: whose
+        :param model: name of the model
         :param batcher: the queue
         """
         self._queued.labels(model).set_function(lambda: batcher.waiting_tokens)
@@ -63,8 +63,8 @@ class Metrics:
         self._rows.labels(model).set_function(lambda: batcher.rows)
 
     def text(self) -> bytes:
-        """All of it.
+        """Export the metrics.
 
-        :return: in Prometheus' text form
+        :return: Prometheus' text format
         """
         return generate_latest(self.registry)

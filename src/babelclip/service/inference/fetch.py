@@ -1,7 +1,7 @@
-"""Pictures by URL, fetched so that nobody can reach through the service into its own network.
+"""Download images by URL without access to the network of the service (server-side request forgery).
 
-The name is resolved once, every address it has must be allowed, and the connection goes to the very address that was
-looked at, so that a second answer of the name server changes nothing. Each redirection is treated like a new URL.
+The host name is resolved once, all of its addresses must be allowed, and the connection goes to a checked address, so
+that a second response of the name server changes nothing. Each redirect is checked like a new URL.
 """
 
 import asyncio
@@ -15,50 +15,50 @@ import httpx2
 from babelclip.errors import InputError
 from babelclip.service.errors import ApiError
 
-MAX_REDIRECTIONS = 3
+MAX_REDIRECTS = 3
 FETCH_SECONDS = 10.0
 MAX_URL = 2000
 PORTS = {"http": 80, "https": 443}
-REDIRECTIONS = (301, 302, 303, 307, 308)
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 _TRANSLATED = ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
-"""Networks whose addresses carry an IPv4 address, which may be a private one (RFC 6052, 8215, 3056, 4380)."""
+"""Networks whose addresses contain an IPv4 address, which may be private (RFC 6052, 8215, 3056, 4380)."""
 _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "babelclip"}
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name.
+    """Resolve a host name.
 
     :param host: a name or an address
-    :param port: of the connection
-    :return: addresses
+    :param port: port of the connection
+    :return: its addresses
     :raises OSError: if it has none
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[4][0]) for address in addresses))
 
 
 class ImageFetcher:
-    """Fetches pictures by URL, where the operator lets it."""
+    """Downloads images by URL, under the policy of the operator."""
 
     def __init__(self, policy: str, *, max_bytes: int, find: Resolve = resolve, transport: Any = None) -> None:
         """Set the policy.
 
-        :param policy: "off"; "public": any host all of whose addresses are public, at ports 80 and 443; or hosts parted
-            by commas, each ``HOST`` or ``HOST:PORT``, whatever their addresses are
-        :param max_bytes: of a picture
-        :param find: gives the addresses of a name
-        :param transport: of httpx2, in tests
+        :param policy: "off"; "public": hosts with public addresses only, at ports 80 and 443; or comma-separated hosts,
+            each ``HOST`` or ``HOST:PORT``, whatever their addresses are
+        :param max_bytes: size limit of an image
+        :param find: resolves a host name
+        :param transport: transport of httpx2, for tests
         :raises InputError: if the policy is empty
         """
         self._policy = policy.strip().casefold()
         self._hosts = frozenset(host.strip() for host in self._policy.split(",") if host.strip())
         if not self._hosts:
-            raise InputError("BABELCLIP_IMAGE_URLS is off, public, or hosts parted by commas")
+            raise InputError("BABELCLIP_IMAGE_URLS is empty; it must be off, public, or comma-separated hosts")
         self._max_bytes = max_bytes
         self._find = find
-        # No proxy of the environment, no cookies, no redirection that was not looked at.
+        # No proxy of the environment, no cookies, no unchecked redirects.
         self._client = httpx2.AsyncClient(
             trust_env=False, follow_redirects=False, timeout=FETCH_SECONDS, transport=transport
         )
@@ -68,29 +68,30 @@ class ImageFetcher:
         await self._client.aclose()
 
     async def __call__(self, url: str) -> bytes:
-        """The bytes of a picture.
+        """Download an image.
 
-        :param url: http or https
-        :return: the bytes, whatever they are
-        :raises ApiError: 400, if it may not be fetched or cannot be
+        :param url: an http or https URL
+        :return: the bytes of the response, which may be no image
+        :raises ApiError: 400, if the policy forbids it or the download fails
         """
         if self._policy == "off":
-            raise _refused("this service does not fetch images; send the image itself, in base64", "image_urls_off")
+            raise _refused("this service does not download images; send the image in base64", "image_urls_off")
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                for _ in range(MAX_REDIRECTIONS + 1):
+                for _ in range(MAX_REDIRECTS + 1):
                     content, url = await self._hop(url)
                     if content is not None:
                         return content
         except TimeoutError:
-            raise _refused(f"the image did not come within {FETCH_SECONDS:.0f} seconds", "image_url_failed") from None
+            message = f"the image was not received within {FETCH_SECONDS:.0f} seconds"
+            raise _refused(message, "image_url_failed") from None
         except (httpx2.HTTPError, OSError):
-            # What exactly failed would tell of the network.
+            # The exact failure would reveal the network.
             raise _refused("the image's server cannot be reached", "image_url_failed") from None
-        raise _refused(f"the image's URL redirects more than {MAX_REDIRECTIONS} times", "image_url_failed")
+        raise _refused(f"the image's URL redirects more than {MAX_REDIRECTS} times", "image_url_failed")
 
     async def _hop(self, text: str) -> tuple[bytes | None, str]:
-        """The content of a URL, or None and where it redirects to."""
+        """The content of a URL, or None and the target of a redirect."""
         url = self._parse(text)
         address = await self._allowed_address(url)
         pinned = url.copy_with(host=address)
@@ -100,33 +101,33 @@ class ImageFetcher:
         )
         response = await self._client.send(request, stream=True)
         try:
-            if response.status_code in REDIRECTIONS and "location" in response.headers:
+            if response.status_code in REDIRECT_STATUSES and "location" in response.headers:
                 return None, str(url.join(response.headers["location"]))
             if response.status_code != 200:
-                raise _refused(f"the image's server answers with status {response.status_code}", "image_url_failed")
+                raise _refused(f"the image's server responded with status {response.status_code}", "image_url_failed")
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise _refused("the image's server sends it compressed", "image_url_failed")
+                raise _refused("the image's server sent a compressed response", "image_url_failed")
             return await self._content(response), ""
         finally:
             await response.aclose()
 
     async def _content(self, response: httpx2.Response) -> bytes:
-        """The body, as long as it is within the limit."""
+        """The response body, up to the size limit."""
         content = bytearray()
         async for piece in response.aiter_raw():
             content += piece
             if len(content) > self._max_bytes:
-                raise _refused(f"the image has more than {self._max_bytes} bytes", "image_too_large")
+                raise _refused(f"the image is over the limit of {self._max_bytes} bytes", "image_too_large")
         return bytes(content)
 
     def _parse(self, text: str) -> httpx2.URL:
-        """The URL, if it has a form that is allowed."""
+        """The parsed URL, if its form is allowed."""
         try:
             url = httpx2.URL(text[: MAX_URL + 1])
         except (httpx2.InvalidURL, ValueError, TypeError):
-            raise _refused("the image's URL cannot be read") from None
+            raise _refused("the image's URL is malformed") from None
         if len(text) > MAX_URL or url.scheme not in PORTS or not url.host or url.userinfo:
-            raise _refused("the image's URL must be http or https, without a user name, and not long")
+            raise _refused(f"the image's URL must be http(s), without a user name, with at most {MAX_URL} characters")
         return url
 
     async def _allowed_address(self, url: httpx2.URL) -> str:
@@ -135,18 +136,18 @@ class ImageFetcher:
         host = url.host.casefold().rstrip(".")
         listed = f"{host}:{port}" in self._hosts or (host in self._hosts and port in PORTS.values())
         if not listed and (self._hosts != {"public"} or port not in PORTS.values()):
-            raise _refused("images of this host are not fetched here")
+            raise _refused("the service does not download images of this host")
         addresses = await self._find(host, port)
         if not addresses or (not listed and not all(is_public(address) for address in addresses)):
-            raise _refused("images of this host are not fetched here")
+            raise _refused("the service does not download images of this host")
         return addresses[0]
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet's.
+    """Tell whether an address belongs to the public internet.
 
     :param address: IPv4 or IPv6
-    :return: False for private, loopback, link-local, shared, multicast and reserved ones, however they are wrapped
+    :return: False for private, loopback, link-local, shared, multicast and reserved addresses, also translated ones
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

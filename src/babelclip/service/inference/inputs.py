@@ -1,4 +1,4 @@
-"""What a request gives to be embedded: texts, tokens and pictures, mixed; made ready, then encoded."""
+"""Inputs of a request: texts, tokens and images, mixed; prepared, then encoded."""
 
 import asyncio
 import base64
@@ -15,52 +15,52 @@ from babelclip.service.inference.worker import InferenceWorker, Texts
 from babelclip.vectors import FloatArray
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""URL -> the bytes of a picture."""
+"""URL -> the bytes of an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Texts and pictures as the towers read them, and their places in the request."""
+    """Prepared texts and images, and their positions in the request."""
 
     texts: Texts
-    text_places: list[int]
+    text_positions: list[int]
     pixels: list[Pixels]
-    pixel_places: list[int]
+    image_positions: list[int]
 
     @property
     def images(self) -> int:
-        """How many pictures."""
+        """Number of images."""
         return len(self.pixels)
 
     async def encode(self, worker: InferenceWorker, owner: str) -> FloatArray:
-        """The vectors.
+        """Encode the inputs.
 
-        :param worker: the model
-        :param owner: the key
-        :return: float32 (n, d) in the order of the request, as the towers give them
+        :param worker: the worker of the model
+        :param owner: id of the API key
+        :return: float32 (n, d) in the order of the request, not normalized
         """
         if not self.pixels:
             return await worker.encode_texts(owner, self.texts.ids)
-        if not self.text_places:
+        if not self.text_positions:
             return await worker.encode_images(owner, self.pixels)
-        vectors = np.empty((len(self.text_places) + self.images, worker.model.dimension), dtype=np.float32)
+        vectors = np.empty((len(self.text_positions) + self.images, worker.model.dimension), dtype=np.float32)
         async with asyncio.TaskGroup() as group:
             texts = group.create_task(worker.encode_texts(owner, self.texts.ids))
             images = group.create_task(worker.encode_images(owner, self.pixels))
-        vectors[self.text_places], vectors[self.pixel_places] = texts.result(), images.result()
+        vectors[self.text_positions], vectors[self.image_positions] = texts.result(), images.result()
         return vectors
 
 
 async def read_inputs(worker: InferenceWorker, given: Any, *, truncate: bool, fetch: Fetch) -> Inputs:
-    """Make ready what a request gives.
+    """Prepare the inputs of a request.
 
-    :param worker: the model
-    :param given: of a form that forms.check_input lets pass
-    :param truncate: cut long texts rather than refuse them
-    :param fetch: of pictures that are given by URL
+    :param worker: the worker of the model
+    :param given: inputs that ``requests.check_input`` accepts
+    :param truncate: truncate long texts rather than refuse them
+    :param fetch: downloads images given by URL
     :return: the inputs
     :raises InputError: if a text is too long, or a token is not in the vocabulary
-    :raises ImageError: if a picture cannot be used
+    :raises ImageError: if an image cannot be decoded
     """
     items = given if isinstance(given, list) else [given]
     if isinstance(items[0], int):
@@ -69,42 +69,42 @@ async def read_inputs(worker: InferenceWorker, given: Any, *, truncate: bool, fe
         return Inputs(worker.read_tokens(items, truncate=truncate), list(range(len(items))), [], [])
     texts: dict[int, str] = {}
     images: dict[int, str] = {}
-    for place, item in enumerate(items):
+    for position, item in enumerate(items):
         if isinstance(item, dict) and "image" in item:
-            images[place] = item["image"]
+            images[position] = item["image"]
         else:
-            texts[place] = item["text"] if isinstance(item, dict) else item
+            texts[position] = item["text"] if isinstance(item, dict) else item
     read = await worker.read_texts(list(texts.values()), truncate=truncate) if texts else Texts([], 0, 0)
     return Inputs(read, list(texts), await read_images(worker, images, fetch, of=len(items)), list(images))
 
 
 async def read_images(worker: InferenceWorker, images: Mapping[int, str], fetch: Fetch, *, of: int) -> list[Pixels]:
-    """Decode pictures that a request gives as text.
+    """Decode and preprocess the images of a request.
 
-    :param worker: the model
-    :param images: place in the request -> base64, data URI or URL
-    :param fetch: of those given by URL
-    :param of: how many items the request has
-    :return: what the tower sees
-    :raises ImageError: if one cannot be used; names its place, where there are others
+    :param worker: the worker of the model
+    :param images: position in the request -> base64, data URI or URL
+    :param fetch: downloads images given by URL
+    :param of: number of items of the request
+    :return: the preprocessed images
+    :raises ImageError: if an image cannot be decoded; names its position if the request has several items
     """
     pixels = []
-    for place, image in images.items():
+    for position, image in images.items():
         try:
             pixels.append(await worker.read_image(await image_bytes(image, fetch)))
         except ImageError as error:
             if of > 1:
-                error.args = (f"item {place}: {error}",)
+                error.args = (f"item {position}: {error}",)
             raise
     return pixels
 
 
 async def image_bytes(image: str, fetch: Fetch) -> bytes:
-    """The bytes of a picture that a request gives as text.
+    """Decode base64 or a data URI, or download a URL.
 
     :param image: base64, a data URI or a URL
-    :param fetch: of a URL
-    :return: the bytes of a file
+    :param fetch: downloads a URL
+    :return: the bytes of an image file
     :raises InputError: if it is none of these
     """
     if image[:8].casefold().startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""Small pictures of hits, kept for a while."""
+"""Thumbnails of hits: JPEGs without metadata, cached by path, time of change and size."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,28 +11,28 @@ from babelclip.media.thumbnails import as_jpeg, load_thumbnail
 SMALL_PIXELS = 320
 KEPT_BYTES = 32 * 2**20
 AT_ONCE = 2
-"""Decoded at the same time, so that a page of hits leaves the processor to the models."""
+"""Images that are decoded at the same time, so that a page of hits leaves the processor to the models."""
 
 _Name = tuple[str, int, int, int | None]
 """Path, time of change in ns, pixels, time in a video in ms."""
 
 
 class ThumbnailCache:
-    """Makes small JPEGs, and keeps those asked for last."""
+    """Makes thumbnails, and caches the most recently used ones."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Create an empty cache."""
         self._kept: OrderedDict[_Name, bytes] = OrderedDict()
         self._bytes = 0
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def jpeg(self, path: str, pixels: int = SMALL_PIXELS, *, at_ms: int | None = None) -> bytes | None:
-        """A photo, a member of an archive, or a frame of a video, made small.
+        """Make a thumbnail of a photo, a member of an archive, or a frame of a video.
 
-        :param path: as the index names it
-        :param pixels: its longer side at most
-        :param at_ms: the time in a video; for others it means nothing
-        :return: a JPEG without metadata, or None where the photo is gone or cannot be read
+        :param path: path of the photo in the index
+        :param pixels: limit of the longer side
+        :param at_ms: time in a video; ignored for other media
+        :return: a JPEG without metadata, or None if the photo is missing or cannot be decoded
         """
         time = at_ms if kind_of(path) == "video" else None
         try:
@@ -46,7 +46,7 @@ class ThumbnailCache:
         return self._kept[name]
 
     def _keep(self, name: _Name, made: bytes) -> None:
-        """Keep one, and drop the oldest that are too many; the newest always stays."""
+        """Add a thumbnail, and drop the least recently used ones over KEPT_BYTES; the newest always stays."""
         self._bytes += len(made) - len(self._kept.pop(name, b""))
         self._kept[name] = made
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:

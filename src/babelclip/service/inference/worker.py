@@ -1,4 +1,4 @@
-"""A model that serves: texts and pictures are made ready beside the event loop, and run in batches."""
+"""The inference worker of a model: prepares texts and images beside the event loop, and encodes them in batches."""
 
 import asyncio
 import io
@@ -17,20 +17,20 @@ from babelclip.service.inference.batcher import Batcher
 from babelclip.vectors import FloatArray
 
 INLINE_CHARACTERS = 2000
-"""Texts up to so many characters in all are tokenised in the event loop, which is quicker than a thread."""
+"""Texts up to this many characters in all are tokenized in the event loop, which is faster than a thread."""
 MAX_TOKENS = 512
-"""Of a text that is not to be cut, as the hosted model has it; a model may read fewer, and the answer says so."""
+"""Limit of a text without ``truncate``, as the hosted model has it; a model may read fewer, as the response reports."""
 MAX_CHARACTERS = 2_000_000
-"""Of all texts of a request."""
+"""Limit of all texts of a request."""
 IMAGE_COST = 128
-"""What a picture counts in the queue, in tokens: 16 are a batch."""
+"""Tokens that an image counts in the queue: 16 images are a batch."""
 WORKERS = 2
-"""Threads that decode and tokenise."""
+"""Threads that decode and tokenize."""
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts as the tower reads them, their tokens, and how many of them were cut."""
+    """Tokenized texts, the number of their tokens, and the number of truncated texts."""
 
     ids: list[list[int]]
     tokens: int
@@ -38,15 +38,15 @@ class Texts:
 
 
 class InferenceWorker:
-    """A model, its queue, and the threads that feed it."""
+    """A model, its batch queue, and the threads that prepare inputs."""
 
     def __init__(self, name: str, model: Model, *, capacity: int, max_pixels: int) -> None:
-        """Put a model to work.
+        """Start a worker.
 
-        :param name: as the service lists it
+        :param name: name of the model in the service
         :param model: the model
-        :param capacity: tokens that may wait
-        :param max_pixels: of an uploaded picture
+        :param capacity: tokens that may be queued
+        :param max_pixels: limit of an uploaded image
         """
         self.model = model
         self.name = name
@@ -62,24 +62,24 @@ class InferenceWorker:
         )
 
     def warm(self) -> None:
-        """Compile both towers, so that the first request waits for nothing."""
+        """Compile both towers before the first request."""
         if self.model.text_spec is not None:
             self.model.encode_text(["warm"])
         if self.model.image_spec is not None:
             self.model.encode_images([np.zeros((8, 8, 3), dtype=np.uint8)])
 
     def close(self) -> None:
-        """Finish what was taken, and end."""
+        """Finish the queue, and end the threads."""
         self.batcher.close()
         self._pool.shutdown(cancel_futures=True)
 
     async def read_texts(self, texts: Sequence[str], *, truncate: bool) -> Texts:
-        """Tokenise texts.
+        """Tokenize texts.
 
         :param texts: the texts
-        :param truncate: cut what is over MAX_TOKENS, rather than refuse it
-        :return: what the tower reads
-        :raises InputError: if one is too long, or the tower reads nothing in it
+        :param truncate: truncate texts over MAX_TOKENS, rather than refuse them
+        :return: the tokenized texts
+        :raises InputError: if a text is too long, or empty after normalization
         """
         characters = sum(map(len, texts))
         if characters > MAX_CHARACTERS:
@@ -92,12 +92,12 @@ class InferenceWorker:
         return self._checked(ids, totals, truncate)
 
     def read_tokens(self, rows: Sequence[Sequence[int]], *, truncate: bool) -> Texts:
-        """Take texts that are tokens already, with or without the special ones around them.
+        """Check texts that were sent as tokens, with or without special tokens.
 
-        :param rows: ids of the model's own vocabulary
-        :param truncate: cut what is over MAX_TOKENS, rather than refuse it
-        :return: what the tower reads
-        :raises InputError: if one is too long, or an id is not in the vocabulary
+        :param rows: token ids of the model's vocabulary
+        :param truncate: truncate texts over MAX_TOKENS, rather than refuse them
+        :return: the tokenized texts
+        :raises InputError: if a text is too long, or an id is not in the vocabulary
         """
         framed = []
         for place, row in enumerate(rows):
@@ -110,34 +110,34 @@ class InferenceWorker:
         return self._checked(ids, [len(row) for row in framed], truncate)
 
     async def read_image(self, content: bytes) -> Pixels:
-        """Decode a picture and make it ready for the tower.
+        """Decode and preprocess an image.
 
-        :param content: the bytes of a file
+        :param content: the bytes of an image file
         :return: uint8 (height, width, 3)
-        :raises ImageError: if it is damaged, too large, or no picture
+        :raises ImageError: if it is damaged, too large, or not an image
         """
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._decode, content)
 
     async def encode_texts(self, owner: str, ids: Sequence[Sequence[int]]) -> FloatArray:
-        """Vectors of texts.
+        """Encode texts.
 
-        :param owner: the key
-        :param ids: of Texts
-        :return: float32 (n, d), as the tower gives them
+        :param owner: id of the API key
+        :param ids: token ids of the texts
+        :return: float32 (n, d), not normalized
         """
         return await self.batcher.run(owner, "text", ids, [len(row) for row in ids])
 
     async def encode_images(self, owner: str, pixels: Sequence[Pixels]) -> FloatArray:
-        """Vectors of pictures.
+        """Encode images.
 
-        :param owner: the key
-        :param pixels: of read_image
-        :return: float32 (n, d), as the tower gives them
+        :param owner: id of the API key
+        :param pixels: preprocessed images from ``read_image``
+        :return: float32 (n, d), not normalized
         """
         return await self.batcher.run(owner, "image", pixels, [IMAGE_COST] * len(pixels))
 
     def _checked(self, ids: list[list[int]], totals: list[int], truncate: bool) -> Texts:
-        """The texts, if none is over the limit."""
+        """The texts, if none of them is over the limit."""
         for position, total in enumerate(totals):
             if total > MAX_TOKENS and not truncate:
                 raise TextTooLongError(position, total, MAX_TOKENS)
@@ -145,11 +145,11 @@ class InferenceWorker:
         return Texts(ids, sum(map(len, ids)), cut)
 
     def _decode(self, content: bytes) -> Pixels:
-        """Look at the size, then decode."""
+        """Check the size from the header, then decode."""
         try:
             with Image.open(io.BytesIO(content)) as image:
                 pixels = image.width * image.height
-        except Exception:  # what is wrong with it, the decoder says better
+        except Exception:  # the decoder below gives the better error
             pixels = 0
         if pixels > self._max_pixels:
             raise ImageTooLargeError(
@@ -160,4 +160,4 @@ class InferenceWorker:
         except ImageError:
             raise
         except MemoryError:
-            raise ImageTooLargeError(f"image of {len(content)} bytes: there is no memory to decode it") from None
+            raise ImageTooLargeError(f"image of {len(content)} bytes: not enough memory to decode it") from None

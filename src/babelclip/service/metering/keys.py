@@ -1,7 +1,7 @@
-"""Keys: made, found, limited and revoked. A secret is shown once and stored as its sha256.
+"""API keys: create, find, limit and revoke. A secret is shown once and stored as its sha256.
 
-A key is ``bc-ID-SECRET``: eight hexadecimal digits that name it, and 43 characters that hold 256 random bits. So many
-bits need no slow hash; the ID, which is no secret, finds the row, and then the hashes are compared in constant time.
+A key is ``bc-ID-SECRET``: eight hexadecimal digits, and 43 characters that encode 256 random bits. Random secrets of
+this size need no slow hash; the row is found by the ID, which is public, and hashes are compared in constant time.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _FORM = re.compile(r"bc-([0-9a-f]{8})-[A-Za-z0-9_-]{43}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """What a key may use; None is without limit. Spend is in picodollars a calendar month, UTC."""
+    """Limits of a key; None is unlimited. Spend is in picodollars per calendar month, UTC."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -37,7 +37,7 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key, without its secret. Times are milliseconds since 1970."""
+    """An API key without its secret. Times are milliseconds since 1970."""
 
     id: str
     name: str
@@ -56,7 +56,7 @@ class Key:
 
 
 def now_ms() -> int:
-    """The time.
+    """Get the current time.
 
     :return: milliseconds since 1970
     """
@@ -64,12 +64,12 @@ def now_ms() -> int:
 
 
 class KeyStore:
-    """The keys of a database. Safe to use from several threads."""
+    """The API keys of a database. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
         """Use a database.
 
-        :param engine: what tables.open_database gave
+        :param engine: an engine from ``tables.open_database``
         """
         self._engine = engine
 
@@ -81,14 +81,14 @@ class KeyStore:
         expires_ms: int | None = None,
         limits: KeyLimits | None = None,
     ) -> tuple[Key, str]:
-        """Make a key.
+        """Create a key.
 
-        :param name: what it is for, for people
-        :param scopes: of SCOPES
-        :param expires_ms: when it ends, or None
-        :param limits: what it may use
+        :param name: a name for people
+        :param scopes: scopes of SCOPES, at least one
+        :param expires_ms: time of expiry, or None
+        :param limits: limits of the key
         :return: the key, and its secret, which is not stored
-        :raises InputError: if the name is empty or long, a scope is not known, or a limit is out of range
+        :raises InputError: if the name is empty or too long, a scope is unknown, or a limit is out of range
         """
         unknown = sorted(set(scopes) - set(SCOPES))
         if unknown or not scopes:
@@ -113,10 +113,10 @@ class KeyStore:
         return key, secret
 
     def find(self, secret: str) -> Key | None:
-        """The key of a secret, whatever its state.
+        """Find the key of a secret, whatever its state.
 
-        :param secret: what the client sent
-        :return: the key, or None where there is none
+        :param secret: the secret that the client sent
+        :return: the key, or None if the secret is unknown
         :raises StoreError: if the database cannot be read
         """
         form = _FORM.fullmatch(secret)
@@ -128,23 +128,23 @@ class KeyStore:
         return _key(rows[0])
 
     def all(self) -> list[Key]:
-        """Every key, the oldest first.
+        """List all keys.
 
-        :return: the keys
+        :return: the keys, the oldest first
         """
         return [_key(row) for row in self._read(select(KEYS).order_by(KEYS.c.created_ms, KEYS.c.id))]
 
     def any(self) -> bool:
-        """Whether there is a key at all.
+        """Tell whether there is any key.
 
-        :return: True if so
+        :return: True if there is one
         """
         return bool(self._read(select(func.count()).select_from(KEYS))[0][0])
 
     def is_available(self) -> bool:
-        """Whether the database answers.
+        """Tell whether the database responds.
 
-        :return: True if so
+        :return: True if it does
         """
         try:
             self.any()
@@ -153,10 +153,10 @@ class KeyStore:
         return True
 
     def revoke(self, key_id: str) -> Key:
-        """End a key. What was revoked stays revoked.
+        """Revoke a key, for good.
 
-        :param key_id: its eight digits
-        :return: the key as it is now
+        :param key_id: id of the key
+        :return: the revoked key
         :raises InputError: if there is no such key
         """
         key = self.get(key_id)
@@ -166,11 +166,11 @@ class KeyStore:
         return key
 
     def limit(self, key_id: str, limits: KeyLimits) -> Key:
-        """Give a key other limits.
+        """Replace the limits of a key.
 
-        :param key_id: its eight digits
-        :param limits: all of them; what is None is without limit
-        :return: the key as it is now
+        :param key_id: id of the key
+        :param limits: the new limits; None is unlimited
+        :return: the changed key
         :raises InputError: if there is no such key, or a limit is out of range
         """
         check_limits(limits)
@@ -179,9 +179,9 @@ class KeyStore:
         return key
 
     def get(self, key_id: str) -> Key:
-        """A key by its digits.
+        """Look up a key.
 
-        :param key_id: its eight digits
+        :param key_id: id of the key
         :return: the key
         :raises InputError: if there is no such key
         """
@@ -206,7 +206,7 @@ class KeyStore:
 
 
 def check_limits(limits: KeyLimits) -> None:
-    """Refuse limits that are no limits.
+    """Validate limits.
 
     :param limits: the limits
     :raises InputError: if one is out of range

@@ -1,9 +1,9 @@
-"""The ledger: one row for each answered request, committed before the last byte of its answer leaves.
+"""The ledger: one entry for each answered request, committed before its response is sent.
 
-A thread of its own takes whatever rows wait, and commits them together; while it commits, the next ones gather. Rows
-that requests give in the same turn of the event loop are handed over together. So a lone request waits for one commit,
-and those that were in a batch share one. A row's request id is its primary key, and the sums in
-``totals`` are of the rows that were really inserted: a batch that is written again counts nothing twice.
+One thread commits all queued entries together; while it commits, the next ones queue. Entries that are recorded in the
+same iteration of the event loop are queued together. So a single request waits for one commit, and the requests of a
+batch share one. The request id is the primary key, and ``totals`` adds only entries that were inserted: an entry that
+is written twice counts once.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from babelclip.errors import InputError, StoreError
 from babelclip.service.metering.tables import LEDGER, TOTALS, first_line
 
-MOST_AT_ONCE = 500
+MAX_ENTRIES = 500
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 EXPORT_ROWS = 1000
@@ -34,7 +34,7 @@ Grouping = Literal["key", "day", "model"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A row of the ledger; the columns of tables.LEDGER."""
+    """A row of the ledger, with the columns of tables.LEDGER."""
 
     request_id: str
     key_id: str
@@ -51,7 +51,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Sums of the ledger; key_id, day and model are "" where they are summed over."""
+    """Sums of ledger entries; key_id, day and model are "" where they are not grouped by."""
 
     key_id: str
     day: str
@@ -76,7 +76,7 @@ class Spent:
 
 
 def day_of(at_ms: int) -> str:
-    """The day of a moment, in UTC.
+    """Convert a time to a day in UTC.
 
     :param at_ms: milliseconds since 1970
     :return: YYYY-MM-DD
@@ -85,11 +85,11 @@ def day_of(at_ms: int) -> str:
 
 
 def check_day(day: str) -> str:
-    """Refuse what is no day.
+    """Validate a day.
 
     :param day: YYYY-MM-DD
-    :return: the same
-    :raises InputError: if it is not
+    :return: the same day
+    :raises InputError: if it is not a day
     """
     try:
         if len(day) == len("2000-01-01"):
@@ -101,64 +101,64 @@ def check_day(day: str) -> str:
 
 
 _Waiting = list[tuple[LedgerEntry, "asyncio.Future[None]"]]
-_Handed = tuple[asyncio.AbstractEventLoop, _Waiting]
+_Batch = tuple[asyncio.AbstractEventLoop, _Waiting]
 
 
 class Ledger:
-    """The ledger of a database. Reading works at once; ``start`` begins writing."""
+    """The ledger of a database. Reading needs no ``start``; writing does."""
 
     def __init__(self, engine: Engine) -> None:
         """Use a database.
 
-        :param engine: what tables.open_database gave
+        :param engine: an engine from ``tables.open_database``
         """
         self._engine = engine
-        self._queue: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
-        self._given: dict[asyncio.AbstractEventLoop, _Waiting] = {}
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._pending: dict[asyncio.AbstractEventLoop, _Waiting] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writer thread."""
         self._thread = threading.Thread(target=self._write_all, name="babelclip-ledger", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Write the queued entries, and end the thread."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
 
     async def record(self, entry: LedgerEntry) -> None:
-        """Write a row, and return when it is committed.
+        """Write an entry, and return when it is committed.
 
-        :param entry: the row
+        :param entry: the entry
         :raises StoreError: if the database cannot be written
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        given = self._given.setdefault(loop, [])
-        if not given:
-            loop.call_soon(self._hand_over, loop)
-        given.append((entry, done))
+        pending = self._pending.setdefault(loop, [])
+        if not pending:
+            loop.call_soon(self._enqueue, loop)
+        pending.append((entry, done))
         await done
 
     def usage(
         self, by: Sequence[Grouping], *, since: str = "", until: str = "", key_id: str | None = None
     ) -> list[Usage]:
-        """Sums by key, day and model.
+        """Sum the ledger by key, day and model.
 
-        :param by: what to sum apart
-        :param since: the first day, or "" for all before
-        :param until: the last day, or "" for all after
-        :param key_id: of this key alone; None is of all
-        :return: the sums, in the order of key, day, model
+        :param by: the groups
+        :param since: first day, or "" for no bound
+        :param until: last day, or "" for no bound
+        :param key_id: id of a key, or None for all keys
+        :return: the sums, sorted by key, day and model
         :raises StoreError: if the database cannot be read
         """
         groups = [column for column, name in _GROUPS.items() if name in by]
         columns = [TOTALS.c[column] for column in groups]
         sums = [func.sum(TOTALS.c[name]).label(name) for name in ("requests", *AMOUNTS)]
-        chosen = _chosen(TOTALS, since, until, key_id)
+        chosen = _conditions(TOTALS, since, until, key_id)
         statement = select(*columns, *sums).where(*chosen).group_by(*columns).order_by(*columns)
         statement = statement.having(func.count() > 0)
         try:
@@ -200,15 +200,15 @@ class Ledger:
         return Spent(int(total[1]), int(total[2]), frozenset(row[0] for row in rows if row[0]))
 
     def rows(self, *, since: str = "", until: str = "", key_id: str | None = None) -> Iterator[LedgerEntry]:
-        """The rows themselves, in flat memory.
+        """Iterate over ledger entries, in constant memory.
 
-        :param since: the first day, or ""
-        :param until: the last day, or ""
-        :param key_id: of this key alone; None is of all
-        :yield: rows, in the order of days and requests
+        :param since: first day, or "" for no bound
+        :param until: last day, or "" for no bound
+        :param key_id: id of a key, or None for all keys
+        :yield: entries, sorted by day and request
         :raises StoreError: if the database cannot be read
         """
-        chosen = _chosen(LEDGER, since, until, key_id)
+        chosen = _conditions(LEDGER, since, until, key_id)
         statement = select(LEDGER).where(*chosen).order_by(LEDGER.c.day, LEDGER.c.request_id)
         try:
             with self._engine.connect() as connection:
@@ -218,18 +218,20 @@ class Ledger:
         except SQLAlchemyError as error:
             raise StoreError(f"the ledger cannot be read: {first_line(error)}") from None
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._queue.put((loop, self._given.pop(loop)))
+    def _enqueue(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue.put((loop, self._pending.pop(loop)))
 
     def _write_all(self) -> None:
-        """The thread: rows as they come, until None comes."""
+        """Write queued entries in the thread, until None is queued."""
         going = True
         while going:
-            handed = [self._queue.get()]
-            while not self._queue.empty() and sum(len(one[1]) for one in handed if one is not None) < MOST_AT_ONCE:
-                handed.append(self._queue.get())
-            taken = [one for one in handed if one is not None]
-            going = len(taken) == len(handed)
+            batches = [self._queue.get()]
+            while (
+                not self._queue.empty() and sum(len(batch[1]) for batch in batches if batch is not None) < MAX_ENTRIES
+            ):
+                batches.append(self._queue.get())
+            taken = [batch for batch in batches if batch is not None]
+            going = len(taken) == len(batches)
             if not taken:
                 continue
             error = self._write([entry for _, waiting in taken for entry, _ in waiting])
@@ -238,7 +240,7 @@ class Ledger:
                     loop.call_soon_threadsafe(_resolve, [future for _, future in waiting], error)
 
     def _write(self, entries: list[LedgerEntry]) -> StoreError | None:
-        """Commit rows; tried again where the database was away for a moment."""
+        """Commit entries; retry if the database is unavailable for a moment."""
         for attempt in range(ATTEMPTS):
             try:
                 with self._engine.begin() as connection:
@@ -254,14 +256,14 @@ _GROUPS = {"key_id": "key", "day": "day", "model": "model"}
 
 
 def _resolve(futures: list["asyncio.Future[None]"], error: StoreError | None) -> None:
-    """Tell those who wait; some may have left."""
+    """Resolve the futures of waiting requests; some may be cancelled."""
     for future in futures:
         if not future.done():
             future.set_result(None) if error is None else future.set_exception(error)
 
 
-def _chosen(table: Table, since: str, until: str, key_id: str | None) -> list[ColumnElement[bool]]:
-    """The conditions of a report on a table that has days and keys."""
+def _conditions(table: Table, since: str, until: str, key_id: str | None) -> list[ColumnElement[bool]]:
+    """Conditions on the days and key of a table."""
     conditions = []
     if since:
         conditions.append(table.c.day >= check_day(since))
@@ -278,7 +280,7 @@ def insert_entries(connection: Connection, entries: list[LedgerEntry]) -> None:
     :param connection: a connection in a transaction
     :param entries: the entries
     """
-    # The database's own dialect is loaded already; the other one takes 2 MiB.
+    # The dialect of this database is loaded already; the other one takes 2 MiB.
     build: Any = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert
     rows = build(LEDGER).on_conflict_do_nothing().returning(LEDGER.c.request_id)
     inserted = {row[0] for row in connection.execute(rows, [asdict(entry) for entry in entries])}
@@ -297,7 +299,7 @@ def insert_entries(connection: Connection, entries: list[LedgerEntry]) -> None:
         index_elements=["key_id", "day", "model"],
         set_={name: TOTALS.c[name] + upsert.excluded[name] for name in names},
     )
-    # In one order, so that two services never wait for each other.
+    # Sorted, so that two services never deadlock.
     connection.execute(
         upsert,
         [
@@ -308,7 +310,7 @@ def insert_entries(connection: Connection, entries: list[LedgerEntry]) -> None:
 
 
 def month_start(day: str) -> str:
-    """The first day of a day's month.
+    """Get the first day of a month.
 
     :param day: YYYY-MM-DD
     :return: YYYY-MM-01

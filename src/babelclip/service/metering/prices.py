@@ -1,7 +1,7 @@
-"""Prices and amounts of money, in whole picodollars (1e-12 $), so that sums of tiny amounts lose nothing.
+"""Prices and amounts in whole picodollars (1e-12 $), so that sums of small amounts are exact.
 
-A price in dollars a million with up to six places is a whole number of picodollars each: $0.005 a million tokens is
-5000 picodollars a token. Micro-dollars, which reports show, are rounded once, after summing.
+A price in dollars per million with up to six decimals is a whole number of picodollars each: $0.005 per million tokens
+is 5000 picodollars per token. Microdollars, which reports show, are rounded once, after summing.
 """
 
 from collections.abc import Mapping
@@ -14,94 +14,96 @@ PICO_A_DOLLAR = 10**12
 PICO_A_MICRO = 10**6
 MAX_DOLLARS_A_MILLION = Decimal(1_000_000)
 DEFAULT_TEXT = "0.005"
-"""Dollars a million tokens: what the model is listed at elsewhere."""
+"""Dollars per million tokens: the list price of the hosted model."""
 DEFAULT_IMAGE = "0.25"
-"""Dollars a million images: an image as the 50 tokens that a ViT-B/32 makes of it, at the price of text."""
+"""Dollars per million images: an image costs as much as the 50 tokens that a ViT-B/32 reads of it."""
 ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model costs: picodollars a token and picodollars an image."""
+    """Price of a model: picodollars per token and per image."""
 
     token: int
     image: int
 
     def of(self, tokens: int, images: int) -> int:
-        """What a request costs.
+        """Compute the cost of a request.
 
-        :param tokens: that the model read
-        :param images: that the model saw
+        :param tokens: tokens that the model reads
+        :param images: images that the model encodes
         :return: picodollars
         """
         return tokens * self.token + images * self.image
 
 
 def read_prices(text: str) -> Mapping[str, Price]:
-    """The prices of a setting.
+    """Parse the setting of prices.
 
-    :param text: ``MODEL=TEXT[/IMAGE]`` parted by commas, in dollars a million; the model ``*`` is every other
-    :return: model -> price, with one for ``*``
-    :raises InputError: if it does not have that form
+    :param text: comma-separated ``MODEL=TEXT[/IMAGE]``, in dollars per million; the model ``*`` is every other model
+    :return: model -> price, with a price for ``*``
+    :raises InputError: if it is malformed
     """
     prices = {ANY: Price(_pico(DEFAULT_TEXT), _pico(DEFAULT_IMAGE))}
     for part in filter(None, (part.strip() for part in text.split(","))):
         model, equals, amounts = part.rpartition("=")
         if not equals or not model:
-            raise InputError(f"the price {part!r} is not of the form MODEL=TEXT/IMAGE, in dollars a million")
+            raise InputError(f"the price {part!r} is not of the form MODEL=TEXT/IMAGE, in dollars per million")
         token, _, image = amounts.partition("/")
         prices[model.strip()] = Price(_pico(token), _pico(image or DEFAULT_IMAGE))
     return prices
 
 
 def price_of(prices: Mapping[str, Price], model: str) -> Price:
-    """The price of a model.
+    """Look up the price of a model.
 
-    :param prices: what read_prices gave
-    :param model: its name
-    :return: its own price, else that of every other
+    :param prices: prices from ``read_prices``
+    :param model: name of the model
+    :return: its price, or the price of ``*``
     """
     return prices.get(model, prices[ANY])
 
 
 def picodollars(dollars: str) -> int:
-    """An amount that was written in dollars.
+    """Parse an amount in dollars.
 
     :param dollars: a decimal number, at least 0
-    :return: picodollars, whole
-    :raises InputError: if it is not such a number, or has parts of a picodollar
+    :return: whole picodollars
+    :raises InputError: if it is not such a number, or has more than twelve decimals
     """
     pico = _decimal(dollars) * PICO_A_DOLLAR
     if pico != pico.to_integral_value() or pico >= 2**63:
-        raise InputError(f"{dollars!r} dollars is over 9,000,000 or has more than twelve places")
+        raise InputError(f"{dollars!r} dollars is over 9,000,000 or has more than twelve decimals")
     return int(pico)
 
 
 def dollars(pico: int) -> str:
-    """An exact amount in dollars, for headers and exports.
+    """Format an amount in dollars exactly, for headers and exports.
 
     :param pico: picodollars
-    :return: such as "0.00000005"
+    :return: a decimal number such as "0.00000005"
     """
     text = f"{Decimal(pico).scaleb(-12):.12f}"
     return text.rstrip("0").rstrip(".")
 
 
 def microdollars(pico: int) -> int:
-    """A sum in whole micro-dollars, rounded to the nearest.
+    """Round a sum to whole microdollars.
 
     :param pico: picodollars
-    :return: micro-dollars
+    :return: microdollars
     """
     return int((Decimal(pico) / PICO_A_MICRO).to_integral_value(ROUND_HALF_UP))
 
 
 def _pico(dollars_a_million: str) -> int:
-    """Picodollars each, of a price in dollars a million."""
+    """Picodollars each, from a price in dollars per million."""
     amount = _decimal(dollars_a_million)
     each = amount * (PICO_A_DOLLAR // 1_000_000)
     if amount > MAX_DOLLARS_A_MILLION or each != each.to_integral_value():
-        raise InputError(f"the price {dollars_a_million!r} has more than six places or is over {MAX_DOLLARS_A_MILLION}")
+        raise InputError(
+            f"the price {dollars_a_million!r} has more than six decimals or is over {MAX_DOLLARS_A_MILLION}"
+        )
     return int(each)
 
 

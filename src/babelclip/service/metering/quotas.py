@@ -26,21 +26,21 @@ from babelclip.service.metering.ledger import Ledger, day_of
 from babelclip.service.metering.prices import dollars
 
 REDIS_SECONDS = 2.0
-"""How long Redis may take to answer."""
+"""Timeout of Redis."""
 REFRESH_SECONDS = 2.0
-"""How old a sum of the ledger may be."""
+"""Lifetime of sums of the ledger."""
 UNWRITTEN_SECONDS = 60.0
-"""After which a row that should have been written, and is in no sum, was never written."""
+"""Time after which an entry that is in no sum is taken as never written."""
 
 
 class RateLimiter:
-    """Requests and tokens a minute, by key."""
+    """Rate limits: requests and tokens per minute, by key."""
 
     def __init__(self, url: str) -> None:
-        """Use a store.
+        """Connect to a store.
 
         :param url: ``memory://``, ``redis://HOST:PORT/0`` or ``rediss://...``
-        :raises InputError: if it is no such URL
+        :raises InputError: if the URL is invalid
         :raises MissingDependencyError: if the client of Redis is not installed
         """
         if url != "memory://" and not url.startswith(("redis://", "rediss://", "redis+unix://")):
@@ -60,7 +60,7 @@ class RateLimiter:
             await self._pool.disconnect()
 
     async def is_available(self) -> bool:
-        """Whether the store answers.
+        """Tell whether the store responds.
 
         :return: True if it does
         """
@@ -72,9 +72,9 @@ class RateLimiter:
     async def count_request(self, key: Key) -> None:
         """Count a request.
 
-        :param key: whose
-        :raises ApiError: 429, if it is over the key's limit
-        :raises StoreError: if the store does not answer
+        :param key: the key of the request
+        :raises ApiError: 429, if it is over the limit of the key
+        :raises StoreError: if the store does not respond
         """
         if key.limits.requests_per_minute is not None:
             await self._hit(key.limits.requests_per_minute, key, "requests", 1)
@@ -82,16 +82,16 @@ class RateLimiter:
     async def count_tokens(self, key: Key, count: int) -> None:
         """Count tokens.
 
-        :param key: whose
-        :param count: how many
-        :raises ApiError: 429, if they are over the key's limit; 400, if they always will be
-        :raises StoreError: if the store does not answer
+        :param key: the key of the request
+        :param count: number of tokens
+        :raises ApiError: 429, if they are over the limit of the key; 400, if one request may never have this many
+        :raises StoreError: if the store does not respond
         """
         limit = key.limits.tokens_per_minute
         if limit is None or count == 0:
             return
         if count > limit:
-            message = f"the request has {count} tokens, over this key's limit of {limit} a minute; send it in parts"
+            message = f"the request has {count} tokens, over this key's limit of {limit} per minute; split the request"
             raise ApiError(400, message, code="request_too_large")
         await self._hit(limit, key, "tokens", count)
 
@@ -103,7 +103,7 @@ class RateLimiter:
             retry = await self._retry_seconds(item, key, what)
         except Exception as error:  # each client of a store has its own errors
             raise StoreError(f"the store of rate limits: {type(error).__name__}") from None
-        raise too_many(f"over this key's limit of {limit} {what} a minute", retry, "rate_limit_exceeded")
+        raise too_many(f"over this key's limit of {limit} {what} per minute", retry, "rate_limit_exceeded")
 
     async def _retry_seconds(self, item: RateLimitItem, key: Key, what: str) -> int:
         stats = await self._limiter.get_window_stats(item, key.id, what)
@@ -111,7 +111,7 @@ class RateLimiter:
 
 
 def _redis_pool(url: str) -> Any:
-    """Connections to Redis that do not wait for long."""
+    """A connection pool with short timeouts."""
     with importing("redis"):
         from redis.asyncio import ConnectionPool
     plain = url.replace("redis+unix://", "unix://")
@@ -169,11 +169,15 @@ class Quotas:
         used, spent = usage.used()
         limits = key.limits
         if limits.tokens_per_day is not None and used + tokens > limits.tokens_per_day:
-            message = f"{tokens} more tokens are over this key's {limits.tokens_per_day} a day ({used} are used)"
+            message = (
+                f"{tokens} more tokens are over this key's quota of {limits.tokens_per_day} per day ({used} are used)"
+            )
             raise too_many(message, _seconds_to(_next_day()), "insufficient_quota")
         if limits.picodollars_per_month is not None and spent + pico > limits.picodollars_per_month:
             most = dollars(limits.picodollars_per_month)
-            message = f"${dollars(pico)} more is over this key's ${most} a month (${dollars(spent)} is spent)"
+            message = (
+                f"${dollars(pico)} more is over this key's quota of ${most} per month (${dollars(spent)} is spent)"
+            )
             raise too_many(message, _seconds_to(_next_month()), "insufficient_quota")
         usage.reserved[request_id] = (tokens, pico)
 

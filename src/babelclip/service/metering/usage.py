@@ -1,4 +1,4 @@
-"""Sums of the ledger as replies, exports and tables have them."""
+"""Usage: sums of the ledger as responses, exports and tables show them."""
 
 import csv
 import io
@@ -12,38 +12,38 @@ COLUMNS = ("requests", "tokens", "images", "bytes", "milliseconds", "cost_microd
 
 
 def read_groups(by: str) -> list[Grouping]:
-    """What usage is summed by.
+    """Parse the groups that usage is summed by.
 
-    :param by: of key, day and model, parted by commas
-    :return: in that order
-    :raises InputError: if it is something else
+    :param by: any of key, day and model, separated by commas
+    :return: the groups in that order
+    :raises InputError: if there is another
     """
-    asked = {name.strip() for name in by.split(",") if name.strip()}
+    names = {name.strip() for name in by.split(",") if name.strip()}
     known: tuple[Grouping, ...] = ("key", "day", "model")
-    if asked - set(known):
-        raise InputError(f"usage is summed by key, day and model, parted by commas, not by {by!r}")
-    return [name for name in known if name in asked]
+    if names - set(known):
+        raise InputError(f"usage cannot be grouped by {by!r}; use any of key, day and model, separated by commas")
+    return [name for name in known if name in names]
 
 
 def usage_row(row: Usage, groups: list[Grouping]) -> dict[str, Any]:
-    """A sum as replies and exports have it.
+    """Format a sum for responses and exports.
 
     :param row: the sum
-    :param groups: what it is parted by
-    :return: the cells by name
+    :param groups: the groups of the sum
+    :return: column -> value
     """
-    names = {"key": row.key_id, "day": row.day, "model": row.model}
+    values = {"key": row.key_id, "day": row.day, "model": row.model}
     amounts = {name: getattr(row, name) for name in COLUMNS[:5]}
     cost = {"cost_microdollars": microdollars(row.picodollars), "cost_dollars": dollars(row.picodollars)}
-    return {**{name: names[name] for name in groups}, **amounts, **cost}
+    return {**{name: values[name] for name in groups}, **amounts, **cost}
 
 
 def usage_csv(rows: list[dict[str, Any]], groups: list[Grouping]) -> str:
-    """Sums as CSV.
+    """Format sums as CSV.
 
-    :param rows: of usage_row
-    :param groups: what they are parted by
-    :return: the text, with a heading
+    :param rows: rows from ``usage_row``
+    :param groups: the groups of the sums
+    :return: CSV with a header
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [*groups, *COLUMNS], lineterminator="\n")

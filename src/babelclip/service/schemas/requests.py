@@ -9,16 +9,16 @@ from babelclip.service.errors import ApiError
 from babelclip.stores import DEEPEST
 
 MAX_ITEMS = 2048
-"""Of a request, as OpenAI has it."""
+"""Inputs per request, as OpenAI has it."""
 MAX_TOKENS_SENT = 8192
-"""Of one text that is sent as tokens."""
+"""Tokens of one text that is sent as tokens."""
 MAX_MODEL_NAME = 200
 MAX_LABELS = 1000
 MAX_IMAGES = 64
 MAX_TEMPLATES = 100
 MAX_HITS = 200
 MAX_TERMS = 16
-"""Of a query that is a sum."""
+"""Terms of a query expression."""
 MAX_WEIGHT = 100
 MAX_QUERIES_LIKE = 1000
 MAX_POSITION_MS = 10**9
@@ -47,23 +47,23 @@ class TextItem(RequestSchema):
 
 
 def check_input(value: Any) -> Any:
-    """Refuse what is none of the forms of ``input``.
+    """Validate ``input``.
 
-    :param value: what JSON held
-    :return: the same
-    :raises ValueError: naming the item that is wrong
+    :param value: the parsed JSON
+    :return: the same value
+    :raises ValueError: naming the invalid item
     """
     if isinstance(value, str | dict):
         _check_item(value, "it")
         return value
     if not isinstance(value, list):
-        raise ValueError("must be a text, a list of texts, tokens, a list of tokens, or pictures")
+        raise ValueError("must be a text, a list of texts, tokens, a list of tokens, or images")
     if not value:
         raise ValueError("is an empty list")
     if _is_tokens(value):
         return value
     if len(value) > MAX_ITEMS:
-        raise ValueError(f"has {len(value)} items, over the limit of {MAX_ITEMS}; send them in parts")
+        raise ValueError(f"has {len(value)} items, over the limit of {MAX_ITEMS}; split the request")
     if all(isinstance(item, list) for item in value):
         for place, item in enumerate(value):
             if not item or not _is_tokens(item):
@@ -83,7 +83,7 @@ def _is_tokens(value: list[Any]) -> bool:
 
 
 def _check_item(item: Any, name: str) -> None:
-    """A text, {"text": ...} or {"image": ...}, and not empty."""
+    """Validate a text, {"text": ...} or {"image": ...} that is not empty."""
     content = item
     if isinstance(item, dict):
         if set(item) not in ({"text"}, {"image"}):
@@ -96,7 +96,7 @@ def _check_item(item: Any, name: str) -> None:
 
 
 _INPUT_SCHEMA = {
-    "description": "A text, a list of texts, tokens, a list of tokens, or pictures and texts mixed.",
+    "description": "A text, a list of texts, tokens, a list of tokens, or images and texts mixed.",
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": MAX_TOKENS_SENT},
@@ -125,15 +125,15 @@ _INPUT_SCHEMA = {
 
 
 def check_query(value: Any) -> Any:
-    """Refuse what is neither a text nor a picture nor a sum of them.
+    """Validate ``query``: a text, an image or a list of terms.
 
-    :param value: what JSON held
-    :return: the same
-    :raises ValueError: saying what it must be
+    :param value: the parsed JSON
+    :return: the same value
+    :raises ValueError: naming the invalid term
     """
     if isinstance(value, list):
         if not 0 < len(value) <= MAX_TERMS:
-            raise ValueError(f"has {len(value)} parts, and may have 1 to {MAX_TERMS}")
+            raise ValueError(f"has {len(value)} parts; 1 to {MAX_TERMS} are allowed")
         for place, term in enumerate(value):
             _check_term(term, f"part {place}")
         return value
@@ -146,11 +146,13 @@ def check_query(value: Any) -> Any:
 
 
 def _check_term(term: Any, name: str) -> None:
-    """A text or a picture, perhaps with a weight."""
+    """Validate a text or an image with an optional weight."""
     if isinstance(term, dict):
         weight = term.get("weight", 1)
         if type(weight) not in (int, float) or not 0 < abs(weight) <= MAX_WEIGHT:
-            raise ValueError(f"{name} has a weight that is no number from -{MAX_WEIGHT} to {MAX_WEIGHT}, or is 0")
+            raise ValueError(
+                f"{name} has an invalid weight; it must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}, and not 0"
+            )
         term = {key: value for key, value in term.items() if key != "weight"}
     _check_item(term, name)
     text = term.get("text") if isinstance(term, dict) else term
