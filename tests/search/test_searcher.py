@@ -159,3 +159,20 @@ def test_a_text_from_which_another_is_taken_is_as_sure_as_by_itself(many: Index)
     less = many.search([Term("a dog"), Term("a cat", -0.5)], 30, language="en")
     assert {hit.path: hit.confidence for hit in less} == pytest.approx(alone)
     assert [hit.path for hit in less] != list(alone)
+
+
+@pytest.mark.parametrize("written", ["Köpek SAHILDE", "ko\u0308pek sahilde", "köpek\u00ad \u200bsahilde\u2060"])
+def test_a_query_finds_the_same_however_a_keyboard_writes_it(pair: Model, photos: Path, written: str) -> None:
+    with Index.open(photos.parent / "normal.bc", pair) as index:
+        index.add_folder(photos)
+        plain = [(hit.path, hit.score) for hit in index.search("köpek sahilde", k=5)]
+        assert [(hit.path, hit.score) for hit in index.search(written.replace("I", "i"), k=5)] == plain
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\u200b", "\u00ad\u2060"])
+def test_a_query_of_nothing_that_can_be_seen_is_refused(pair: Model, photos: Path, nothing: str) -> None:
+    with (
+        Index.open(photos.parent / "nothing.bc", pair) as index,
+        pytest.raises(InputError, match="the query is empty"),
+    ):
+        index.search(nothing)

@@ -13,6 +13,7 @@ from typing import Any
 
 from babelclip.errors import InputError
 from babelclip.media.images import ImageInput
+from babelclip.text.normalize import is_blank
 
 MOST_TERMS = 64
 QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」"}
@@ -34,7 +35,7 @@ def read_expression(query: str) -> tuple[Term, ...]:
     :return: its terms; plain text is one term
     :raises InputError: if it is blank, or is arithmetic that cannot be read; the message points at the place
     """
-    if not query.strip():
+    if is_blank(query):
         raise InputError("the query is empty")
     if _looks_plain(query) or not _is_arithmetic(query):
         return (Term(query),)
@@ -59,7 +60,7 @@ def checked(terms: Sequence[Term]) -> tuple[Term, ...]:
     if not 0 < len(terms) <= MOST_TERMS:
         raise InputError(f"a query has 1 to {MOST_TERMS} parts, not {len(terms)}")
     for term in terms:
-        if isinstance(term.item, str) and not term.item.strip():
+        if isinstance(term.item, str) and is_blank(term.item):
             raise InputError("the query is empty" if len(terms) == 1 else "a part of the query is empty")
         if not math.isfinite(term.weight) or term.weight == 0:
             raise InputError(f"a weight must be a number other than 0, not {term.weight}")

@@ -20,6 +20,7 @@ from babelclip.search.paging import Pages
 from babelclip.search.rerank import RerankOptions
 from babelclip.search.tuning_queries import tuning_vectors
 from babelclip.stores import Match, Store, StoreProgress
+from babelclip.text.normalize import normalize_query
 from babelclip.vectors import FloatArray, cosines_of, unit_rows
 
 SAMPLE = 2000
@@ -77,9 +78,10 @@ class Searcher:
         :raises InputError: if a text is blank, the filter cannot be read, or an image cannot be used
         """
         terms = checked(query if _are_terms(query) else [Term(query)])  # type: ignore[arg-type]
-        rows = self._model.encode([term.item for term in terms])
+        items = [normalize_query(term.item) if isinstance(term.item, str) else term.item for term in terms]
+        rows = self._model.encode(items)
         weights = [term.weight for term in terms]
-        texts = [term.item if isinstance(term.item, str) else None for term in terms]
+        texts = [item if isinstance(item, str) else None for item in items]
         number = sole_text(texts, weights)
         return self.nearest(
             self.combine(rows, weights),
@@ -121,7 +123,7 @@ class Searcher:
         :raises InputError: if the filter cannot be read
         """
         if query_bank is None and options.queries_like:
-            query_bank = self._model.encode_text(list(options.queries_like))
+            query_bank = self._model.encode_text([normalize_query(text) for text in options.queries_like])
         state = self._store.refresh()
         unit = unit_rows(vector[None])[0]
         rerank = RerankOptions(options.grouped, options.diversity, query_bank)

@@ -19,6 +19,7 @@ from babelclip.service.request_context import admit
 from babelclip.service.schemas.requests import SearchRequest
 from babelclip.service.schemas.responses import IndexesResponse, JsonObject, SearchResponse
 from babelclip.service.state import Service, service_of
+from babelclip.text.normalize import normalize_query
 from babelclip.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ async def search(request: Request) -> Response:
         service = context.service
         mounted = service.indexes.get(body.index)
         worker = mounted.worker
-        items, weights = _terms(body.query)
+        terms, weights = _terms(body.query)
+        items = [_normalized(item) for item in terms]
         sole = sole_text([_text(item) for item in items], weights)
-        bank = body.queries_like or []
+        bank = [normalize_query(text) for text in body.queries_like or []]
         options = SearchOptions(
             k=body.k,
             where=body.where,
@@ -91,6 +93,13 @@ def _terms(query: Any) -> tuple[list[Any], list[float]]:
     weights = [part.get("weight", 1) if isinstance(part, dict) else 1 for part in parts]
     items = [{k: v for k, v in part.items() if k != "weight"} if isinstance(part, dict) else part for part in parts]
     return items, weights
+
+
+def _normalized(item: Any) -> Any:
+    """An item whose text is in the form in which queries are embedded."""
+    if isinstance(item, str):
+        return normalize_query(item)
+    return {**item, "text": normalize_query(item["text"])} if "text" in item else item
 
 
 def _text(item: Any) -> str | None:

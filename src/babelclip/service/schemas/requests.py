@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictStr, Va
 
 from babelclip.service.errors import ApiError
 from babelclip.stores import DEEPEST
+from babelclip.text.normalize import is_blank
 
 MAX_ITEMS = 2048
 """Inputs per request, as OpenAI has it."""
@@ -140,7 +141,7 @@ def check_query(value: Any) -> Any:
     if not isinstance(value, str | dict):
         raise ValueError('must be a text, {"image": ...}, or a list of them')
     _check_item(value, "it")
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and is_blank(value):
         raise ValueError("is blank")
     return value
 
@@ -156,7 +157,7 @@ def _check_term(term: Any, name: str) -> None:
         term = {key: value for key, value in term.items() if key != "weight"}
     _check_item(term, name)
     text = term.get("text") if isinstance(term, dict) else term
-    if isinstance(text, str) and not text.strip():
+    if isinstance(text, str) and is_blank(text):
         raise ValueError(f"{name} is blank")
 
 
