@@ -4,7 +4,9 @@ import json
 import os
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,7 +141,17 @@ def test_a_round_has_some_calls_however_short_and_new_inputs_for_each(fixtures: 
     seen = replace(work, inputs=lambda i: asked.append(i) or work.inputs(i))  # type: ignore[func-returns-value]
     assert len(round_of(seen, 1e-9, first=7)) == 1
     assert asked == [7, 8]
-    assert len(round_of(seen, 0.001)) >= FEWEST_CALLS or len(asked) > 3
+
+
+@pytest.mark.parametrize(("call_seconds", "calls"), [(0.1, 10), (0.6, FEWEST_CALLS), (4.0, 1)])
+def test_a_round_lasts_its_seconds_and_has_few_calls_of_what_is_slow(
+    fixtures: Fixtures, monkeypatch: pytest.MonkeyPatch, call_seconds: float, calls: int
+) -> None:
+    ticks = (i // 2 * 100 + i % 2 * call_seconds for i in count())
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks), sleep=lambda _: None)
+    monkeypatch.setattr("benchmarks.speed.worker.time", clock)
+    work = replace(open_work(BY_ENGINE[OURS], "query", fixtures), run=lambda _: None)
+    assert len(round_of(work, 0.95)) == calls
 
 
 def sample(engine: str, *rounds: float, task: str = "tower", flops: int | None = None, rows: int = 4) -> Samples:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,9 @@ def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(4)))
+    for number in range(75):
+        with closing(sqlite3.connect(tmp_path / f"{number}.bc")) as connection:
+            assert connection.execute("SELECT count(*) FROM meta WHERE key = 'identity'").fetchone() == (1,)
 
 
 def test_a_file_of_an_unreleased_version_is_refused(tmp_path: Path) -> None:

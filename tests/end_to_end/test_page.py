@@ -266,6 +266,7 @@ def test_what_was_asked_for_without_a_key_is_asked_again_with_one(page: Any, ser
     page.fill("#key-value", served[1])
     page.keyboard.press("Enter")
     page.wait_for_selector(".hit")
+    assert page.locator("#key-dialog[open]").count() == 0
 
 
 def test_an_empty_answer_is_said_plainly(page: Any) -> None:
@@ -273,6 +274,7 @@ def test_an_empty_answer_is_said_plainly(page: Any) -> None:
     page.fill("#query", "a dog")
     page.keyboard.press("Enter")
     page.get_by_text("Nothing was found.").wait_for()
+    assert page.locator(".hit").count() == 0
 
 
 def test_the_key_is_kept_in_the_tab_alone(page: Any, served: tuple[str, str]) -> None:

@@ -56,8 +56,8 @@ async def exchange(port: int, content: bytes) -> tuple[int, dict[str, object]]:
     return int(head.split()[1]), json.loads(body)["error"]
 
 
-async def left(writer: asyncio.StreamWriter) -> None:
-    """Send on until the service ends the connection."""
+async def left(writer: asyncio.StreamWriter) -> bool:
+    """Send on until the service ends the connection; whether it did."""
     async with asyncio.timeout(20):
         try:
             while True:
@@ -66,6 +66,7 @@ async def left(writer: asyncio.StreamWriter) -> None:
                 await asyncio.sleep(0.05)
         except ConnectionError:
             writer.close()
+            return True
 
 
 async def test_what_is_no_http_gets_the_form_of_all_errors(pair: Model) -> None:
@@ -128,7 +129,7 @@ async def test_a_client_that_does_not_take_its_answer_is_left(pair: Model, monke
         # As many answers as fill what the system itself holds.
         for _ in range(40):
             writer.write(request)
-        await left(writer)
+        assert await left(writer)
         del reader
 
 

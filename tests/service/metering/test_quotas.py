@@ -135,6 +135,8 @@ async def test_what_was_charged_counts_once_when_the_sums_are_read_again(
     assert await quotas.used(limited) == (50, 0)
     ledger.close()
     await quotas.reserve(limited, "other", 50, 0)
+    with pytest.raises(ApiError):
+        await quotas.reserve(limited, "third", 1, 0)
 
 
 async def test_a_new_day_begins_with_all_of_its_tokens(
