@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from babelclip.checkpoints.specs import PixelSpec
 from babelclip.errors import ImageError, ImageTooLargeError
-from babelclip.media.images import read_image, to_pixels
+from babelclip.media.images import read_image, register_formats, to_pixels
 from babelclip.settings import settings
 
 CLIP = PixelSpec(resize=224, crop=(224, 224), resample=3, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -284,3 +284,27 @@ def test_limits_come_from_the_settings_and_the_message_says_so(monkeypatch: pyte
     for given in (path, path.read_bytes()):
         with pytest.raises(ImageTooLargeError, match="over the limit of 10; BABELCLIP_MAX_IMAGE_BYTES"):
             read_image(given)
+
+
+def test_the_limit_of_pixels_may_be_above_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    Image.new("1", (1000, 100)).save(content, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    for limit in (90_000, 100_000):
+        monkeypatch.setenv("BABELCLIP_MAX_IMAGE_PIXELS", str(limit))
+        settings.cache_clear()
+        register_formats.cache_clear()
+        if limit < 100_000:
+            with pytest.raises(ImageTooLargeError, match="over the limit of 90000; BABELCLIP_MAX_IMAGE_PIXELS"):
+                read_image(content.getvalue())
+        else:
+            assert read_image(content.getvalue()).size == (1000, 100)
+
+
+def test_pillows_own_refusal_names_our_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    Image.new("1", (1000, 100)).save(content, "PNG")
+    register_formats()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(ImageTooLargeError, match=r"100000 pixels, over the limit of 178000000; BABELCLIP_MAX"):
+        read_image(content.getvalue())

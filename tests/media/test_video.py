@@ -95,3 +95,14 @@ def test_what_needs_a_missing_package_says_how_to_get_it_and_is_tried_again(
     monkeypatch.undo()
     report = update()
     assert (report.added, report.failed) == (2, [])
+
+
+def test_a_video_without_pictures_or_sense_is_named_once(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mp4", seconds=1)
+    (tmp_path / "cut.mp4").write_bytes((tmp_path / "v.mp4").read_bytes()[:300])
+    with pytest.raises(ImageError) as error:
+        list(frames(str(tmp_path / "cut.mp4")))
+    assert (
+        str(error.value)
+        == f"{tmp_path}/cut.mp4: not a video that can be read: Invalid data found when processing input"
+    )
