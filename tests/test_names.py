@@ -11,7 +11,6 @@ STILL_SHARED = frozenset(
         "ClassNames",
         "Encoder",
         "Labels",
-        "Manifest",
         "Task",
     }
 )

@@ -24,9 +24,9 @@ from babelclip.errors import CatalogError, InputError, ModelMismatchError
 from babelclip.models.model import Model
 from babelclip.pipeline import ordered_map
 from babelclip.scale.bulk import BulkReport, Pool, RayWorker, embed_all
-from babelclip.scale.embedding import NO_VECTOR, Job
-from babelclip.scale.sources import Source, find_kind, plan
-from babelclip.scale.vector_files import Manifest, VectorFolder, vectors_of
+from babelclip.scale.embedding import NO_VECTOR, BulkJob
+from babelclip.scale.sources import ImageSource, find_kind, plan_shards
+from babelclip.scale.vector_files import VectorFolder, VectorManifest, vectors_of
 from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty
 
 HERE = Pool(workers=0)
@@ -56,9 +56,9 @@ def embed(clip: Model, clip_folder: Path, tmp_path: Path) -> Embed:
     def run(
         source: str | Path, *, target: str | None = None, column: str | None = None, a_shard: int = 2
     ) -> BulkReport:
-        found = Source(str(source), find_kind(str(source)), column)
+        found = ImageSource(str(source), find_kind(str(source)), column)
         return embed_all(
-            found, target or str(tmp_path / "out"), clip, pool=HERE, name=str(clip_folder), files_a_shard=a_shard
+            found, target or str(tmp_path / "out"), clip, pool=HERE, name=str(clip_folder), shard_files=a_shard
         )
 
     return run
@@ -167,11 +167,11 @@ def test_another_model_or_source_is_refused(embed: Embed, photos: Path, tmp_path
     embed(photos)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/a.jpg").write_bytes(picture(1))
-    with pytest.raises(CatalogError, match=r"was begun with source .*photos, not .*other"):
+    with pytest.raises(CatalogError, match=r"was started with source .*photos, not .*other"):
         embed(tmp_path / "other")
     mini = Model.load()
     with pytest.raises(ModelMismatchError, match=r"not by mini .* or give a new folder"):
-        embed_all(Source(str(photos), "photos"), str(tmp_path / "out"), mini, pool=HERE, name="mini")
+        embed_all(ImageSource(str(photos), "photos"), str(tmp_path / "out"), mini, pool=HERE, name="mini")
 
 
 def test_a_folder_with_files_of_others_is_not_written_to(embed: Embed, photos: Path, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_an_object_store_is_read_and_written_through_fsspec(embed: Embed) -> Non
 def test_a_source_must_be_of_one_kind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         find_kind(str(tmp_path / "none"))
-    with pytest.raises(InputError, match=r"holds no photos, no \.parquet and no \.tar"):
+    with pytest.raises(InputError, match=r"holds no photos, \.parquet or \.tar files"):
         find_kind(str(tmp_path))
     (tmp_path / "a.jpg").write_bytes(picture(1))
     write_tar(tmp_path / "a.tar", {})
@@ -317,9 +317,9 @@ def test_a_source_must_be_of_one_kind(tmp_path: Path) -> None:
 
 
 def test_a_plan_only_grows() -> None:
-    first = plan(["a", "b", "c"], [], a_shard=2)
+    first = plan_shards(["a", "b", "c"], [], shard_size=2)
     assert first == [["a", "b"], ["c"]]
-    assert plan(["a", "aa", "c", "d", "e"], first, a_shard=2) == [["a", "b"], ["c"], ["aa", "d"], ["e"]]
+    assert plan_shards(["a", "aa", "c", "d", "e"], first, shard_size=2) == [["a", "b"], ["c"], ["aa", "d"], ["e"]]
 
 
 def test_files_say_what_they_are_and_hold_float16_lists_of_fixed_length(
@@ -336,8 +336,10 @@ def test_files_say_what_they_are_and_hold_float16_lists_of_fixed_length(
 def test_a_worker_with_another_model_says_so_instead_of_writing(
     clip_folder: Path, photos: Path, tmp_path: Path
 ) -> None:
-    manifest = Manifest("m", "0" * 64, 16, "float16", str(photos), "photos")
-    job = Job(Source(str(photos), "photos"), str(tmp_path / "out"), manifest, str(clip_folder), None, "float32", 1)
+    manifest = VectorManifest("m", "0" * 64, 16, "float16", str(photos), "photos")
+    job = BulkJob(
+        ImageSource(str(photos), "photos"), str(tmp_path / "out"), manifest, str(clip_folder), None, "float32", 1
+    )
     answer = RayWorker(job)({"shard": np.array([0]), "files": [np.array([str(photos / "a.jpg")])]})
     assert answer["fatal"] == [True]
     assert "install the same on every machine" in answer["failed"][0]

@@ -10,7 +10,7 @@ from babelclip.errors import InputError, ModelMismatchError
 from babelclip.models.model import Model
 from babelclip.scale.bulk import Pool, embed_all
 from babelclip.scale.loading import load_all
-from babelclip.scale.sources import Source
+from babelclip.scale.sources import ImageSource
 from babelclip.search.index import Index
 from babelclip.search.tuning_queries import tuning_vectors
 from babelclip.stores import ModelIdentity, graph_maintenance
@@ -27,8 +27,8 @@ def clip(clip_folder: Path) -> Model:
 @pytest.fixture
 def vectors(photos: Path, clip: Model, clip_folder: Path, tmp_path: Path) -> str:
     """The vectors of five photos in three files."""
-    source = Source(str(photos), "photos")
-    embed_all(source, str(tmp_path / "vectors"), clip, pool=HERE, name=str(clip_folder), files_a_shard=2)
+    source = ImageSource(str(photos), "photos")
+    embed_all(source, str(tmp_path / "vectors"), clip, pool=HERE, name=str(clip_folder), shard_files=2)
     return str(tmp_path / "vectors")
 
 
@@ -95,7 +95,7 @@ def folder_of_many(clip: Model, clip_folder: Path, tmp_path: Path, monkeypatch: 
     (tmp_path / "many").mkdir()
     for i in range(60):
         Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / f"many/{i}.png")
-    source = Source(str(tmp_path / "many"), "photos")
+    source = ImageSource(str(tmp_path / "many"), "photos")
     embed_all(source, str(tmp_path / "vectors-many"), clip, pool=HERE, name=str(clip_folder))
     return str(tmp_path / "vectors-many")
 

@@ -23,33 +23,40 @@ FAILURES_SHOWN = 20
 
 APP = typer.Typer(help="Collections that are too large for one machine (extra scale).", no_args_is_help=True)
 
-SOURCE_HELP = "A folder, a Parquet file or folder, or webdataset tars: a path, s3://, gs://, hdfs:// or another URL."
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, a Parquet file or folder, or webdataset tars: a path, s3://, gs://, hdfs:// or another URL.",
+        show_default=False,
+    ),
+]
+Target = Annotated[str, typer.Argument(help="The folder of vectors to write: a path or URL.", show_default=False)]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Number of processes with a model each; 0 works in this process, without Ray.")
+]
+Cpus = Annotated[float, typer.Option(min=0.1, help="Processors per worker.")]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs per worker (with --runtime torch).")]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster: HOST:PORT, or auto. [default: Ray on this machine, for this run]")
+]
+Kind = Annotated[Literal["auto", "photos", "parquet", "webdataset"], typer.Option(help="Kind of the source.")]
+Column = Annotated[str | None, typer.Option(help="Parquet column of image bytes, URLs or paths. [default: detected]")]
+Numbers = Annotated[Literal["float16", "float32"], typer.Option(help="Number format of stored vectors.")]
+ShardFiles = Annotated[int, typer.Option(min=1, help="Photos per shard; a Parquet or tar file is one shard.")]
 
 
 @APP.command()
 def embed(
-    source: Annotated[str, typer.Argument(help=SOURCE_HELP, show_default=False)],
-    target: Annotated[str, typer.Argument(help="The folder of vectors to write: a path or URL.", show_default=False)],
-    workers: Annotated[
-        int, typer.Option(min=0, help="Number of processes with a model each; 0 works in this process, without Ray.")
-    ] = 1,
-    cpus: Annotated[float, typer.Option(min=0.1, help="Processors per worker.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs per worker (with --runtime torch).")] = 0,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster: HOST:PORT, or auto. [default: Ray on this machine, for this run]")
-    ] = None,
-    kind: Annotated[
-        Literal["auto", "photos", "parquet", "webdataset"], typer.Option(help="Kind of the source.")
-    ] = "auto",
-    column: Annotated[
-        str | None, typer.Option(help="Parquet column of image bytes, URLs or paths. [default: detected]")
-    ] = None,
-    numbers: Annotated[
-        Literal["float16", "float32"], typer.Option(help="Number format of stored vectors.")
-    ] = "float16",
-    shard_files: Annotated[
-        int, typer.Option(min=1, help="Photos per shard; a Parquet or tar file is one shard.")
-    ] = 1000,
+    source: Source,
+    target: Target,
+    workers: Workers = 1,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    address: Address = None,
+    kind: Kind = "auto",
+    column: Column = None,
+    numbers: Numbers = "float16",
+    shard_files: ShardFiles = 1000,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
     precision: Precision = "auto",
@@ -57,11 +64,10 @@ def embed(
 ) -> None:
     """Embed images in bulk into Parquet files, with workers of Ray. Run it again to continue after an interruption."""
     from babelclip.scale import bulk
-    from babelclip.scale.sources import Source, find_kind
-    from babelclip.scale.vector_files import VectorFolder
+    from babelclip.scale.sources import ImageSource, find_kind
 
-    found = Source(source, find_kind(source) if kind == "auto" else kind, column)
-    # Ray prints on stdout of workers that died, also from threads of its own.
+    images = ImageSource(source, find_kind(source) if kind == "auto" else kind, column)
+    # Ray prints the stdout of dead workers, also from its own threads.
     with output.alone(), output.progress("starting the workers") as bar:
 
         def show(shard: "ShardReport", total: "BulkReport") -> None:
@@ -70,7 +76,7 @@ def embed(
                 output.json_line(asdict(shard))
 
         report = bulk.embed_all(
-            found,
+            images,
             target,
             load(model, runtime, precision),
             pool=bulk.Pool(workers, cpus, gpus, address),
@@ -78,18 +84,15 @@ def embed(
             precision=precision,
             name=_everywhere(model),
             numbers=numbers,
-            files_a_shard=shard_files,
+            shard_files=shard_files,
             show=show,
         )
     if json:
         output.json_line(asdict(report))
     else:
         _show_report(report, target)
-        if report.errors:
-            for path, reason in islice(VectorFolder(target).failures(), FAILURES_SHOWN):
-                output.message(reason if reason.startswith(path) else f"{path}: {reason}")
     for number, reason in report.failed[:FAILURES_SHOWN]:
-        output.message(f"shard {number} is not done, run again: {reason}")
+        output.message(f"shard {number} is not complete: {reason}; run the command again to repeat it")
     if report.failed:
         raise typer.Exit(1)
 
@@ -132,13 +135,15 @@ def _tuning_queries(model: "ModelIdentity") -> Sequence[FloatArray]:
 
 
 def _everywhere(model: str) -> str:
-    """A model's name as workers find it too: a folder by its absolute path."""
+    """Make the name of a model valid for every worker: an absolute path for a folder."""
     path = Path(model).expanduser()
     return str(path.absolute()) if path.is_dir() and not (BUNDLED / model).is_dir() else model
 
 
 def _show_report(report: "BulkReport", target: str) -> None:
-    """What a run did, in words."""
+    """Print the result of a run, and the first unreadable pictures."""
+    from babelclip.scale.vector_files import VectorFolder
+
     output.line(
         f"{target}: {report.done} of {report.shards} shards done now, {report.skipped} before, "
         f"{len(report.failed)} not; {report.rows} pictures, {report.errors} could not be read"
@@ -148,3 +153,6 @@ def _show_report(report: "BulkReport", target: str) -> None:
             f"{report.seconds:.1f} s, {report.rows / report.seconds:.0f} pictures and "
             f"{report.bytes / report.seconds / 2**20:.1f} MiB a second, with starting the workers"
         )
+    if report.errors:
+        for path, reason in islice(VectorFolder(target).failures(), FAILURES_SHOWN):
+            output.message(reason if reason.startswith(path) else f"{path}: {reason}")

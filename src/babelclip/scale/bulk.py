@@ -1,4 +1,4 @@
-"""A bulk run: every shard of a source that is not done yet is embedded, here or by workers of Ray."""
+"""Bulk run: the incomplete shards of a source are embedded in this process or by workers of Ray."""
 
 import logging
 import math
@@ -12,22 +12,22 @@ from babelclip.errors import BabelclipError, ClusterError, InputError
 from babelclip.extras import importing
 from babelclip.models.model import Model
 from babelclip.models.precision import Precision
-from babelclip.scale.embedding import Job, ShardEmbedder, ShardReport
-from babelclip.scale.sources import Source, find_files, plan
-from babelclip.scale.vector_files import Manifest, Numbers, VectorFolder
+from babelclip.scale.embedding import BulkJob, ShardEmbedder, ShardReport
+from babelclip.scale.sources import ImageSource, find_files, plan_shards
+from babelclip.scale.vector_files import Numbers, VectorFolder, VectorManifest
 from babelclip.settings import keep_ray_from_reporting
 
-FILES_A_SHARD = 1000
+SHARD_FILES = 1000
 MAX_TASKS = 10_000
-"""Ray holds a record of every task: of more shards than this, several are one task. They are still done one by one."""
+"""Maximum number of tasks, because Ray keeps a record of each; a task then has several shards, embedded one by one."""
 OBJECT_STORE_BYTES = 128 * 2**20
-"""Of a Ray that runs for this job alone: only names and reports pass through it."""
+"""Object store of a Ray that is started for one run: it transfers only names and reports."""
 MAX_START_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Workers: how many, what each may use, and the Ray cluster they run on (None: one of their own, here)."""
+    """Number of workers, their resources, and the address of the Ray cluster (None: a local one for this run)."""
 
     workers: int = 1
     cpus: float = 1
@@ -37,9 +37,9 @@ class Pool:
 
 @dataclass(slots=True)
 class BulkReport:
-    """What a run did: shards in all, done before, done now and failed; rows with a vector and without.
+    """The result of a run: all shards, those complete before, completed now and failed; rows with and without a vector.
 
-    ``seconds`` are from the call on, with starting the workers.
+    ``seconds`` include the start of the workers.
     """
 
     shards: int = 0
@@ -53,7 +53,7 @@ class BulkReport:
 
 
 def embed_all(
-    source: Source,
+    source: ImageSource,
     target: str,
     model: Model,
     *,
@@ -62,43 +62,43 @@ def embed_all(
     precision: Precision = "float32",
     name: str,
     numbers: Numbers = "float16",
-    files_a_shard: int = FILES_A_SHARD,
+    shard_files: int = SHARD_FILES,
     show: Callable[[ShardReport, BulkReport], None] | None = None,
 ) -> BulkReport:
-    """Embed a source into a folder of vectors. Ended at any moment, the same call goes on with what is not done.
+    """Embed a source into a folder of vectors. After an interruption, the same call continues.
 
     :param source: the pictures
     :param target: the folder, a path or URL
-    :param model: the model, as it is here; every worker loads its own
-    :param pool: the workers; none of them means in this process, without Ray
-    :param runtime: the workers' engine
-    :param precision: in what they calculate
-    :param name: the model's name or folder, as workers shall load it
-    :param numbers: how vectors are stored
-    :param files_a_shard: how many photos a shard has; of Parquet and tar files each is a shard
+    :param model: the model; every worker loads its own copy
+    :param pool: the workers; with 0 workers the run is in this process, without Ray
+    :param runtime: runtime of the workers
+    :param precision: precision of the workers
+    :param name: name or folder of the model for the workers
+    :param numbers: number format of the stored vectors
+    :param shard_files: number of photos in a shard; each Parquet or tar file is a shard
     :param show: is told of every shard that is done, and of all so far
-    :return: what was done
-    :raises InputError: if the source holds nothing
-    :raises ModelMismatchError: if another model began the folder
-    :raises CatalogError: if the folder belongs to another source
-    :raises ClusterError: if the workers cannot run, or have another model or babelclip
+    :return: the result
+    :raises InputError: if the source has no files
+    :raises ModelMismatchError: if the folder is of another model
+    :raises CatalogError: if the folder is of another source
+    :raises ClusterError: if the workers cannot run, or have another model or version of babelclip
     """
     started = time.monotonic()
-    manifest = Manifest(model.name, model.fingerprint, model.dimension, numbers, source.name, source.kind)
+    manifest = VectorManifest(model.name, model.fingerprint, model.dimension, numbers, source.name, source.kind)
     folder = VectorFolder(target)
     folder.claim(manifest)
     known = folder.read_plan()
-    shards = plan(find_files(source), known, a_shard=files_a_shard if source.kind == "photos" else 1)
+    shards = plan_shards(find_files(source), known, shard_size=shard_files if source.kind == "photos" else 1)
     if len(shards) > len(known):
         folder.write_plan(shards)
     finished = folder.finished()
-    left = [(number, files) for number, files in enumerate(shards) if number not in finished]
+    remaining = [(number, files) for number, files in enumerate(shards) if number not in finished]
     threads = max(1, math.floor(pool.cpus)) if pool.workers else 0
-    job = Job(source, target, manifest, name, runtime, precision, threads)
-    total = BulkReport(shards=len(shards), skipped=len(shards) - len(left))
-    if not left:
+    job = BulkJob(source, target, manifest, name, runtime, precision, threads)
+    total = BulkReport(shards=len(shards), skipped=len(shards) - len(remaining))
+    if not remaining:
         return total
-    for report in _embed_here(job, left) if not pool.workers else _embed_by_ray(job, left, pool):
+    for report in _embed_locally(job, remaining) if not pool.workers else _embed_by_ray(job, remaining, pool):
         if report.failed:
             total.failed.append((report.shard, report.failed))
         else:
@@ -113,21 +113,21 @@ def embed_all(
     return total
 
 
-def _embed_here(job: Job, shards: list[tuple[int, list[str]]]) -> Iterator[ShardReport]:
-    """One after the other, in this process."""
+def _embed_locally(job: BulkJob, shards: list[tuple[int, list[str]]]) -> Iterator[ShardReport]:
+    """Embed shards one after the other in this process."""
     embedder = ShardEmbedder(job)
     for number, files in shards:
         yield embedder.embed(number, files)
 
 
 class RayWorker:
-    """A ShardEmbedder as Ray Data calls it: a batch is one shard, and gives one report.
+    """Adapts ShardEmbedder to Ray Data: a batch is one shard, and the result is its report.
 
-    What is wrong with the whole run is reported too, not raised: Ray would start the worker again and again.
+    Errors of the whole run are reported, not raised, because Ray would restart the worker repeatedly.
     """
 
-    def __init__(self, job: Job) -> None:
-        """Note the run; the model is loaded with the first shard.
+    def __init__(self, job: BulkJob) -> None:
+        """Store the run; the model is loaded with the first shard.
 
         :param job: the run
         """
@@ -150,8 +150,8 @@ class RayWorker:
         return {key: [value] for key, value in asdict(report).items()}
 
 
-def _embed_by_ray(job: Job, shards: list[tuple[int, list[str]]], pool: Pool) -> Iterator[ShardReport]:
-    """By a pool of Ray's actors. A worker that dies is started again, and its shard is done anew."""
+def _embed_by_ray(job: BulkJob, shards: list[tuple[int, list[str]]], pool: Pool) -> Iterator[ShardReport]:
+    """Embed shards by a pool of Ray actors. A worker that dies is restarted, and its shard is repeated."""
     keep_ray_from_reporting()
     with importing("scale"):
         import ray
@@ -163,7 +163,7 @@ def _embed_by_ray(job: Job, shards: list[tuple[int, list[str]]], pool: Pool) -> 
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         context.max_consecutive_actor_init_deaths = MAX_START_DEATHS
-        # A shard may take as long as it takes.
+        # The duration of a shard is not limited.
         context.execution_no_progress_timeout_s = -1
         rows = [{"shard": number, "files": files} for number, files in shards]
         reports = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_TASKS)).map_batches(
@@ -180,16 +180,16 @@ def _embed_by_ray(job: Job, shards: list[tuple[int, list[str]]], pool: Pool) -> 
                 raise ClusterError(f"worker {report.worker}: {report.failed}")
             yield report
     except ray.exceptions.RayError as error:
-        raise ClusterError(f"the workers cannot go on: {str(error).strip().splitlines()[-1]}") from error
+        raise ClusterError(f"the workers failed: {str(error).strip().splitlines()[-1]}") from error
     finally:
         ray.shutdown()
 
 
 def _start(ray: Any, pool: Pool) -> None:
-    """Join the cluster, or start one on this machine for this job alone."""
+    """Join the cluster, or start a local one for this run."""
     if ray.is_initialized():
         raise InputError("Ray is running in this process already; shut it down first (ray.shutdown())")
-    own: dict[str, Any] = {
+    local: dict[str, Any] = {
         "num_cpus": math.ceil(pool.workers * pool.cpus) + 1,
         "num_gpus": math.ceil(pool.workers * pool.gpus) or None,
         "object_store_memory": OBJECT_STORE_BYTES,
@@ -200,7 +200,7 @@ def _start(ray: Any, pool: Pool) -> None:
             address=pool.address or "local",
             log_to_driver=False,
             logging_level="ERROR",
-            **({} if pool.address else own),
+            **({} if pool.address else local),
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise ClusterError(f"Ray cannot be used at {pool.address or 'this machine'}: {error}") from None
+        raise ClusterError(f"Ray fails at {pool.address or 'this machine'}: {error}; check --address") from None

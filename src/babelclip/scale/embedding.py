@@ -1,4 +1,4 @@
-"""Embedding one shard: its pictures are read, encoded and written as they come, in flat memory."""
+"""Embedding of one shard: pictures are read, encoded and written as a stream, in constant memory."""
 
 import os
 import time
@@ -15,20 +15,28 @@ from babelclip.media.images import ImageInput
 from babelclip.models.model import Model
 from babelclip.models.precision import Precision
 from babelclip.pipeline import chunks
-from babelclip.scale.sources import Picture, Source, Unreadable, as_json, pictures
-from babelclip.scale.vector_files import ERROR_SCHEMA, ROW_GROUP, Manifest, Row, VectorFolder, row_schema, table_of
+from babelclip.scale.sources import ImageSource, Picture, Unreadable, as_json, pictures
+from babelclip.scale.vector_files import (
+    ERROR_SCHEMA,
+    ROW_GROUP,
+    VectorFolder,
+    VectorManifest,
+    VectorRow,
+    row_schema,
+    table_of,
+)
 from babelclip.vectors import FloatArray
 
 NO_VECTOR = "the encoder gave no vector for it"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A bulk run: which model makes vectors of which source, and where they go. It travels to every worker."""
+class BulkJob:
+    """A bulk run: model, source and target. Every worker receives it."""
 
-    source: Source
+    source: ImageSource
     target: str
-    manifest: Manifest
+    manifest: VectorManifest
     model: str
     runtime: str | None
     precision: Precision
@@ -37,10 +45,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What became of a shard: rows with a vector and without, bytes of pictures, seconds, and the worker's process.
+    """The result of a shard: rows with and without a vector, bytes of pictures, seconds, process id of the worker.
 
-    ``failed`` says why the whole shard is not done; it is empty where it is. ``fatal`` means that no other shard can be
-    done either.
+    ``failed`` is the reason why the shard is not complete, or empty. ``fatal`` means that the other shards would fail
+    too.
     """
 
     shard: int
@@ -54,13 +62,13 @@ class ShardReport:
 
 
 class ShardEmbedder:
-    """A worker: one loaded model that embeds shard after shard."""
+    """Embeds shards with one loaded model."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: BulkJob) -> None:
         """Load the model.
 
         :param job: the run
-        :raises ModelMismatchError: if the model of that name is another here than where the run was begun
+        :raises ModelMismatchError: if the model of this name differs from the one of the run
         """
         self._job = job
         self._model = Model.load(job.model, runtime=job.runtime, precision=job.precision, threads=job.threads)
@@ -74,22 +82,22 @@ class ShardEmbedder:
     def embed(self, shard: int, files: list[str]) -> ShardReport:
         """Embed a shard and write its two tables, its vectors last.
 
-        :param shard: its number
-        :param files: its files
-        :return: what became of it
+        :param shard: number of the shard
+        :param files: files of the shard
+        :return: the result
         """
         started = time.monotonic()
         report = partial(ShardReport, shard, worker=os.getpid())
-        if self._folder.place.exists(self._folder.shard_path("vectors", shard)):
+        if self._folder.location.exists(self._folder.shard_path("vectors", shard)):
             return report(rows=0, errors=0, bytes=0, seconds=0.0)
         errors: list[Unreadable] = []
-        counted = _Counted(pictures(self._job.source, files))
+        counted = _ByteCounter(pictures(self._job.source, files))
         try:
-            with self._folder.place.written(self._folder.shard_path("vectors", shard)) as stream:
+            with self._folder.location.written(self._folder.shard_path("vectors", shard)) as stream:
                 rows = self._write(stream, self._rows(counted, errors))
                 self._write_errors(shard, errors)
         except OSError as error:
-            # The store is out of reach, or a file is: the others may be fine, and the next run tries this one again.
+            # The store or a file is not accessible: other shards can succeed, and the next run repeats this one.
             return report(
                 rows=0,
                 errors=0,
@@ -99,12 +107,12 @@ class ShardEmbedder:
             )
         return report(rows=rows, errors=len(errors), bytes=counted.bytes, seconds=time.monotonic() - started)
 
-    def _rows(self, found: Iterable[Picture | Unreadable], errors: list[Unreadable]) -> Iterator[Row]:
-        """A row for every picture that can be used; the others go to the errors."""
+    def _rows(self, source: Iterable[Picture | Unreadable], errors: list[Unreadable]) -> Iterator[VectorRow]:
+        """Make a row for every readable picture; append the others to ``errors``."""
         pending: dict[int, Picture] = {}
 
         def contents() -> Iterator[tuple[int, ImageInput]]:
-            for number, picture in enumerate(found):
+            for number, picture in enumerate(source):
                 if isinstance(picture, Unreadable):
                     errors.append(picture)
                     continue
@@ -126,8 +134,8 @@ class ShardEmbedder:
                 yield _row(picture, vector)
         errors.extend(Unreadable(picture.path, NO_VECTOR) for picture in pending.values())
 
-    def _write(self, stream: object, rows: Iterator[Row]) -> int:
-        """Write rows group by group; gives how many."""
+    def _write(self, stream: object, rows: Iterator[VectorRow]) -> int:
+        """Write rows in groups; return their number."""
         written = 0
         with pq.ParquetWriter(stream, row_schema(self._job.manifest), compression="zstd") as writer:
             for group in chunks(rows, ROW_GROUP):
@@ -136,31 +144,31 @@ class ShardEmbedder:
         return written
 
     def _write_errors(self, shard: int, errors: list[Unreadable]) -> None:
-        """Write what of a shard has no vector; nothing where all is well."""
+        """Write the rows of a shard without a vector, if there are any."""
         if errors:
             table = pa.table(
                 {"path": [e.path for e in errors], "reason": [e.reason for e in errors]}, schema=ERROR_SCHEMA
             )
-            with self._folder.place.written(self._folder.shard_path("errors", shard)) as stream:
+            with self._folder.location.written(self._folder.shard_path("errors", shard)) as stream:
                 pq.write_table(table, stream)
 
 
-class _Counted:
-    """Pictures, with their bytes added up as they pass."""
+class _ByteCounter:
+    """Counts the bytes of pictures while iterating over them."""
 
-    def __init__(self, found: Iterator[Picture | Unreadable]) -> None:
-        self._found = found
+    def __init__(self, pictures: Iterator[Picture | Unreadable]) -> None:
+        self._pictures = pictures
         self.bytes = 0
 
     def __iter__(self) -> Iterator[Picture | Unreadable]:
-        for picture in self._found:
+        for picture in self._pictures:
             if isinstance(picture, Picture):
                 self.bytes += len(picture.content)
             yield picture
 
 
-def _row(picture: Picture, vector: FloatArray) -> Row:
-    return Row(
+def _row(picture: Picture, vector: FloatArray) -> VectorRow:
+    return VectorRow(
         path=picture.path,
         hash=picture.hash,
         vector=vector,

@@ -1,4 +1,4 @@
-"""Fetching pictures by URL, for tables that hold URLs: bounded in bytes and time, tried again where it may help."""
+"""Reader of pictures by URL or path, for tables that hold URLs, with limits of bytes and time, and retries."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from babelclip.errors import ImageError, ImageTooLargeError, InputError
-from babelclip.scale.places import Place, open_place
+from babelclip.scale.locations import Location, open_location
 from babelclip.settings import settings
 
 CONNECTIONS = 64
@@ -23,12 +23,12 @@ CHUNK_BYTES = 2**16
 AGENT = "babelclip (bulk embedding)"
 
 
-class Fetcher:
-    """Fetches the bytes of a picture by URL or path. Safe to use from several threads."""
+class FileReader:
+    """Reads the bytes of a picture by URL or path. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        """Make ready; no connection is opened."""
-        # A server's own wish (Retry-After) is not followed: it may be hours, and a whole shard would wait.
+        """Configure the session; no connection is opened."""
+        # Retry-After is ignored: it can be hours, and the whole shard would wait.
         retry = Retry(
             total=TRIES - 1, backoff_factor=0.5, status_forcelist=RETRIED_STATUS, respect_retry_after_header=False
         )
@@ -37,7 +37,7 @@ class Fetcher:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=retry))
 
-    def __enter__(self) -> "Fetcher":
+    def __enter__(self) -> "FileReader":
         return self
 
     def __exit__(
@@ -45,18 +45,18 @@ class Fetcher:
     ) -> None:
         self._session.close()
 
-    def fetch(self, url: str) -> bytes:
-        """The bytes behind a URL or path.
+    def read(self, url: str) -> bytes:
+        """Read a file.
 
-        :param url: http, https, a path, or whatever ``places.open_place`` opens
-        :return: the file
-        :raises ImageError: if it cannot be had, or is over the limit of bytes
+        :param url: http, https, a path, or any URL that ``open_location`` opens
+        :return: the bytes
+        :raises ImageError: if the file cannot be read, or exceeds the limit of bytes or time
         """
         if urlsplit(url).scheme in ("http", "https"):
             return self._from_web(url)
         try:
-            place = _place(url)
-            with place.filesystem.open_input_stream(place.path) as stream:
+            location = _location(url)
+            with location.filesystem.open_input_stream(location.path) as stream:
                 return _bounded(iter(lambda: stream.read(CHUNK_BYTES), b""))
         except FileNotFoundError:
             raise ImageError("no such file") from None
@@ -65,31 +65,31 @@ class Fetcher:
 
     def _from_web(self, url: str) -> bytes:
         try:
-            with self._session.get(url, stream=True, timeout=WAIT_SECONDS) as answer:
-                if answer.status_code != requests.codes.ok:
-                    raise ImageError(f"HTTP {answer.status_code}")
-                return _bounded(answer.iter_content(CHUNK_BYTES))
+            with self._session.get(url, stream=True, timeout=WAIT_SECONDS) as response:
+                if response.status_code != requests.codes.ok:
+                    raise ImageError(f"HTTP {response.status_code}")
+                return _bounded(response.iter_content(CHUNK_BYTES))
         except requests.RequestException as error:
             raise ImageError(f"cannot be fetched: {error}") from None
 
 
 @cache
-def _root(url: str) -> Place:
-    """The bucket or host of a URL; opened once, since every opening asks the store."""
-    return open_place(url)
+def _root(url: str) -> Location:
+    """Open the bucket or host of a URL, once, because opening makes requests to the store."""
+    return open_location(url)
 
 
-def _place(url: str) -> Place:
-    """Where a path or URL leads."""
+def _location(url: str) -> Location:
+    """Open the location of a path or URL."""
     parts = urlsplit(url)
     if parts.scheme in ("", "file"):
-        return open_place(url)
+        return open_location(url)
     root = _root(f"{parts.scheme}://{parts.netloc}")
-    return Place(root.filesystem, root.path.rstrip("/") + parts.path, root.prefix)
+    return Location(root.filesystem, root.path.rstrip("/") + parts.path, root.prefix)
 
 
 def _bounded(chunks: Iterator[bytes]) -> bytes:
-    """All the chunks, within the limits of bytes and time."""
+    """Join chunks within the limits of bytes and time."""
     limit, deadline = settings().max_image_bytes, time.monotonic() + TOTAL_SECONDS
     content = bytearray()
     for chunk in chunks:
@@ -97,5 +97,5 @@ def _bounded(chunks: Iterator[bytes]) -> bytes:
         if len(content) > limit:
             raise ImageTooLargeError(f"over the limit of {limit} bytes (BABELCLIP_MAX_IMAGE_BYTES)")
         if time.monotonic() > deadline:
-            raise ImageError(f"not here after {TOTAL_SECONDS:.0f} seconds")
+            raise ImageError(f"not complete after {TOTAL_SECONDS:.0f} seconds")
     return bytes(content)

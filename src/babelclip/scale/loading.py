@@ -15,7 +15,7 @@ from babelclip.vectors import FloatArray
 
 @dataclass(slots=True)
 class LoadReport:
-    """What was loaded: files of vectors, rows, and seconds."""
+    """The loaded files of vectors and rows, and the seconds."""
 
     files: int = 0
     rows: int = 0
@@ -58,7 +58,7 @@ def load_all(
             for batch in folder.batches(path):
                 made_by = (batch.schema.metadata or {}).get(b"babelclip.fingerprint", b"").decode()
                 if made_by not in ("", manifest.fingerprint):
-                    raise CatalogError(f"{folder.place.name(path)} is of another model than its folder")
+                    raise CatalogError(f"{folder.location.name(path)} is of another model than its folder")
                 entries = list(entries_of(batch))
                 opened.add(entries)
                 report.rows += len(entries)

@@ -1,4 +1,4 @@
-"""What pictures come from: photos in folders, Parquet with bytes or URLs, webdataset tars."""
+"""Image sources of a bulk run: photos in folders, Parquet with bytes or URLs, webdataset tar files."""
 
 import hashlib
 import io
@@ -20,28 +20,28 @@ from babelclip.media.crawl import PHOTO_SUFFIXES
 from babelclip.media.images import register_formats
 from babelclip.media.metadata import METADATA_ERRORS, Metadata, read_metadata
 from babelclip.pipeline import ordered_map
-from babelclip.scale.fetching import Fetcher
-from babelclip.scale.places import Place, local_photos, open_place
+from babelclip.scale.fetching import FileReader
+from babelclip.scale.locations import Location, local_photos, open_location
 from babelclip.settings import settings
 
-Kind = Literal["photos", "parquet", "webdataset"]
-KINDS: tuple[Kind, ...] = ("photos", "parquet", "webdataset")
-SUFFIXES: dict[Kind, frozenset[str]] = {
+SourceKind = Literal["photos", "parquet", "webdataset"]
+KINDS: tuple[SourceKind, ...] = ("photos", "parquet", "webdataset")
+SUFFIXES: dict[SourceKind, frozenset[str]] = {
     "photos": PHOTO_SUFFIXES,
     "parquet": frozenset((".parquet",)),
     "webdataset": frozenset((".tar",)),
 }
 IMAGE_COLUMNS = ("image", "bytes", "jpg", "url", "image_url", "uri", "path")
-"""Where the pictures of a Parquet file are, if no column is named: the first of these that is there."""
+"""Columns of pictures in a Parquet file; without ``--column`` the first of these that exists is read."""
 READERS = 16
 READ_AHEAD = 32
-"""Files that are read or fetched at once, and that may wait for the model: they come from slow places."""
+"""Files that are read ahead of the model: sources can be slow."""
 PARQUET_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture as it came: its name, the bytes of its file, what it says of itself, and what else was said of it."""
+    """A picture: name, bytes and sha256 of its file, modification time, metadata of the file and of the source."""
 
     path: str
     content: bytes
@@ -53,98 +53,98 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A row that gives no picture, and why."""
+    """A row without a readable picture, and the reason."""
 
     path: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where pictures come from. ``column`` holds them in a Parquet file; None takes the first of IMAGE_COLUMNS."""
+class ImageSource:
+    """A folder, Parquet table or tar of pictures. ``column`` is that of the pictures in a Parquet file, or None."""
 
     name: str
-    kind: Kind
+    kind: SourceKind
     column: str | None = None
 
 
-def find_kind(name: str) -> Kind:
-    """What kind of source a path or URL is.
+def find_kind(name: str) -> SourceKind:
+    """Find the kind of a source.
 
-    :param name: a file, a folder or a URL of one
-    :return: the one kind that is there
-    :raises InputError: if there is none of them, or more than one
+    :param name: path or URL of a file or folder
+    :return: the kind of its files
+    :raises InputError: if there are no files of any kind, or of several
     """
-    place = open_place(name)
-    if not place.exists(place.path):
+    location = open_location(name)
+    if not location.exists(location.path):
         raise InputError(f"{name}: no such file or folder")
-    if place.is_file():
-        kinds = [kind for kind in KINDS if Path(place.path).suffix.lower() in SUFFIXES[kind]]
+    if location.is_file():
+        kinds = [kind for kind in KINDS if Path(location.path).suffix.lower() in SUFFIXES[kind]]
         if not kinds:
-            raise InputError(f"{name} is neither a photo, nor .parquet, nor .tar")
+            raise InputError(f"{name} is no photo, .parquet or .tar file; give one of these, or a folder of them")
         return kinds[0]
-    counts = {kind: len(place.files(SUFFIXES[kind])) for kind in KINDS}
-    found = [kind for kind in KINDS if counts[kind]]
-    if not found:
-        raise InputError(f"{name} holds no photos, no .parquet and no .tar files")
-    if len(found) > 1:
-        what = ", ".join(f"{counts[kind]} {kind}" for kind in found)
-        raise InputError(f"{name} holds files of several kinds ({what}); say which with --kind")
-    return found[0]
+    counts = {kind: len(location.files(SUFFIXES[kind])) for kind in KINDS}
+    kinds = [kind for kind in KINDS if counts[kind]]
+    if not kinds:
+        raise InputError(f"{name} holds no photos, .parquet or .tar files; give a folder that does")
+    if len(kinds) > 1:
+        listed = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
+        raise InputError(f"{name} holds files of several kinds ({listed}); choose one with --kind")
+    return kinds[0]
 
 
-def find_files(source: Source) -> list[str]:
-    """The files of a source: photos, or Parquet files, or tars.
+def find_files(source: ImageSource) -> list[str]:
+    """List the files of a source.
 
-    :param source: where
+    :param source: the source
     :return: paths in its file system, in order
-    :raises InputError: if there are none
+    :raises InputError: if there are no files
     """
-    place = open_place(source.name)
-    if place.is_file():
-        return [place.path]
-    if source.kind == "photos" and not place.prefix:
-        files = local_photos(Path(place.path))
+    location = open_location(source.name)
+    if location.is_file():
+        return [location.path]
+    if source.kind == "photos" and not location.prefix:
+        files = local_photos(Path(location.path))
     else:
-        files = place.files(SUFFIXES[source.kind])
+        files = location.files(SUFFIXES[source.kind])
     if not files:
-        raise InputError(f"{source.name} holds no {source.kind}")
+        raise InputError(f"{source.name} holds no files of the kind {source.kind}; choose another with --kind")
     return [file.path for file in files]
 
 
-def plan(files: Sequence[str], known: Sequence[Sequence[str]], *, a_shard: int) -> list[list[str]]:
-    """Which file is in which shard: what was planned stays, new files are shards after it.
+def plan_shards(files: Sequence[str], known: Sequence[Sequence[str]], *, shard_size: int) -> list[list[str]]:
+    """Assign files to shards: planned shards stay, new files form further shards.
 
     :param files: all files, in order
     :param known: the shards of an earlier plan
-    :param a_shard: how many files a new shard has at most
+    :param shard_size: maximum number of files of a new shard
     :return: the shards
     """
     planned = {file for shard in known for file in shard}
     new = [file for file in files if file not in planned]
     shards = [list(shard) for shard in known]
-    return shards + [new[start : start + a_shard] for start in range(0, len(new), a_shard)]
+    return shards + [new[start : start + shard_size] for start in range(0, len(new), shard_size)]
 
 
-def pictures(source: Source, files: Sequence[str]) -> Iterator[Picture | Unreadable]:
-    """The pictures of a shard, in order; reading runs ahead, and no more than a few wait.
+def pictures(source: ImageSource, files: Sequence[str]) -> Iterator[Picture | Unreadable]:
+    """Read the pictures of a shard in order, with a bounded number of them read ahead.
 
-    :param source: where they are
-    :param files: the shard's files
-    :yield: every picture, or why a row gives none
-    :raises OSError: if a tar or Parquet file cannot be reached; one that is damaged is a row that gives no picture
+    :param source: the source
+    :param files: files of the shard
+    :yield: pictures, and rows without one
+    :raises OSError: if a tar or Parquet file cannot be opened; a damaged one is an Unreadable
     """
-    place = open_place(source.name)
+    location = open_location(source.name)
     if source.kind == "photos":
-        for _, picture in ordered_map(lambda path: _photo(place, path), files, workers=READERS, ahead=READ_AHEAD):
+        for _, picture in ordered_map(lambda path: _photo(location, path), files, workers=READERS, ahead=READ_AHEAD):
             yield picture
         return
     for file in files:
-        yield from _tar(place, file) if source.kind == "webdataset" else _parquet(place, file, source.column)
+        yield from _tar(location, file) if source.kind == "webdataset" else _parquet(location, file, source.column)
 
 
 def _picture(path: str, content: bytes, metadata: dict[str, Any] | None = None, mtime_ns: int | None = None) -> Picture:
-    """A picture from the bytes of its file."""
+    """Make a picture from the bytes of its file."""
     return Picture(path, content, hashlib.sha256(content).digest(), mtime_ns, _facts(content), metadata or {})
 
 
@@ -156,14 +156,14 @@ def _facts(content: bytes) -> Metadata:
     return Metadata()
 
 
-def _photo(place: Place, path: str) -> Picture | Unreadable:
-    """One file as a picture."""
-    name, limit = place.name(path), settings().max_image_bytes
+def _photo(location: Location, path: str) -> Picture | Unreadable:
+    """Read one file as a picture."""
+    name, limit = location.name(path), settings().max_image_bytes
     try:
-        info = place.filesystem.get_file_info(path)
+        info = location.filesystem.get_file_info(path)
         if (info.size or 0) > limit:
             return Unreadable(name, f"{info.size} bytes, over the limit of {limit} (BABELCLIP_MAX_IMAGE_BYTES)")
-        with place.filesystem.open_input_stream(path) as stream:
+        with location.filesystem.open_input_stream(path) as stream:
             return _picture(name, stream.read(), mtime_ns=info.mtime_ns)
     except FileNotFoundError:
         return Unreadable(name, "no such file")
@@ -172,15 +172,15 @@ def _photo(place: Place, path: str) -> Picture | Unreadable:
 
 
 def _text(name: str) -> str:
-    """A name that can be kept as UTF-8."""
+    """Escape a name to valid UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _parquet(place: Place, file: str, column: str | None) -> Iterator[Picture | Unreadable]:
-    """The rows of a Parquet file; its other columns are metadata."""
-    name = place.name(file)
+def _parquet(location: Location, file: str, column: str | None) -> Iterator[Picture | Unreadable]:
+    """Read the rows of a Parquet file; the other columns are metadata."""
+    name = location.name(file)
     try:
-        with place.filesystem.open_input_file(file) as stream, Fetcher() as fetcher:
+        with location.filesystem.open_input_file(file) as stream, FileReader() as reader:
             table = pq.ParquetFile(stream)
             chosen = _image_column(name, table.schema_arrow.names, column)
             rows = (
@@ -190,7 +190,7 @@ def _parquet(place: Place, file: str, column: str | None) -> Iterator[Picture | 
                 )
             )
             for _, picture in ordered_map(
-                lambda row: _parquet_row(fetcher, chosen, *row), rows, workers=READERS, ahead=READ_AHEAD
+                lambda row: _parquet_row(reader, chosen, *row), rows, workers=READERS, ahead=READ_AHEAD
             ):
                 yield picture
     except pa.ArrowInvalid as error:
@@ -198,18 +198,18 @@ def _parquet(place: Place, file: str, column: str | None) -> Iterator[Picture | 
 
 
 def _image_column(name: str, columns: Sequence[str], wanted: str | None) -> str:
-    """The column of the pictures."""
+    """Choose the column of the pictures."""
     candidates = IMAGE_COLUMNS if wanted is None else (wanted,)
-    found = [candidate for candidate in candidates if candidate in columns]
-    if not found:
+    matches = [candidate for candidate in candidates if candidate in columns]
+    if not matches:
         raise InputError(
             f"{name} has none of the columns {', '.join(candidates)} but {', '.join(columns)}; name one with --column"
         )
-    return found[0]
+    return matches[0]
 
 
-def _parquet_row(fetcher: Fetcher, column: str, name: str, row: dict[str, Any]) -> Picture | Unreadable:
-    """A picture from a row: bytes, a URL or path, or the {bytes, path} that the datasets library writes."""
+def _parquet_row(reader: FileReader, column: str, name: str, row: dict[str, Any]) -> Picture | Unreadable:
+    """Read the picture of a row: bytes, a URL or path, or the {bytes, path} that the datasets library writes."""
     value = row.pop(column)
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
@@ -218,39 +218,39 @@ def _parquet_row(fetcher: Fetcher, column: str, name: str, row: dict[str, Any]) 
     if not isinstance(value, str) or not value:
         return Unreadable(name, f"column {column} holds neither bytes nor a URL")
     try:
-        return _picture(value, fetcher.fetch(value), {**row, "row": name})
+        return _picture(value, reader.read(value), {**row, "row": name})
     except ImageError as error:
         return Unreadable(_text(value), str(error))
 
 
-def _tar(place: Place, file: str) -> Iterator[Picture | Unreadable]:
-    """The samples of a webdataset tar: members of one key that follow each other."""
-    name = place.name(file)
-    with place.filesystem.open_input_stream(file) as stream:
+def _tar(location: Location, file: str) -> Iterator[Picture | Unreadable]:
+    """Read the samples of a webdataset tar: consecutive members of the same key."""
+    name = location.name(file)
+    with location.filesystem.open_input_stream(file) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|*") as tar:
                 members = ((member.name, tar.extractfile(member)) for member in tar if member.isfile())
                 for key, sample in groupby(members, key=lambda member: _key(member[0])):
                     yield _sample(name, key, {path: _member(path, opened) for path, opened in sample})
         except (tarfile.TarError, EOFError) as error:
-            yield Unreadable(name, f"the tar is damaged, what stands behind is lost: {error}")
+            yield Unreadable(name, f"the tar is damaged, the members behind the damage are lost: {error}")
 
 
 def _key(member: str) -> str:
-    """What members of one sample share: the path up to the first dot of the file's name."""
+    """Return the key of a sample: the path of a member up to the first dot of the file name."""
     folder, slash, name = member.rpartition("/")
     return folder + slash + name.split(".", 1)[0]
 
 
 def _member(path: str, opened: Any) -> bytes | None:
-    """The content of a member; None where it is too large."""
+    """Read a member; None if it is too large."""
     limit = settings().max_image_bytes
     content: bytes = opened.read(limit + 1)
     return content if len(content) <= limit else None
 
 
 def _sample(tar: str, key: str, members: dict[str, bytes | None]) -> Picture | Unreadable:
-    """A picture and what stands beside it: .json is metadata, .txt a text, .cls a class."""
+    """Make a picture from a sample, with metadata from its members .json, .txt and .cls."""
     metadata: dict[str, Any] = {}
     picture: str | None = None
     for path, content in members.items():
@@ -263,27 +263,27 @@ def _sample(tar: str, key: str, members: dict[str, bytes | None]) -> Picture | U
             metadata[suffix[1:]] = content.decode("utf-8", "replace").strip()
     if picture is None:
         return Unreadable(_text(f"{tar}#{key}"), "no picture in this sample")
-    found = members[picture]
+    picture_bytes = members[picture]
     name = _text(f"{tar}#{picture}")
-    if found is None:
+    if picture_bytes is None:
         return Unreadable(name, f"over the limit of {settings().max_image_bytes} bytes (BABELCLIP_MAX_IMAGE_BYTES)")
-    return _picture(name, found, metadata)
+    return _picture(name, picture_bytes, metadata)
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
-    """The JSON object in a member, or nothing: a picture counts whatever stands beside it."""
+    """Parse a JSON object; anything else is ignored, because the picture is valid without it."""
     try:
-        found = json.loads(content)
+        parsed = json.loads(content)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def as_json(metadata: dict[str, Any]) -> str | None:
-    """Metadata in its stored form: bytes are left out, and what else JSON cannot hold is told as text.
+    """Convert metadata to JSON: bytes are left out, other values that JSON cannot represent become text.
 
     :param metadata: values by name
-    :return: a JSON object, or None where there is nothing
+    :return: a JSON object, or None without values
     """
     kept = {key: value for key, value in metadata.items() if value is not None and not isinstance(value, bytes)}
     return json.dumps(kept, ensure_ascii=False, default=str) if kept else None

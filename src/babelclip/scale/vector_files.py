@@ -1,11 +1,11 @@
-"""Parquet files of vectors, version 1, which a bulk run writes and ``scale load`` reads.
+"""Parquet files of vectors, format 1, which a bulk run writes and ``scale load`` reads.
 
 docs/reference/stored-formats.md describes the columns.
 
-DEST/manifest.json         who made it: format, model, fingerprint, dimension, numbers, source, kind
-DEST/plan.parquet          shard, file: which file is in which shard; a later run only adds to it
-DEST/vectors/000000.parquet  a shard's rows; the shard is finished when it is there
-DEST/errors/000000.parquet   path, reason: what of the shard has no vector; written before its vectors
+DEST/manifest.json         format, model, fingerprint, dimension, numbers, source, kind
+DEST/plan.parquet          shard, file: the files of each shard; later runs only append
+DEST/vectors/000000.parquet  the rows of a shard; the shard is complete if the file exists
+DEST/errors/000000.parquet   path, reason: rows of the shard without a vector; written before its vectors
 """
 
 import json
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from babelclip.errors import CatalogError, ModelMismatchError
 from babelclip.media.metadata import NO_METADATA, Metadata
-from babelclip.scale.places import PARTIAL, Place, open_place
+from babelclip.scale.locations import PARTIAL, Location, open_location
 from babelclip.vectors import FloatArray
 
 FORMAT = 1
@@ -33,8 +33,8 @@ Numbers = Literal["float16", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """Who made a folder of vectors, of what, and how its numbers are stored."""
+class VectorManifest:
+    """The model and source of a folder of vectors, and the number format of its vectors."""
 
     model: str
     fingerprint: str
@@ -46,8 +46,8 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A picture and its vector. ``metadata`` is a JSON object as text; None where nothing is known."""
+class VectorRow:
+    """A picture and its vector. ``metadata`` is a JSON object as text, or None."""
 
     path: str
     hash: bytes
@@ -58,10 +58,10 @@ class Row:
     metadata: str | None = None
 
 
-def row_schema(manifest: Manifest) -> Any:
-    """The columns of a file of vectors.
+def row_schema(manifest: VectorManifest) -> Any:
+    """Make the schema of a file of vectors.
 
-    :param manifest: who makes it; is written into the file too
+    :param manifest: the manifest; it becomes metadata of the schema
     :return: an Arrow schema
     """
     number = pa.float16() if manifest.numbers == "float16" else pa.float32()
@@ -93,11 +93,11 @@ ERROR_SCHEMA = pa.schema(
 PLAN_SCHEMA = pa.schema([pa.field("shard", pa.int32(), nullable=False), pa.field("file", pa.string(), nullable=False)])
 
 
-def table_of(rows: Sequence[Row], manifest: Manifest) -> Any:
-    """Rows as an Arrow table.
+def table_of(rows: Sequence[VectorRow], manifest: VectorManifest) -> Any:
+    """Convert rows to an Arrow table.
 
     :param rows: pictures, each vector float32 (dimension,)
-    :param manifest: who makes them
+    :param manifest: the manifest
     :return: the table
     """
     schema = row_schema(manifest)
@@ -113,70 +113,70 @@ def table_of(rows: Sequence[Row], manifest: Manifest) -> Any:
 
 
 class VectorFolder:
-    """A folder of vectors, here or in an object store."""
+    """A folder of vectors, local or in an object store."""
 
     def __init__(self, name: str) -> None:
-        """Name it; nothing is read or made.
+        """Open the location; nothing is read or written.
 
-        :param name: a path or URL
+        :param name: path or URL of the folder
         """
         self.name = name
-        self.place: Place = open_place(name)
+        self.location: Location = open_location(name)
 
-    def manifest(self) -> Manifest | None:
-        """Who made it.
+    def manifest(self) -> VectorManifest | None:
+        """Read the manifest.
 
-        :return: its manifest, or None where there is none yet
-        :raises CatalogError: if there is one that cannot be used
+        :return: the manifest, or None if there is none
+        :raises CatalogError: if the manifest is damaged or of a newer format
         """
-        path = self.place.inner("manifest.json")
-        if not self.place.exists(path):
+        path = self.location.inner("manifest.json")
+        if not self.location.exists(path):
             return None
         try:
-            with self.place.filesystem.open_input_stream(path) as stream:
-                found = json.loads(stream.read())
-            if int(found["format"]) > FORMAT:
+            with self.location.filesystem.open_input_stream(path) as stream:
+                content = json.loads(stream.read())
+            if int(content["format"]) > FORMAT:
                 raise CatalogError(f"{self.name} was made by a newer babelclip; update to read it")
-            return Manifest(**found)
+            return VectorManifest(**content)
         except (ValueError, TypeError, KeyError) as error:
-            raise CatalogError(f"{self.place.name(path)} is damaged: {error}") from None
+            raise CatalogError(f"{self.location.name(path)} is damaged: {error}") from None
 
-    def claim(self, wanted: Manifest) -> None:
-        """Write the manifest of a new folder; refuse one that something else made.
+    def claim(self, wanted: VectorManifest) -> None:
+        """Write the manifest of a new folder, or check that of an existing one.
 
-        :param wanted: who is going to write
-        :raises ModelMismatchError: if another model made it
-        :raises CatalogError: if its source, or the form of its numbers, is another
+        :param wanted: the manifest of the run
+        :raises ModelMismatchError: if the folder is of another model
+        :raises CatalogError: if its source, kind or number format differs
         """
-        found = self.manifest()
-        if found is None:
-            if self.place.files(PARQUET):
+        existing = self.manifest()
+        if existing is None:
+            if self.location.files(PARQUET):
                 raise CatalogError(f"{self.name} holds Parquet files but no manifest; give a new folder")
             content = json.dumps(asdict(wanted), indent=1, ensure_ascii=False) + "\n"
-            with self.place.written(self.place.inner("manifest.json")) as stream:
+            with self.location.written(self.location.inner("manifest.json")) as stream:
                 stream.write(content.encode())
             return
-        if found.fingerprint != wanted.fingerprint:
+        if existing.fingerprint != wanted.fingerprint:
             raise ModelMismatchError(
-                f"{self.name} was made by model {found.model} ({found.fingerprint[:12]}), not by {wanted.model} "
+                f"{self.name} was made by model {existing.model} ({existing.fingerprint[:12]}), not by {wanted.model} "
                 f"({wanted.fingerprint[:12]}). Use that model (--model), or give a new folder"
             )
         for key in ("source", "kind", "numbers"):
-            if getattr(found, key) != getattr(wanted, key):
+            if getattr(existing, key) != getattr(wanted, key):
                 raise CatalogError(
-                    f"{self.name} was begun with {key} {getattr(found, key)}, not {getattr(wanted, key)}; "
+                    f"{self.name} was started with {key} {getattr(existing, key)}, not {getattr(wanted, key)}; "
                     "give the same, or a new folder"
                 )
 
     def read_plan(self) -> list[list[str]]:
-        """The files of every shard.
+        """Read the shard plan.
 
-        :return: names, by shard; empty where there is no plan yet
+        :return: names of files by shard; empty if there is no plan
         """
-        path = self.place.inner("plan.parquet")
-        if not self.place.exists(path):
+        path = self.location.inner("plan.parquet")
+        if not self.location.exists(path):
             return []
-        with self.place.filesystem.open_input_file(path) as stream:
+        with self.location.filesystem.open_input_file(path) as stream:
             table = pq.read_table(stream)
         shards: list[list[str]] = []
         for number, file in zip(table["shard"].to_pylist(), table["file"].to_pylist(), strict=True):
@@ -186,73 +186,73 @@ class VectorFolder:
         return shards
 
     def write_plan(self, shards: Sequence[Sequence[str]]) -> None:
-        """Write which file is in which shard.
+        """Write the shard plan.
 
-        :param shards: names, by shard
+        :param shards: names of files by shard
         """
         numbers = [number for number, files in enumerate(shards) for _ in files]
         names = [file for files in shards for file in files]
         table = pa.table({"shard": numbers, "file": names}, schema=PLAN_SCHEMA)
-        with self.place.written(self.place.inner("plan.parquet")) as stream:
+        with self.location.written(self.location.inner("plan.parquet")) as stream:
             pq.write_table(table, stream)
 
     def finished(self) -> set[int]:
-        """The shards that need not be done again.
+        """List the complete shards.
 
-        :return: their numbers
+        :return: numbers of the shards
         """
-        names = [file.path.rpartition("/")[2] for file in self.place.files(PARQUET, below="vectors")]
+        names = [file.path.rpartition("/")[2] for file in self.location.files(PARQUET, below="vectors")]
         return {int(name.removesuffix(".parquet")) for name in names}
 
     def tidy(self) -> None:
-        """Remove what killed workers left half written; nobody may be writing."""
+        """Remove the unfinished files of killed workers; no worker may be writing."""
         for table in ("vectors", "errors"):
-            for file in self.place.files(frozenset((PARTIAL,)), below=table):
-                self.place.filesystem.delete_file(file.path)
+            for file in self.location.files(frozenset((PARTIAL,)), below=table):
+                self.location.filesystem.delete_file(file.path)
 
     def shard_path(self, table: Literal["vectors", "errors"], shard: int) -> str:
-        """Where a shard's rows are.
+        """Return the path of a file of a shard.
 
-        :param table: which of its two files
-        :param shard: its number
+        :param table: the kind of file
+        :param shard: number of the shard
         :return: a path in the file system
         """
-        return self.place.inner(table, f"{shard:06d}.parquet")
+        return self.location.inner(table, f"{shard:06d}.parquet")
 
     def shards(self) -> list[str]:
-        """The files of vectors, in order.
+        """List the files of vectors in order.
 
         :return: paths in the file system
         """
-        return [file.path for file in self.place.files(PARQUET, below="vectors")]
+        return [file.path for file in self.location.files(PARQUET, below="vectors")]
 
     def batches(self, path: str, columns: Sequence[str] | None = None) -> Iterator[Any]:
-        """The rows of one file, some thousands at a time.
+        """Read the rows of one file in batches of some thousands.
 
         :param path: one of ``shards``
-        :param columns: only these
+        :param columns: the columns to read; all if None
         :yield: Arrow record batches
         :raises CatalogError: if the file is damaged
         """
         try:
-            with self.place.filesystem.open_input_file(path) as stream:
+            with self.location.filesystem.open_input_file(path) as stream:
                 yield from pq.ParquetFile(stream).iter_batches(batch_size=ROW_GROUP, columns=columns)
         except pa.ArrowException as error:
-            raise CatalogError(f"{self.place.name(path)} is damaged: {error}") from None
+            raise CatalogError(f"{self.location.name(path)} is damaged: {error}") from None
 
     def failures(self) -> Iterator[tuple[str, str]]:
-        """What has no vector.
+        """Read the rows without a vector.
 
         :yield: (path, reason)
         """
-        for file in self.place.files(PARQUET, below="errors"):
-            with self.place.filesystem.open_input_file(file.path) as stream:
+        for file in self.location.files(PARQUET, below="errors"):
+            with self.location.filesystem.open_input_file(file.path) as stream:
                 table = pq.read_table(stream)
             yield from zip(table["path"].to_pylist(), table["reason"].to_pylist(), strict=True)
 
 
 def vectors_of(batch: Any) -> FloatArray:
-    """The vectors of an Arrow record batch.
+    """Read the vectors of an Arrow record batch.
 
     :param batch: rows with a column ``vector``
     :return: float32 (n, dimension), as stored
