@@ -1,6 +1,6 @@
-"""An atlas: photos laid out in a plane (or a few dimensions), what is alike side by side.
+"""Map projection: layout of vectors in two or a few dimensions that keeps neighbours together.
 
-UMAP (McInnes, Healy & Melville 2018), from FAISS's neighbours, which spares umap-learn its own search.
+UMAP (McInnes, Healy & Melville 2018), with the neighbours of FAISS in place of umap-learn's own search.
 """
 
 import warnings
@@ -21,7 +21,7 @@ START_SPREAD = 10.0
 
 
 def reduce(vectors: FloatArray, dimensions: int = 2, *, apart: float = APART, seed: int = SEED) -> FloatArray:
-    """Lay vectors out in few dimensions, so that what is near stays near.
+    """Project vectors to few dimensions, so that neighbours stay near.
 
     :param vectors: float32 (n, d), unit rows
     :param dimensions: of the result
@@ -60,7 +60,7 @@ def reduce(vectors: FloatArray, dimensions: int = 2, *, apart: float = APART, se
 
 
 def _principal(vectors: FloatArray, dimensions: int) -> FloatArray:
-    """The first principal components, where UMAP starts: the same at every run."""
+    """Project to the first principal components: the deterministic start of UMAP."""
     centred = vectors - vectors.mean(axis=0, keepdims=True)
     values, axes = np.linalg.eigh(centred.T @ centred)
     places = centred @ axes[:, np.argsort(-values)[:dimensions]]
