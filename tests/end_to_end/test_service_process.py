@@ -206,7 +206,7 @@ def test_a_second_ctrl_c_refuses_what_is_under_way_and_ends_at_once(open_process
         process.process.send_signal(signal.SIGINT)
         answer = everything(connection)
     assert answer.startswith(b"HTTP/1.1 503")
-    assert b"the service is ending; another takes over" in answer
+    assert b"the service is shutting down; try again" in answer
     assert process.process.wait(60) == 0
     process.end(signal.SIGINT)
     assert process.log[-1] == "ended at once\n"
