@@ -93,11 +93,11 @@ def copy_tower(source: Path, target: Path, storage: Storage = "float32") -> None
     :param storage: how the weights are stored
     """
     for folder in module_folders(source):
-        place = target / folder.relative_to(source)
-        place.mkdir(parents=True, exist_ok=True)
+        destination = target / folder.relative_to(source)
+        destination.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.iterdir()):
             index = file.name.endswith(".index.json")
             if file.is_file() and file.suffix in _SIDE_FILES and file.name != RECORD and not index:
-                shutil.copyfile(file, place / file.name)
+                shutil.copyfile(file, destination / file.name)
         if any((folder / name).is_file() for name in _WEIGHTS):
-            write_weights(place / WEIGHTS, read_weights(folder), storage)
+            write_weights(destination / WEIGHTS, read_weights(folder), storage)

@@ -100,8 +100,8 @@ def _image_inputs(spec: ImageSpec) -> dict[str, Any]:
 def _write(graph: onnx.ModelProto, root: Path, tower: str, graph_format: GraphFormat, inputs: dict[str, Any]) -> float:
     """Write one graph, run it from its file, and say how far it is from the graph itself run by the default engine."""
     wanted = OPENVINO.compile(graph, precision="float32", threads=0).run(inputs)
-    found = _save(graph, root, tower, graph_format).run(inputs)
-    return float(np.abs(found - wanted).max())
+    output = _save(graph, root, tower, graph_format).run(inputs)
+    return float(np.abs(output - wanted).max())
 
 
 def _save(graph: onnx.ModelProto, root: Path, tower: str, graph_format: GraphFormat) -> Session:

@@ -230,10 +230,10 @@ class Model:
 
         def run(batch: Sequence[Sequence[int]], width: int) -> FloatArray:
             padded, mask = pad(batch, spec.pad_id, width)
-            found = session.run({"ids": padded, "mask": mask})
+            vectors = session.run({"ids": padded, "mask": mask})
             if progress is not None:
                 progress(len(batch))
-            return found
+            return vectors
 
         if len(ids) == 1:  # a query, which sorting into batches would take a tenth longer
             vectors = run(ids, widths[0])

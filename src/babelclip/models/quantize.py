@@ -40,7 +40,7 @@ STRENGTHS = (0.5, 0.6, 0.7, 0.8)
 KEPT = (0, 4, 8, 16)
 """Layers, from the first on, that stay in floats until the bound holds: what is lost there goes through all others."""
 LEAST_COSINE = 0.99
-"""Of every held-out row with its own in float32."""
+"""Of every held-out row with the same row in float32."""
 FEWEST_SAMPLES = 8
 HELD_OUT = 0.25
 """The part of the samples that is measured on."""
@@ -138,25 +138,25 @@ def calibrate_towers(
     texts = list(dict.fromkeys(texts))
     if len(texts) < FEWEST_SAMPLES or len(decoded) < FEWEST_SAMPLES:
         raise InputError(f"{len(texts)} texts and {len(decoded)} pictures are too few; give {FEWEST_SAMPLES} of each")
-    found: dict[str, tuple[ActivationRanges, QuantizationBound]] = {}
+    calibrations: dict[str, tuple[ActivationRanges, QuantizationBound]] = {}
     for tower in (_text_tower(text, texts), _image_tower(image, decoded)):
         log_line(f"observing the {tower.name} tower")
-        found[tower.name] = _calibrated(tower, runtime or settings().runtime, least_cosine)
-    return found
+        calibrations[tower.name] = _calibrated(tower, runtime or settings().runtime, least_cosine)
+    return calibrations
 
 
-def write_calibrations(folder: Path, found: Mapping[str, tuple[ActivationRanges, QuantizationBound]]) -> None:
+def write_calibrations(folder: Path, calibrations: Mapping[str, tuple[ActivationRanges, QuantizationBound]]) -> None:
     """Let a model folder run in int8.
 
     :param folder: a folder with babelclip.json, which gets the bounds and the new checksums
-    :param found: by tower, as calibrate_towers gives it
+    :param calibrations: by tower, as calibrate_towers returns them
     """
     (folder / registry.CALIBRATIONS).mkdir()
-    for name, (calibration, _) in found.items():
+    for name, (calibration, _) in calibrations.items():
         write_calibration(folder / registry.CALIBRATIONS / f"{name}.safetensors", calibration)
     manifest = read_json(folder / MANIFEST)
     del manifest["files"]
-    write_manifest(folder, {**manifest, "int8": {name: asdict(bound) for name, (_, bound) in found.items()}})
+    write_manifest(folder, {**manifest, "int8": {name: asdict(bound) for name, (_, bound) in calibrations.items()}})
 
 
 def _decoded(path: Path, spec: ImageSpec) -> Pixels | None:
@@ -171,11 +171,11 @@ def _text_tower(spec: TextSpec, texts: Sequence[str]) -> _Tower:
     """The text tower and its samples."""
 
     def batches(rows: Sequence[Sequence[int]]) -> list[GraphInputs]:
-        found: list[GraphInputs] = []
+        inputs: list[GraphInputs] = []
         for group in chunks(sorted(rows, key=len), TEXTS_AT_ONCE):
             ids, mask = pad(group, spec.pad_id)
-            found.append({"ids": ids, "mask": mask})
-        return found
+            inputs.append({"ids": ids, "mask": mask})
+        return inputs
 
     observed, held_out = _part(TextTokenizer(spec).encode(texts))
     return _Tower(
@@ -217,7 +217,7 @@ def _calibrated(tower: _Tower, engine: str, least_cosine: float) -> tuple[dict[s
     for strength in STRENGTHS:
         calibration = {name: calibrate(*observed, strength) for name, observed in seen.items()}
         smoothed.append((tried(calibration), calibration))
-        if all(own.smooth is None for own in calibration.values()):
+        if all(layer.smooth is None for layer in calibration.values()):
             break
     reached, whole = calibrated = max(smoothed, key=lambda pair: pair[0].least)
     for kept in KEPT[1:]:
@@ -257,15 +257,15 @@ def _observe(
     )
     session = load_runtime(engine).compile(graph, precision="float32", threads=settings().threads)
     seen = np.stack([session.run(inputs)[0] for inputs in batches])
-    found: dict[str, tuple[FloatArray, FloatArray, FloatArray]] = {}
+    statistics: dict[str, tuple[FloatArray, FloatArray, FloatArray]] = {}
     reach: dict[str, FloatArray] = {}
     start = 0
     for name, value, channels, matrix in layers:
-        own = seen[:, start : start + channels * (3 + matrix)]
-        start += own.shape[1]
-        lows, highs, means, weights = np.split(own, [channels, 2 * channels, 3 * channels], axis=1)
-        found[name] = lows, highs, means.mean(axis=0, dtype=np.float64).astype(np.float32)
+        columns = seen[:, start : start + channels * (3 + matrix)]
+        start += columns.shape[1]
+        lows, highs, means, weights = np.split(columns, [channels, 2 * channels, 3 * channels], axis=1)
+        statistics[name] = lows, highs, means.mean(axis=0, dtype=np.float64).astype(np.float32)
         if matrix:
             # Layers that read the same value share its rounding.
             reach[value] = np.maximum(reach[value], weights[0]) if value in reach else weights[0]
-    return {name: (*found[name], reach.get(value) if matrix else None) for name, value, _, matrix in layers}
+    return {name: (*statistics[name], reach.get(value) if matrix else None) for name, value, _, matrix in layers}

@@ -33,7 +33,7 @@ def read_expression(query: str) -> tuple[Term, ...]:
     :param query: plain text, or texts in quotes and names of picture files, joined by + and -, each perhaps with a
         weight before it (``0.5*"snow"``); a file whose name has blanks is written ``file:"my photo.jpg"``
     :return: its terms; plain text is one term
-    :raises InputError: if it is blank, or is arithmetic that cannot be read; the message points at the place
+    :raises InputError: if it is blank, or is arithmetic that cannot be read; the message points at the position
     """
     if is_blank(query):
         raise InputError("the query is empty")
@@ -42,12 +42,12 @@ def read_expression(query: str) -> tuple[Term, ...]:
     import pyparsing
 
     try:
-        found = _grammar().parse_string(query, parse_all=True)
+        parsed = _grammar().parse_string(query, parse_all=True)
     except pyparsing.ParseBaseException as error:
         raise InputError(
             pointing(query, error.loc, "expected a text in quotes or a picture, joined by + or -")
         ) from None
-    return checked([_term(query, part) for part in found])
+    return checked([_term(query, part) for part in parsed])
 
 
 def checked(terms: Sequence[Term]) -> tuple[Term, ...]:
@@ -78,16 +78,16 @@ def sole_text(texts: Sequence[str | None], weights: Sequence[float]) -> int | No
     return wanted[0] if len(wanted) == 1 and texts[wanted[0]] is not None else None
 
 
-def pointing(text: str, place: int, what: str) -> str:
+def pointing(text: str, position: int, what: str) -> str:
     """A message that shows where a text cannot be read.
 
     :param text: what was written, on one line
-    :param place: position of the first letter that does not fit
+    :param position: index of the first letter that does not fit
     :param what: what is wrong
-    :return: the message, the text, and a caret below the place
+    :return: the message, the text, and a caret below the position
     """
     line = text.replace("\n", " ")
-    return f"{what} at position {place + 1}:\n  {line}\n  {' ' * place}^"
+    return f"{what} at position {position + 1}:\n  {line}\n  {' ' * position}^"
 
 
 def _is_arithmetic(query: str) -> bool:
@@ -124,10 +124,10 @@ def _parts() -> Any:
 
     weight = pp.Regex(r"\d+(?:\.\d+)?|\.\d+")("weight") + pp.Suppress("*")
     quoted = [pp.Regex(f"{a}(?P<inside>[^{b}]*)[{b}]") for a, b in QUOTES.items()]
-    text = pp.MatchFirst([q.copy().set_parse_action(lambda found: found["inside"]) for q in quoted])
+    text = pp.MatchFirst([q.copy().set_parse_action(lambda tokens: tokens["inside"]) for q in quoted])
     named = pp.Suppress("file:") + text.copy()("file")
     bare = pp.Regex(r"[^\s\"“„«「*+-]\S*")("file")
-    where = pp.Empty().set_parse_action(lambda text, place, found: place)("place")
+    where = pp.Empty().set_parse_action(lambda text, position, tokens: position)("position")
     return pp.Opt(weight) + where + (named | text("text") | bare)
 
 
@@ -138,8 +138,8 @@ def _term(query: str, part: Any) -> Term:
         return Term(part["text"], weight)
     path = _file(part["file"])
     if path is None:
-        place = query.index(part["file"], part["place"])
-        raise InputError(pointing(query, place, f"there is no picture {part['file']}, and words need quotes,"))
+        position = query.index(part["file"], part["position"])
+        raise InputError(pointing(query, position, f"there is no picture {part['file']}, and words need quotes,"))
     return Term(path, weight)
 
 

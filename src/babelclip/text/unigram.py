@@ -65,8 +65,8 @@ class Unigram:
         stub = FastTokenizer.from_str(json.dumps(rest))
         self._normalizer = stub.normalizer
         self.frame: list[int] = stub.encode("").ids
-        place = stub.encode("a").special_tokens_mask.index(0)
-        self._before, self._after = self.frame[:place], self.frame[place:]
+        index = stub.encode("a").special_tokens_mask.index(0)
+        self._before, self._after = self.frame[:index], self.frame[index:]
         self._most = max_length - len(self.frame)
         self._cache: dict[str, list[int]] = {}
 
@@ -89,8 +89,8 @@ class Unigram:
         :param texts: well-formed
         :return: a list of ids a text, and a number a text
         """
-        found = [self._ids_of(text) for text in texts]
-        return [self._framed(ids) for ids in found], [len(ids) + len(self.frame) for ids in found]
+        encoded = [self._ids_of(text) for text in texts]
+        return [self._framed(ids) for ids in encoded], [len(ids) + len(self.frame) for ids in encoded]
 
     def _framed(self, ids: list[int]) -> list[int]:
         """Cut, and with the special tokens around."""
@@ -152,7 +152,7 @@ class Unigram:
                     total = scores[token] + here
                     if total > best[after]:
                         best[after], start[after] = total, first
-        found: list[int] = []
+        path: list[int] = []
         behind = 0
         while end:
             token = ids(word[start[end] : end], unknown)
@@ -160,13 +160,13 @@ class Unigram:
                 behind = behind or end
             else:
                 if behind:
-                    found.append(ids(word[end:behind], unknown))
+                    path.append(ids(word[end:behind], unknown))
                     behind = 0
-                found.append(token)
+                path.append(token)
             end = start[end]
         if behind:
-            found.append(ids(word[:behind], unknown))
-        return found[::-1]
+            path.append(ids(word[:behind], unknown))
+        return path[::-1]
 
 
 def read_unigram(path: Path, max_length: int) -> Unigram | None:
@@ -185,12 +185,12 @@ def read_unigram(path: Path, max_length: int) -> Unigram | None:
 
 def _lengths(tokens: list[str]) -> dict[str, tuple[int, ...]]:
     """How long the tokens are that begin with the same two characters."""
-    found: dict[str, set[int]] = {}
+    lengths: dict[str, set[int]] = {}
     for token in tokens:
         if len(token) > 1:
-            found.setdefault(token[:2], set()).add(len(token))
+            lengths.setdefault(token[:2], set()).add(len(token))
     shared: dict[tuple[int, ...], tuple[int, ...]] = {}
-    rising = {start: tuple(sorted(own)) for start, own in found.items()}
+    rising = {start: tuple(sorted(sizes)) for start, sizes in lengths.items()}
     return {start: shared.setdefault(own, own) for start, own in rising.items()}
 
 
