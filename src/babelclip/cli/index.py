@@ -30,25 +30,31 @@ _SKIPPED = {
 }
 
 
+Paths = Annotated[list[Path], typer.Argument(help="Folders, photos, videos or archives of photos.", show_default=False)]
+Every = Annotated[
+    float, typer.Option("--every", min=0, help="Seconds between two sampled frames of a video; 0 skips videos.")
+]
+Vectors = Annotated[
+    StoredForm | None,
+    typer.Option("--vectors", help="Stored form of vectors in a new index: float16, or int8 at half the size."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", help="Skip files and folders whose name, or path with /, matches this pattern."),
+]
+IncludeSystem = Annotated[
+    bool, typer.Option("--include-system", help="Read recycle bins and folders of thumbnails too.")
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Keep running and index changes in the folders.")]
+
+
 def index(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Folders, photos, videos or archives of photos.", show_default=False)
-    ],
-    every: Annotated[
-        float, typer.Option("--every", min=0, help="Seconds between two sampled frames of a video; 0 skips videos.")
-    ] = EVERY_SECONDS,
-    vectors: Annotated[
-        StoredForm | None,
-        typer.Option("--vectors", help="Stored form of vectors in a new index: float16, or int8 at half the size."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", help="Skip files and folders whose name, or path with /, matches this pattern."),
-    ] = None,
-    include_system: Annotated[
-        bool, typer.Option("--include-system", help="Read recycle bins and folders of thumbnails too.")
-    ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep running and index changes in the folders.")] = False,
+    paths: Paths,
+    every: Every = EVERY_SECONDS,
+    vectors: Vectors = None,
+    exclude: Exclude = None,
+    include_system: IncludeSystem = False,
+    watch: Watch = False,
     index_file: IndexFile = None,
     model: ModelName = DEFAULT,
     runtime: Runtime = None,
