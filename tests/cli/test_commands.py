@@ -216,7 +216,7 @@ def test_evaluate_prints_and_writes_the_table(home: Path, model: Path, photos: P
     captions.write_text("image\tlang\tkind\tcaption\na\ten\thuman\tone\nb\tde\thuman\tzwei\nc\ten\thuman\tthree\n")
     arguments = ("evaluate", "--images", photos, "--captions", captions, "-m", model)
     (en,) = [row for row in lines(run(*arguments, "--json", home=home).stdout) if row["language"] == "en"]
-    assert (en["count"], en["subject"], en["T>I R@10"]) == (2, "3 pictures", [1.0, 1.0, 1.0])
+    assert (en["count"], en["subject"], en["T>I R@10"]) == (2, "5 pictures", [1.0, 1.0, 1.0])
     (tmp_path / "pairs").mkdir()
     (tmp_path / "pairs/de.tsv").write_text("one\teins\ntwo\tzwei\n")
     (tmp_path / "names.json").write_text('{"EN": [[0, 1], ["one", "two"]], "wnids": ["a", "b"]}')
