@@ -98,8 +98,8 @@ class ServiceSettings:
     """What the environment says of the service.
 
     ``database_url`` is SQLAlchemy's; "" is a SQLite file in the home folder. ``limits_url`` is that of the rate limits:
-    ``memory://`` or ``redis://...``. ``prices`` is read by service.prices. ``image_urls`` is ``off``, ``public`` or
-    hosts parted by commas. ``request_seconds`` is how long a request may wait and run.
+    ``memory://`` or ``redis://...``. ``prices`` is read by service.metering.prices. ``image_urls`` is ``off``,
+    ``public`` or hosts, separated by commas. ``request_seconds`` is how long a request may wait and run.
     """
 
     database_url: str

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from babelclip.catalog.vector_format import from_bytes
 from babelclip.errors import CatalogError, InputError
 from babelclip.indexing.indexer import NO_VECTOR
 from babelclip.indexing.report import IndexReport
 from babelclip.media.loader import load_image
 from babelclip.models.model import Model
 from babelclip.pipeline import ordered_map
-from babelclip.vectors import FloatArray, from_bytes
+from babelclip.vectors import FloatArray
 from tests.helpers.faults import FAULTS, Fault, dropped, fault_name, faulty
 from tests.helpers.media_files import make_raw, make_video
 from tests.helpers.updating import XMP, Update, captions, opened

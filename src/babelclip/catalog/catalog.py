@@ -22,11 +22,11 @@ import numpy as np
 from babelclip.catalog.connection import Connection
 from babelclip.catalog.photo_reader import BELOW, PhotoReader, below
 from babelclip.catalog.records import ContentRecord, Photo
+from babelclip.catalog.vector_format import StoredForm, to_bytes
 from babelclip.catalog.vector_reader import VectorReader
 from babelclip.errors import InputError
 from babelclip.media.archives import archive_of
 from babelclip.media.metadata import METADATA_VERSION, Metadata
-from babelclip.vectors import StoredForm, to_bytes
 
 KEEP_RETIRED_DAYS = 90
 SECONDS_A_DAY = 86400

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.catalog import schema
+from babelclip.catalog.vector_format import StoredForm
 from babelclip.errors import CatalogError, InputError, ModelMismatchError
-from babelclip.vectors import StoredForm
 
 BUSY_TIMEOUT_SECONDS = 30.0
 

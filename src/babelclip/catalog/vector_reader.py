@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from babelclip.catalog.connection import Connection
 from babelclip.catalog.records import Photo
+from babelclip.catalog.vector_format import from_bytes, stored_bytes
 from babelclip.errors import CatalogError
-from babelclip.vectors import FloatArray, from_bytes, stored_bytes
+from babelclip.vectors import FloatArray
 
 BLOCK_ROWS = 16384
 FINDABLE = "vectors JOIN contents ON contents.id = vectors.content JOIN photos ON photos.content = contents.id"

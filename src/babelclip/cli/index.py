@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from babelclip.catalog.catalog import Catalog
+from babelclip.catalog.vector_format import StoredForm
 from babelclip.cli import output
 from babelclip.cli.options import AsJson, IndexFile, ModelName, Precision, Runtime, load, system_language, words
 from babelclip.errors import InputError
@@ -21,7 +22,6 @@ from babelclip.models.registry import DEFAULT
 from babelclip.search.confidence import ANY
 from babelclip.search.index import Index
 from babelclip.settings import settings
-from babelclip.vectors import StoredForm
 
 FAILURES_SHOWN = 20
 _SKIPPED = {
