@@ -32,6 +32,18 @@ TORCH_FIXTURES = {
 }
 SERVER_PARAMETERS = {"postgresql", "redis", "milvus"}
 BROWSER_FIXTURES = {"browser", "page"}
+SLOW_FILES = (
+    "tests/cli/",
+    "tests/end_to_end/",
+    "tests/explore/test_pixel_comparison.py",
+    "tests/models/test_hub.py",
+    "tests/models/test_quantize.py",
+    "tests/scale/",
+    "tests/service/inference/test_mounted_indexes.py",
+    "tests/stores/test_graph_maintenance.py",
+    "tests/stores/test_sqlite_ann.py",
+)
+"""Files and folders that start processes, build graphs or load whole models: two thirds of the time of the others."""
 
 
 def add_markers(item: pytest.Item) -> None:
@@ -51,6 +63,8 @@ def add_markers(item: pytest.Item) -> None:
         item.add_marker("server")
     if fixtures & BROWSER_FIXTURES:
         item.add_marker("browser")
+    if item.path.relative_to(ROOT).as_posix().startswith(SLOW_FILES):
+        item.add_marker("slow")
 
 
 class TorchBlocker(MetaPathFinder):
