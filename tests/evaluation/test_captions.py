@@ -59,3 +59,17 @@ def test_a_table_names_pictures_by_path_or_base_name_with_a_suffix_or_without(st
     wanted = [style.format(base=name.rsplit("/")[-1], path=name) for name in names]
     assert match_pictures(wanted, names) == dict(zip(wanted, names, strict=True))
     assert match_pictures(["elsewhere", "trip"], names) == {}
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_files_beside_pictures_are_not_pictures(photos: Path, tmp_path: Path, form: str) -> None:
+    for name in ("a.txt", "a.json", "b.ogg", "index.tsv", ".b.png", "plain"):
+        (photos / name).write_bytes(b"beside")
+    (photos / "@eaDir").mkdir()
+    (photos / "@eaDir/a.jpg").write_bytes(b"thumbnail")
+    source = photos
+    if form == "tar":
+        source = tmp_path / "p.tar"
+        with tarfile.open(source, "w") as archive:
+            archive.add(photos, ".")
+    assert sorted(name for name, _ in read_pictures(source)) == ["a", "b", "c", "inner/d", "inner/e", "plain"]

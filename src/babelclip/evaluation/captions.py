@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from babelclip.errors import DataError
 from babelclip.filesystem import read_unzipped
 from babelclip.media.crawl import kind_of
+from babelclip.media.path_rules import DEFAULT_RULES
 
 COLUMNS = ("image", "lang", "kind", "caption")
 
@@ -47,7 +48,8 @@ def read_captions(path: Path) -> list[Caption]:
 def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
     """Read the pictures of a tar file or a folder, with those in its subfolders.
 
-    :param path: a .tar file, or a folder; hidden files and folders are skipped
+    :param path: a .tar file, or a folder; hidden files and files with another suffix than a picture's, such as the
+        captions beside pictures, are skipped
     :yield: the name of a picture, its relative path without suffix (``trip/a`` of ``trip/a.jpg``), and its bytes
     :raises DataError: if the path is neither or is damaged, or if two pictures have the same name
     """
@@ -67,7 +69,7 @@ def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Read the files in a folder and its subfolders, ordered by path."""
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
-        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+        if file.is_file() and _is_picture(PurePosixPath(inside.as_posix())):
             yield inside.as_posix(), file.read_bytes()
 
 
@@ -76,10 +78,14 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path) as archive:
         for member in archive:
             inside = PurePosixPath(member.name.removeprefix("./").lstrip("/"))
-            hidden = any(part.startswith(".") for part in inside.parts)
-            content = archive.extractfile(member) if member.isfile() and not hidden else None
+            content = archive.extractfile(member) if member.isfile() and _is_picture(inside) else None
             if content is not None:
                 yield str(inside), content.read()
+
+
+def _is_picture(inside: PurePosixPath) -> bool:
+    """Tell whether a file inside a set is a picture by its name: names without a suffix count."""
+    return DEFAULT_RULES.reason(inside.parts) is None and (kind_of(inside.name) == "image" or not inside.suffix)
 
 
 def plain_name(name: str) -> str:
