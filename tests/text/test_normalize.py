@@ -36,7 +36,9 @@ def test_what_changes_the_meaning_stays(text: str) -> None:
     assert normalize_query(text) == text
 
 
-@pytest.mark.parametrize("text", ["", " ", "\t\n", "\u00a0", "\u200b", "\u00ad\u2060", "\ufeff ", "\u200f"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\t\n", "\u00a0", "\u200b", "\u00ad\u2060", "\ufeff ", "\u200f", "\u0640\u064e"]
+)
 def test_what_nobody_can_see_is_blank(text: str) -> None:
     assert is_blank(text)
     assert not is_blank(f"{text}犬")

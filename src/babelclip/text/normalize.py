@@ -39,6 +39,6 @@ def is_blank(text: str) -> bool:
     """Tell whether a text has nothing that can be seen.
 
     :param text: the text
-    :return: True for white space and invisible characters alone
+    :return: True for white space, invisible characters and what ``normalize_query`` removes, alone
     """
-    return all(unicodedata.category(letter) in ("Cf", "Cc", "Zs", "Zl", "Zp") for letter in text)
+    return all(unicodedata.category(letter) in ("Cf", "Cc", "Zs", "Zl", "Zp") for letter in normalize_query(text))
